@@ -1,0 +1,3 @@
+mod bundled;
+mod files;
+mod parse;
