@@ -1,0 +1,353 @@
+// What every generated kernel shares: its operands, its descriptor, and the safe call that checks the operands.
+
+use std::fmt;
+use std::ops::Range;
+
+/// Rows of a tile; tiles are what a call may be restricted to.
+pub const TILE_ROWS: usize = 16;
+/// Columns of an atom: K is padded to a multiple of it.
+pub const ATOM_COLS: usize = 16;
+/// Bytes of an atom.
+pub const ATOM_BYTES: usize = 64;
+/// Alignment of packed weights, in bytes.
+pub const WEIGHT_ALIGNMENT: usize = 64;
+
+/// The raw operands of a kernel. [`Kernel::run`] makes them from slices.
+///
+/// A kernel reads atoms `first_tile * k_atoms .. end_tile * k_atoms` of `weights` (64 bytes each, 64-byte
+/// aligned), `k_atoms * 16` bytes of each of its activation vectors, one sum a vector, and writes rows
+/// `16 * first_tile .. min(16 * end_tile, rows)` of each result, the first of them at `out`.
+#[derive(Debug, Clone, Copy)]
+pub struct Operands {
+    /// Packed weights of the whole matrix.
+    pub weights: *const u8,
+    /// Activation vectors, `act_stride` bytes apart.
+    pub acts: *const i8,
+    /// Bytes from one activation vector to the next.
+    pub act_stride: usize,
+    /// The sum of each activation vector.
+    pub act_sums: *const i32,
+    /// Results of the first tile, `out_stride` values from one vector's to the next's.
+    pub out: *mut i32,
+    /// Values from one vector's results to the next's.
+    pub out_stride: usize,
+    /// First row tile.
+    pub first_tile: usize,
+    /// One past the last row tile.
+    pub end_tile: usize,
+    /// Rows of the matrix.
+    pub rows: usize,
+    /// Atoms a row tile.
+    pub k_atoms: usize,
+}
+
+impl Operands {
+    /// Rows of a tile that exist, 1 to 16.
+    #[inline(always)]
+    pub fn rows_in(&self, tile: usize) -> i32 {
+        (self.rows - tile * TILE_ROWS).min(TILE_ROWS) as i32
+    }
+}
+
+/// Four activations as one word.
+///
+/// # Safety
+/// `from` must be valid for reading four bytes; it needs no alignment.
+#[inline(always)]
+pub unsafe fn load_i32(from: *const i8) -> i32 {
+    // SAFETY: the caller promises four readable bytes.
+    unsafe { from.cast::<i32>().read_unaligned() }
+}
+
+/// A mask of the first `rows_left` of sixteen lanes.
+#[inline(always)]
+pub fn tail_mask16(rows_left: i32) -> u16 {
+    ((1u32 << rows_left.clamp(0, 16)) - 1) as u16
+}
+
+/// A code that is no trit.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct InvalidCode {
+    /// Row of the weight.
+    pub row: usize,
+    /// Column of the weight.
+    pub col: usize,
+    /// The code found.
+    pub code: u8,
+}
+
+impl fmt::Display for InvalidCode {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let InvalidCode { row, col, code } = self;
+        write!(f, "code {code} at row {row}, column {col} is no trit (0, 1 and 2 stand for -1, 0 and +1)")
+    }
+}
+
+impl std::error::Error for InvalidCode {}
+
+/// An instruction set and whether this CPU has it.
+#[derive(Debug)]
+pub struct IsaInfo {
+    /// Its id, as in kernel names.
+    pub id: &'static str,
+    /// Preference where a CPU has several: the higher the better.
+    pub rank: u32,
+    /// Target features that the CPU must show.
+    pub features: &'static [&'static str],
+    /// Asks the CPU.
+    pub available: fn() -> bool,
+}
+
+/// The interval that an integer value of a kernel was proven to stay in.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct ProvenRange {
+    /// The value's name.
+    pub value: &'static str,
+    /// Its smallest value.
+    pub lo: i64,
+    /// Its largest value.
+    pub hi: i64,
+    /// Bits of its type.
+    pub bits: u32,
+}
+
+/// A generated kernel: what it is, what is known about it, and its entry point.
+#[derive(Debug)]
+pub struct Descriptor {
+    /// `<op>_<format>_<M>x<K>_<schedule>__<isa>`.
+    pub name: &'static str,
+    /// `gemv` or `gemm<tokens>`.
+    pub operation: &'static str,
+    /// Activation vectors a call.
+    pub tokens: usize,
+    /// The resident layout that it reads.
+    pub layout: &'static str,
+    /// Rows and columns that it serves; `None` for any.
+    pub shape: Option<(usize, usize)>,
+    /// How its loops are arranged.
+    pub schedule: &'static str,
+    /// The instruction set that it needs.
+    pub isa: &'static IsaInfo,
+    /// The greatest K that its range proof covers.
+    pub k_max: usize,
+    /// The range of every integer value.
+    pub proof: &'static [ProvenRange],
+    /// Vector registers at the widest point.
+    pub registers: usize,
+    /// Static cost: cycles for 256 weights times the tokens of the operation.
+    pub cycles_per_256_weights: f64,
+    /// The kernel.
+    pub entry: unsafe fn(&Operands),
+}
+
+/// A matrix product to be computed: packed weights and quantised activations.
+#[derive(Debug, Clone, Copy)]
+pub struct Problem<'a> {
+    /// Rows M of the matrix.
+    pub rows: usize,
+    /// Columns K of the matrix.
+    pub cols: usize,
+    /// The matrix in the kernel's layout, padding included, 64-byte aligned.
+    pub weights: &'a [u8],
+    /// Activation vectors, each of `cols` values followed by zeros up to a multiple of 16.
+    pub acts: &'a [i8],
+    /// Values from one activation vector to the next.
+    pub act_stride: usize,
+    /// The sum of each activation vector.
+    pub act_sums: &'a [i32],
+}
+
+/// Operands that a kernel cannot take.
+#[derive(Debug, Clone, PartialEq, Eq)]
+#[non_exhaustive]
+pub enum KernelError {
+    /// The kernel serves another shape.
+    Shape {
+        /// The kernel.
+        kernel: &'static str,
+        /// Rows and columns asked for.
+        found: (usize, usize),
+        /// Rows and columns that it serves; `None` for any from 1x1.
+        expected: Option<(usize, usize)>,
+    },
+    /// K is past what the kernel's range proof covers.
+    TooManyColumns {
+        /// The kernel.
+        kernel: &'static str,
+        /// Columns asked for.
+        cols: usize,
+        /// Columns proven.
+        k_max: usize,
+    },
+    /// The packed weights do not start at a multiple of 64 bytes.
+    MisalignedWeights {
+        /// The kernel.
+        kernel: &'static str,
+        /// Bytes past such a multiple.
+        offset: usize,
+    },
+    /// An operand has the wrong length.
+    Length {
+        /// The kernel.
+        kernel: &'static str,
+        /// Which operand.
+        operand: &'static str,
+        /// Its length.
+        found: usize,
+        /// The least that is needed.
+        needed: usize,
+    },
+    /// Activations past K are not zero.
+    Padding {
+        /// The kernel.
+        kernel: &'static str,
+        /// Which activation vector.
+        token: usize,
+    },
+    /// Row tiles that the matrix does not have.
+    Tiles {
+        /// The kernel.
+        kernel: &'static str,
+        /// The range asked for.
+        found: Range<usize>,
+        /// Tiles that there are.
+        tiles: usize,
+    },
+}
+
+impl fmt::Display for KernelError {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            KernelError::Shape { kernel, found: (m, k), expected: Some((rows, cols)) } => {
+                write!(f, "{kernel}: serves {rows}x{cols}, not {m}x{k}")
+            }
+            KernelError::Shape { kernel, found: (m, k), expected: None } => {
+                write!(f, "{kernel}: a matrix needs at least one row and one column, this one is {m}x{k}")
+            }
+            KernelError::TooManyColumns { kernel, cols, k_max } => {
+                write!(
+                    f,
+                    "{kernel}: {cols} columns could overflow its sums; at most {k_max} are proven not to"
+                )
+            }
+            KernelError::MisalignedWeights { kernel, offset } => {
+                write!(
+                    f,
+                    "{kernel}: weights must start at a multiple of 64 bytes, these lie {offset} past one"
+                )
+            }
+            KernelError::Length { kernel, operand, found, needed } => {
+                write!(f, "{kernel}: {operand} of length {found}, {needed} needed")
+            }
+            KernelError::Padding { kernel, token } => {
+                write!(
+                    f,
+                    "{kernel}: activation vector {token} is not zero between K and the next multiple of 16"
+                )
+            }
+            KernelError::Tiles { kernel, found, tiles } => {
+                write!(f, "{kernel}: row tiles {found:?} of a matrix of {tiles}")
+            }
+        }
+    }
+}
+
+impl std::error::Error for KernelError {}
+
+/// A kernel that this CPU can run. That one exists is the proof.
+#[derive(Debug, Clone, Copy)]
+pub struct Kernel {
+    descriptor: &'static Descriptor,
+}
+
+impl Kernel {
+    /// The kernel, if and only if this CPU has what it needs.
+    pub fn new(descriptor: &'static Descriptor) -> Option<Self> {
+        (descriptor.isa.available)().then_some(Kernel { descriptor })
+    }
+
+    /// What kernel it is.
+    pub fn descriptor(&self) -> &'static Descriptor {
+        self.descriptor
+    }
+
+    /// Computes rows `16 * tiles.start .. min(16 * tiles.end, rows)` of the exact products: the result of row r
+    /// and vector t goes to `out[t * out_stride + r - 16 * tiles.start]`.
+    ///
+    /// # Errors
+    /// [`KernelError`] for operands of the wrong shape, length, alignment or padding; nothing is written then.
+    pub fn run(
+        &self,
+        problem: &Problem<'_>,
+        tiles: Range<usize>,
+        out: &mut [i32],
+        out_stride: usize,
+    ) -> Result<(), KernelError> {
+        let k_atoms = self.check(problem, &tiles, out.len(), out_stride)?;
+        if tiles.is_empty() {
+            return Ok(());
+        }
+        let operands = Operands {
+            weights: problem.weights.as_ptr(),
+            acts: problem.acts.as_ptr(),
+            act_stride: problem.act_stride,
+            act_sums: problem.act_sums.as_ptr(),
+            out: out.as_mut_ptr(),
+            out_stride,
+            first_tile: tiles.start,
+            end_tile: tiles.end,
+            rows: problem.rows,
+            k_atoms,
+        };
+        // SAFETY: `Kernel::new` has seen that the CPU has the kernel's features, and `check` that the weights are
+        // aligned and that all operands are as long as `Operands` says the kernel will read and write.
+        unsafe { (self.descriptor.entry)(&operands) };
+        Ok(())
+    }
+
+    /// Checks every operand once; returns the atoms of a row tile.
+    fn check(
+        &self,
+        problem: &Problem<'_>,
+        tiles: &Range<usize>,
+        out_len: usize,
+        out_stride: usize,
+    ) -> Result<usize, KernelError> {
+        let Descriptor { name: kernel, shape, k_max, tokens, .. } = *self.descriptor;
+        let Problem { rows, cols, weights, acts, act_stride, act_sums } = *problem;
+        if rows == 0 || cols == 0 || shape.is_some_and(|shape| shape != (rows, cols)) {
+            return Err(KernelError::Shape { kernel, found: (rows, cols), expected: shape });
+        }
+        if cols > k_max {
+            return Err(KernelError::TooManyColumns { kernel, cols, k_max });
+        }
+        let offset = weights.as_ptr() as usize % WEIGHT_ALIGNMENT;
+        if offset != 0 {
+            return Err(KernelError::MisalignedWeights { kernel, offset });
+        }
+        let (k_atoms, row_tiles) = (cols.div_ceil(ATOM_COLS), rows.div_ceil(TILE_ROWS));
+        let padded = k_atoms * ATOM_COLS;
+        if tiles.start > tiles.end || tiles.end > row_tiles {
+            return Err(KernelError::Tiles { kernel, found: tiles.clone(), tiles: row_tiles });
+        }
+        let covered = (tiles.end * TILE_ROWS).min(rows).saturating_sub(tiles.start * TILE_ROWS);
+        let at_least = |operand, found: usize, needed: Option<usize>| match needed {
+            Some(needed) if found >= needed => Ok(()),
+            _ => Err(KernelError::Length { kernel, operand, found, needed: needed.unwrap_or(usize::MAX) }),
+        };
+        let strided = |stride: usize, len: usize| stride.checked_mul(tokens - 1)?.checked_add(len);
+        at_least("weights", weights.len(), row_tiles.checked_mul(k_atoms * ATOM_BYTES))?;
+        at_least("activation stride", act_stride, Some(padded))?;
+        at_least("activations", acts.len(), strided(act_stride, padded))?;
+        at_least("activation sums", act_sums.len(), Some(tokens))?;
+        at_least("output stride", if tokens == 1 { usize::MAX } else { out_stride }, Some(covered))?;
+        at_least("output", out_len, strided(out_stride, covered))?;
+        for token in 0..tokens {
+            let vector = &acts[token * act_stride..][..padded];
+            if vector[cols..].iter().any(|&q| q != 0) {
+                return Err(KernelError::Padding { kernel, token });
+            }
+        }
+        Ok(k_atoms)
+    }
+}

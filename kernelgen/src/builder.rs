@@ -1,0 +1,210 @@
+//! The generator as a library for build scripts.
+
+use std::collections::BTreeMap;
+use std::path::{Path, PathBuf};
+
+use crate::compile::{CompileError, Kernel, compile};
+use crate::config::{self, ConfigError};
+use crate::emit;
+use crate::isa::{self, Isa};
+use crate::layout;
+use crate::spec::{KernelSpec, Shape};
+use crate::table::{ScheduleTable, TableError};
+
+/// Why kernels could not be generated.
+#[derive(Debug, thiserror::Error)]
+#[non_exhaustive]
+pub enum BuildError {
+    /// A model config is wrong or cannot be read.
+    #[error(transparent)]
+    Config(#[from] ConfigError),
+    /// The schedule table is wrong.
+    #[error(transparent)]
+    Table(#[from] TableError),
+    /// An ISA that the generator does not know.
+    #[error("unknown ISA '{found}', known are {known}")]
+    UnknownIsa {
+        /// The id found.
+        found: String,
+        /// The ids known.
+        known: String,
+    },
+    /// No schedule can serve a shape.
+    #[error("{origin}: {error}")]
+    Compile {
+        /// Where the shape comes from: `file:line:column: role`, or the builder.
+        origin: String,
+        /// Why it cannot be served.
+        error: Box<CompileError>,
+    },
+    /// No output directory was given and cargo's `OUT_DIR` is not set.
+    #[error("no output directory: call out_dir() or run from a build script, where cargo sets OUT_DIR")]
+    NoOutDir,
+    /// A file could not be read or written.
+    #[error("{path}: {error}")]
+    Io {
+        /// The file.
+        path: PathBuf,
+        /// What went wrong.
+        error: std::io::Error,
+    },
+}
+
+/// What was generated.
+#[derive(Debug, Clone)]
+pub struct Generated {
+    /// The source, to be included as the body of a module.
+    pub path: PathBuf,
+    /// The names of all kernels.
+    pub kernels: Vec<String>,
+}
+
+/// Generates kernels for model configs and single shapes.
+///
+/// The source holds, besides the kernels, everything they need; it depends on nothing but `std`. For every
+/// operation and ISA there is a generic kernel, so that any matrix can be multiplied.
+///
+/// ```no_run
+/// // build.rs
+/// fn main() -> Result<(), kernelgen::BuildError> {
+///     kernelgen::Builder::new().config("configs/my-model.toml").shape(777, 1000).generate()?;
+///     Ok(())
+/// }
+/// // and in the crate: mod kernels { include!(concat!(env!("OUT_DIR"), "/kernels.rs")); }
+/// ```
+#[derive(Debug, Clone, Default)]
+pub struct Builder {
+    configs: Vec<PathBuf>,
+    shapes: Vec<(usize, usize)>,
+    isas: Vec<String>,
+    schedules: Option<PathBuf>,
+    out_dir: Option<PathBuf>,
+}
+
+impl Builder {
+    /// A builder for generic kernels of every ISA.
+    pub fn new() -> Self {
+        Self::default()
+    }
+
+    /// Adds the shapes of a model config, or of every config in a directory.
+    pub fn config(mut self, path: impl Into<PathBuf>) -> Self {
+        self.configs.push(path.into());
+        self
+    }
+
+    /// Adds a single matrix shape, rows M x columns K.
+    pub fn shape(mut self, rows: usize, cols: usize) -> Self {
+        self.shapes.push((rows, cols));
+        self
+    }
+
+    /// Restricts the kernels to some ISAs, by id; without a call of this, all are generated. Keep `portable` among
+    /// them where the program has to run on every CPU.
+    pub fn isas<S: Into<String>>(mut self, ids: impl IntoIterator<Item = S>) -> Self {
+        self.isas.extend(ids.into_iter().map(Into::into));
+        self
+    }
+
+    /// Uses the schedule table of a file instead of the built-in one.
+    pub fn schedules(mut self, path: impl Into<PathBuf>) -> Self {
+        self.schedules = Some(path.into());
+        self
+    }
+
+    /// Writes to this directory instead of cargo's `OUT_DIR`.
+    pub fn out_dir(mut self, path: impl Into<PathBuf>) -> Self {
+        self.out_dir = Some(path.into());
+        self
+    }
+
+    /// Compiles all kernels without writing anything.
+    ///
+    /// # Errors
+    /// [`BuildError`] for a wrong config, table, ISA or shape.
+    pub fn compile(&self) -> Result<Vec<Kernel>, BuildError> {
+        let table = self.table()?;
+        let isas = self.selected()?;
+        // Each shape once, with where it was first asked for.
+        let mut shapes: BTreeMap<(usize, usize), String> = BTreeMap::new();
+        for &(rows, cols) in &self.shapes {
+            shapes.entry((rows, cols)).or_insert_with(|| format!("shape {rows}x{cols}"));
+        }
+        for model in config::load_all(&self.configs)? {
+            for matrix in model.matrices.iter().filter(|m| m.role.is_ternary()) {
+                shapes.entry((matrix.rows, matrix.cols)).or_insert_with(|| {
+                    let (file, role) = (model.file.display(), matrix.role.name());
+                    format!("{file}:{}:{}: {role}", matrix.line, matrix.column)
+                });
+            }
+        }
+        let mut kernels = Vec::new();
+        for (id, operation, entry) in table.iter() {
+            let Some(isa) = isas.iter().copied().find(|isa| isa.id() == id) else { continue };
+            let mut one = |shape, schedule, origin: &str| {
+                let spec = KernelSpec { operation, layout: layout::i2a16(), shape, schedule, isa };
+                let compiled = compile(&spec).map_err(|error| BuildError::Compile {
+                    origin: origin.to_owned(),
+                    error: Box::new(error),
+                })?;
+                kernels.push(compiled);
+                Ok::<(), BuildError>(())
+            };
+            one(Shape::Any, entry.generic, "generic kernel")?;
+            for (&(rows, cols), origin) in &shapes {
+                if let Some(schedule) = entry.fixed {
+                    one(Shape::Fixed { rows, cols }, schedule, origin)?;
+                }
+            }
+        }
+        Ok(kernels)
+    }
+
+    /// Writes `kernels.rs` to the output directory and tells cargo what it depends on.
+    ///
+    /// # Errors
+    /// [`BuildError`] for a wrong config, table, ISA or shape, or a file that cannot be written.
+    pub fn generate(&self) -> Result<Generated, BuildError> {
+        let mut depends: Vec<PathBuf> = self.schedules.iter().cloned().collect();
+        depends.extend(self.configs.iter().cloned());
+        depends.extend(config::model_files(&self.configs)?);
+        for path in &depends {
+            println!("cargo:rerun-if-changed={}", path.display());
+        }
+        let out_dir = match &self.out_dir {
+            Some(dir) => dir.clone(),
+            None => std::env::var_os("OUT_DIR").map(PathBuf::from).ok_or(BuildError::NoOutDir)?,
+        };
+        let kernels = self.compile()?;
+        let names: Vec<String> = kernels.iter().map(|kernel| kernel.name.clone()).collect();
+        let hash = emit::fingerprint(names.iter().map(String::as_str).chain([env!("CARGO_PKG_VERSION")]));
+        let isas = self.selected()?;
+        let text = emit::source(&kernels, &isas, "kernelgen::Builder", hash);
+        let path = out_dir.join("kernels.rs");
+        let io = |error| BuildError::Io { path: path.clone(), error };
+        // An unchanged file keeps its time, so that nothing is compiled again for it.
+        if std::fs::read_to_string(&path).ok().as_deref() != Some(text.as_str()) {
+            std::fs::write(&path, text).map_err(io)?;
+        }
+        Ok(Generated { path, kernels: names })
+    }
+
+    fn table(&self) -> Result<ScheduleTable, BuildError> {
+        match &self.schedules {
+            None => Ok(ScheduleTable::built_in()?),
+            Some(path) => Ok(ScheduleTable::parse(&read(path)?)?),
+        }
+    }
+
+    fn selected(&self) -> Result<Vec<&'static dyn Isa>, BuildError> {
+        if self.isas.is_empty() {
+            return Ok(isa::ALL.to_vec());
+        }
+        emit::isas_by_id(&self.isas)
+            .map_err(|found| BuildError::UnknownIsa { found, known: isa::ids().join(", ") })
+    }
+}
+
+fn read(path: &Path) -> Result<String, BuildError> {
+    std::fs::read_to_string(path).map_err(|error| BuildError::Io { path: path.to_owned(), error })
+}

@@ -1,0 +1,304 @@
+//! From a kernel's description to its IR: the contraction of one row tile, arranged by the schedule.
+
+use crate::compile::CompileError;
+use crate::ir::{Count, Kind, Op, Program, Stmt, Var, VarInfo};
+use crate::isa::{Accumulate, Atom};
+use crate::layout::{ATOM_BYTES, ATOM_COLS, Layout, TILE_ROWS};
+use crate::schedule::Schedule;
+use crate::spec::{KernelSpec, Shape};
+
+/// A field of the packed bytes and the columns that it holds.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+struct Field {
+    /// Bit position within each byte.
+    position: u32,
+    /// First of the four consecutive columns, from the start of the atom.
+    col: usize,
+}
+
+/// Reads off a layout which columns stand in which field, and checks that each field of an atom is an operand of
+/// a four-way dot product: row r in bytes 4r..4r+4, four consecutive columns, the same ones for every row.
+fn fields(layout: &Layout) -> Result<Vec<Field>, String> {
+    // The second tile and third atom of a matrix, so that strides are seen as well as the first atom.
+    let (rows, cols) = (4 * TILE_ROWS, 5 * ATOM_COLS);
+    let base = TILE_ROWS * cols / 4 + 2 * ATOM_BYTES;
+    let mut fields: Vec<Field> = Vec::new();
+    for col in 0..ATOM_COLS {
+        for row in 0..TILE_ROWS {
+            let place = layout.locate(rows, cols, TILE_ROWS + row, 2 * ATOM_COLS + col);
+            let byte = place.byte.checked_sub(base).filter(|b| *b < ATOM_BYTES);
+            let byte =
+                byte.ok_or_else(|| format!("row {row}, column {col} lies outside of its 64-byte atom"))?;
+            if byte / 4 != row || byte % 4 != col % 4 {
+                return Err(format!(
+                    "row {row}, column {col} lies in byte {byte}, not in {}",
+                    4 * row + col % 4
+                ));
+            }
+            let field = Field { position: place.shift, col: col - col % 4 };
+            match fields.iter().find(|f| f.position == field.position) {
+                None => fields.push(field),
+                Some(seen) if *seen == field => {}
+                Some(seen) => {
+                    return Err(format!(
+                        "the field at bit {} holds columns {} and {}",
+                        field.position, seen.col, field.col
+                    ));
+                }
+            }
+        }
+    }
+    fields.sort_by_key(|f| f.position);
+    Ok(fields)
+}
+
+/// Builds the IR of a kernel for a contraction atom, with the given distance between widenings (in atoms of K;
+/// ignored where the ISA adds in i32).
+///
+/// # Errors
+/// A layout that the atom cannot read, or a schedule that does not divide the tile.
+pub fn build(spec: &KernelSpec, atom: &Atom, fold: usize) -> Result<Program, CompileError> {
+    let fields = fields(&spec.layout).map_err(|reason| CompileError::LayoutUnreadable {
+        kernel: spec.name(),
+        layout: spec.layout.name,
+        reason,
+    })?;
+    let rows = TILE_ROWS / spec.schedule.row_split.max(1);
+    if rows * spec.schedule.row_split != TILE_ROWS || !rows.is_multiple_of(atom.rows) {
+        return Err(CompileError::RowSplit {
+            kernel: spec.name(),
+            row_split: spec.schedule.row_split,
+            atom_rows: atom.rows,
+        });
+    }
+    let k_atoms = match spec.shape {
+        Shape::Any => None,
+        Shape::Fixed { cols, .. } => Some(cols.div_ceil(ATOM_COLS)),
+    };
+    let mut builder = Builder {
+        schedule: spec.schedule,
+        fields,
+        fold,
+        program: Program {
+            vars: Vec::new(),
+            body: Vec::new(),
+            tokens: spec.operation.tokens(),
+            k_atoms,
+            fold: (atom.accumulate == Accumulate::Narrow).then_some(fold),
+        },
+    };
+    let passes = (0..spec.schedule.row_split).map(|pass| Stmt::Pass {
+        first_row: pass * rows,
+        rows,
+        body: match atom.accumulate {
+            Accumulate::Wide => builder.wide_pass(pass == 0),
+            Accumulate::Narrow => builder.narrow_pass(pass == 0),
+        },
+    });
+    let body = passes.collect();
+    builder.program.body = body;
+    Ok(builder.program)
+}
+
+/// An accumulator: which token, which chain, and by how many bits its sums are scaled.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+struct Acc {
+    token: usize,
+    chain: usize,
+    position: u32,
+    var: Var,
+}
+
+struct Builder {
+    schedule: Schedule,
+    fields: Vec<Field>,
+    fold: usize,
+    program: Program,
+}
+
+impl Builder {
+    fn var(&mut self, kind: Kind, name: String) -> Var {
+        self.program.vars.push(VarInfo { name, kind });
+        Var(self.program.vars.len() - 1)
+    }
+
+    fn define(&mut self, body: &mut Vec<Stmt>, kind: Kind, name: String, op: Op) -> Var {
+        let var = self.var(kind, name);
+        body.push(Stmt::Let(var, op));
+        var
+    }
+
+    fn count(&self, modulo: Option<usize>, div: usize) -> Count {
+        let count = Count { modulo, div, fixed: None };
+        Count { fixed: self.program.k_atoms.map(|k_atoms| count.at(k_atoms)), ..count }
+    }
+
+    /// The bit positions at which the unpacked fields stand.
+    fn positions(&self) -> Vec<u32> {
+        let mut positions: Vec<u32> =
+            self.fields.iter().map(|f| self.schedule.unpack.shift_and_position(f.position).1).collect();
+        positions.sort_unstable();
+        positions.dedup();
+        positions
+    }
+
+    /// One accumulator for every token, chain and position, defined as zero.
+    fn accumulators(&mut self, body: &mut Vec<Stmt>, kind: Kind, prefix: &str, zero: Op) -> Vec<Acc> {
+        let mut accs = Vec::new();
+        for token in 0..self.program.tokens {
+            for chain in 0..self.schedule.chains {
+                for position in self.positions() {
+                    let name = format!("{prefix}_t{token}_c{chain}_x{}", 1 << position);
+                    let var = self.define(body, kind, name, zero);
+                    accs.push(Acc { token, chain, position, var });
+                }
+            }
+        }
+        accs
+    }
+
+    /// Repeats `unroll` atoms at a time, then what is left one by one, over `k_atoms % modulo` atoms.
+    /// A loop that never runs is left out, one that runs once is not a loop.
+    fn over_atoms(
+        &mut self,
+        modulo: Option<usize>,
+        accs: &[Acc],
+        kind: Kind,
+        prefetch: bool,
+        body: &mut Vec<Stmt>,
+    ) {
+        let unroll = self.schedule.unroll;
+        for (count, atoms) in [(self.count(modulo, unroll), unroll), (self.count(Some(unroll), 1), 1)] {
+            if count.fixed == Some(0) || (atoms == 1 && unroll == 1 && count.modulo == Some(1)) {
+                continue;
+            }
+            let mut inner = Vec::new();
+            for atom in 0..atoms {
+                self.atom(atom, accs, kind, prefetch, &mut inner);
+            }
+            body.push(Stmt::Repeat { count, atoms, body: inner });
+        }
+    }
+
+    /// The products of one atom with every token.
+    fn atom(&mut self, atom: usize, accs: &[Acc], kind: Kind, prefetch: bool, body: &mut Vec<Stmt>) {
+        let chain = atom % self.schedule.chains;
+        if prefetch && self.schedule.prefetch > 0 {
+            body.push(Stmt::Prefetch { atom, distance: self.schedule.prefetch });
+        }
+        let packed = self.define(body, Kind::Packed, format!("w{atom}"), Op::LoadPacked { atom });
+        let mut shifted = (0, packed);
+        for (p, field) in self.fields.clone().into_iter().enumerate() {
+            let (by, position) = self.schedule.unpack.shift_and_position(field.position);
+            if by != shifted.0 {
+                let name = format!("w{atom}_shr{by}");
+                shifted = (by, self.define(body, Kind::Packed, name, Op::ShiftRight { packed, by }));
+            }
+            let op = Op::MaskField { packed: shifted.1, position };
+            let codes = self.define(body, Kind::Codes, format!("codes{atom}_{p}"), op);
+            for acc in accs.iter().filter(|a| a.chain == chain && a.position == position) {
+                let col = atom * ATOM_COLS + field.col;
+                let name = format!("x{atom}_{p}_t{}", acc.token);
+                let acts = self.define(body, Kind::Acts, name, Op::LoadActs { token: acc.token, col });
+                if kind == Kind::Wide {
+                    body.push(Stmt::Set(acc.var, Op::Dot { acc: acc.var, codes, acts }));
+                } else {
+                    let name = format!("products{atom}_{p}_t{}", acc.token);
+                    let products = self.define(body, Kind::Narrow, name, Op::DotNarrow { codes, acts });
+                    body.push(Stmt::Set(acc.var, Op::AddNarrow { a: acc.var, b: products }));
+                }
+            }
+        }
+    }
+
+    /// A contraction that adds in i32 all the way.
+    fn wide_pass(&mut self, prefetch: bool) -> Vec<Stmt> {
+        let mut body = Vec::new();
+        let accs = self.accumulators(&mut body, Kind::Wide, "acc", Op::ZeroWide);
+        self.over_atoms(None, &accs, Kind::Wide, prefetch, &mut body);
+        for token in 0..self.program.tokens {
+            let mut total: Option<Var> = None;
+            for position in self.positions() {
+                let of_position: Vec<Var> = accs
+                    .iter()
+                    .filter(|a| a.token == token && a.position == position)
+                    .map(|a| a.var)
+                    .collect();
+                let mut sum = of_position[0];
+                for &b in &of_position[1..] {
+                    let name = format!("sum_t{token}_x{}", 1 << position);
+                    sum = self.define(&mut body, Kind::Wide, name, Op::AddWide { a: sum, b });
+                }
+                if position > 0 {
+                    let name = format!("plane_t{token}_x{}", 1 << position);
+                    sum = self.define(&mut body, Kind::Wide, name, Op::ShiftWide { x: sum, by: position });
+                }
+                total = Some(match total {
+                    None => sum,
+                    Some(a) => self.define(
+                        &mut body,
+                        Kind::Wide,
+                        format!("total_t{token}"),
+                        Op::AddWide { a, b: sum },
+                    ),
+                });
+            }
+            if let Some(x) = total {
+                self.finish(x, token, &mut body);
+            }
+        }
+        body
+    }
+
+    /// A contraction that adds in i16 and widens every `fold` atoms.
+    fn narrow_pass(&mut self, prefetch: bool) -> Vec<Stmt> {
+        let mut body = Vec::new();
+        let totals: Vec<Var> = (0..self.program.tokens)
+            .map(|token| self.define(&mut body, Kind::Wide, format!("total_t{token}"), Op::ZeroWide))
+            .collect();
+        let fold = self.fold;
+        let blocks = self.count(None, fold);
+        if blocks.fixed != Some(0) {
+            let mut block = Vec::new();
+            let accs = self.accumulators(&mut block, Kind::Narrow, "narrow", Op::ZeroNarrow);
+            let mut inner = Vec::new();
+            for atom in 0..self.schedule.unroll {
+                self.atom(atom, &accs, Kind::Narrow, prefetch, &mut inner);
+            }
+            let runs = fold / self.schedule.unroll;
+            let count = Count { modulo: None, div: 1, fixed: Some(runs) };
+            block.push(Stmt::Repeat { count, atoms: self.schedule.unroll, body: inner });
+            self.widen(&accs, &totals, &mut block);
+            body.push(Stmt::Repeat { count: blocks, atoms: 0, body: block });
+        }
+        if self.count(Some(fold), 1).fixed != Some(0) {
+            let accs = self.accumulators(&mut body, Kind::Narrow, "rest", Op::ZeroNarrow);
+            self.over_atoms(Some(fold), &accs, Kind::Narrow, prefetch, &mut body);
+            self.widen(&accs, &totals, &mut body);
+        }
+        for (token, total) in totals.into_iter().enumerate() {
+            self.finish(total, token, &mut body);
+        }
+        body
+    }
+
+    /// Adds the narrow sums to the totals, each brought back to scale one.
+    fn widen(&mut self, accs: &[Acc], totals: &[Var], body: &mut Vec<Stmt>) {
+        for acc in accs {
+            let narrow = match acc.position {
+                0 => acc.var,
+                by => {
+                    let name = format!("{}_unscaled", self.program.name(acc.var));
+                    self.define(body, Kind::Narrow, name, Op::ShiftNarrow { x: acc.var, by })
+                }
+            };
+            let total = totals[acc.token];
+            body.push(Stmt::Set(total, Op::Widen { acc: total, narrow }));
+        }
+    }
+
+    fn finish(&mut self, x: Var, token: usize, body: &mut Vec<Stmt>) {
+        let value = self.define(body, Kind::Wide, format!("y_t{token}"), Op::SubActSum { x, token });
+        body.push(Stmt::Store { value, token });
+    }
+}

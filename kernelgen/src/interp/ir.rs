@@ -1,0 +1,152 @@
+//! The interpreter of the IR: exact integers, every value checked against the range proof.
+
+use super::{Data, Fault};
+use crate::compile::Kernel;
+use crate::ir::{Op, Stmt, Var};
+use crate::layout::{ATOM_BYTES, ATOM_COLS, TILE_ROWS};
+use crate::passes::range::{self, Interval};
+
+/// A value: some integers for each row of the pass (four bytes, two narrow sums or one wide one).
+type Value = Vec<i64>;
+
+/// Runs a kernel's IR; results stand vector by vector, `rows of the tiles` values each.
+///
+/// # Errors
+/// [`Fault`]: a read outside of the operands, or a value outside of its proven interval.
+pub fn run(kernel: &Kernel, data: &Data<'_>) -> Result<Vec<i32>, Fault> {
+    let atom = kernel.spec.isa.atom();
+    let hulls = range::hulls(&kernel.program, &atom, data.k_atoms());
+    let mut state = State {
+        kernel,
+        data,
+        hulls,
+        values: vec![None; kernel.program.vars.len()],
+        tile: 0,
+        rows: 0..0,
+        atom: 0,
+        out: vec![0; data.out_rows() * kernel.program.tokens],
+    };
+    for tile in data.tiles() {
+        state.tile = tile;
+        state.block(&kernel.program.body)?;
+    }
+    Ok(state.out)
+}
+
+struct State<'a> {
+    kernel: &'a Kernel,
+    data: &'a Data<'a>,
+    hulls: Vec<Option<Interval>>,
+    values: Vec<Option<Value>>,
+    tile: usize,
+    rows: std::ops::Range<usize>,
+    /// Atoms past the start of the tile.
+    atom: usize,
+    out: Vec<i32>,
+}
+
+impl State<'_> {
+    fn block(&mut self, stmts: &[Stmt]) -> Result<(), Fault> {
+        for stmt in stmts {
+            match stmt {
+                Stmt::Let(var, op) | Stmt::Set(var, op) => {
+                    let value = self.operation(op)?;
+                    self.check(*var, &value)?;
+                    self.values[var.0] = Some(value);
+                }
+                Stmt::Prefetch { .. } => {}
+                Stmt::Store { value, token } => self.store(*value, *token)?,
+                Stmt::Repeat { count, atoms, body } => {
+                    for _ in 0..count.at(self.data.k_atoms()) {
+                        self.block(body)?;
+                        self.atom += atoms;
+                    }
+                }
+                Stmt::Pass { first_row, rows, body } => {
+                    self.rows = *first_row..first_row + rows;
+                    self.atom = 0;
+                    self.block(body)?;
+                }
+            }
+        }
+        Ok(())
+    }
+
+    fn check(&self, var: Var, value: &Value) -> Result<(), Fault> {
+        let Some(Interval { lo, hi, .. }) = self.hulls[var.0] else { return Ok(()) };
+        match value.iter().find(|v| !(lo..=hi).contains(*v)) {
+            Some(&found) => {
+                Err(Fault::Unproven { value: self.kernel.program.name(var).to_owned(), found, lo, hi })
+            }
+            None => Ok(()),
+        }
+    }
+
+    fn get(&self, var: Var) -> Result<&Value, Fault> {
+        let name = || Fault::Undefined(self.kernel.program.name(var).to_owned());
+        self.values[var.0].as_ref().ok_or_else(name)
+    }
+
+    fn zip(&self, a: Var, b: Var, f: impl Fn(i64, i64) -> i64) -> Result<Value, Fault> {
+        Ok(self.get(a)?.iter().zip(self.get(b)?).map(|(a, b)| f(*a, *b)).collect())
+    }
+
+    fn map(&self, x: Var, f: impl Fn(i64) -> i64) -> Result<Value, Fault> {
+        Ok(self.get(x)?.iter().map(|x| f(*x)).collect())
+    }
+
+    /// The products of each row's four codes with the four activations, four a row.
+    fn products(&self, codes: Var, acts: Var) -> Result<Value, Fault> {
+        let acts = self.get(acts)?;
+        Ok(self.get(codes)?.iter().enumerate().map(|(i, code)| code * acts[i % 4]).collect())
+    }
+
+    fn operation(&self, op: &Op) -> Result<Value, Fault> {
+        let rows = self.rows.len();
+        Ok(match op {
+            Op::ZeroNarrow => vec![0; 2 * rows],
+            Op::ZeroWide => vec![0; rows],
+            Op::LoadPacked { atom } => {
+                let offset = atom * ATOM_BYTES + 4 * self.rows.start;
+                let bytes = self.data.weights_at(self.tile, self.atom, offset, 4 * rows)?;
+                bytes.iter().map(|b| i64::from(*b)).collect()
+            }
+            Op::ShiftRight { packed, by } => self.map(*packed, |x| x >> by)?,
+            Op::MaskField { packed, position } => self.map(*packed, |x| x & (3 << position))?,
+            Op::LoadActs { token, col } => {
+                let offset = col % ATOM_COLS;
+                let acts = self.data.acts_at(*token, self.atom + col / ATOM_COLS, offset, 4)?;
+                acts.iter().map(|q| i64::from(*q)).collect()
+            }
+            Op::Dot { acc, codes, acts } => {
+                let products = self.products(*codes, *acts)?;
+                let sums = products.chunks(4).map(|four| four.iter().sum::<i64>());
+                self.get(*acc)?.iter().zip(sums).map(|(acc, sum)| acc + sum).collect()
+            }
+            Op::DotNarrow { codes, acts } => {
+                self.products(*codes, *acts)?.chunks(2).map(|two| two.iter().sum()).collect()
+            }
+            Op::AddNarrow { a, b } | Op::AddWide { a, b } => self.zip(*a, *b, |a, b| a + b)?,
+            Op::ShiftNarrow { x, by } | Op::ShiftWide { x, by } => self.map(*x, |x| x >> by)?,
+            Op::Widen { acc, narrow } => {
+                let sums = self.get(*narrow)?.chunks(2).map(|two| two.iter().sum::<i64>());
+                self.get(*acc)?.iter().zip(sums).map(|(acc, sum)| acc + sum).collect()
+            }
+            Op::SubActSum { x, token } => {
+                let sum = i64::from(self.data.act_sums[*token]);
+                self.map(*x, |x| x - sum)?
+            }
+        })
+    }
+
+    fn store(&mut self, value: Var, token: usize) -> Result<(), Fault> {
+        let value = self.get(value)?.clone();
+        let first = (self.tile - self.data.first_tile) * TILE_ROWS + self.rows.start;
+        let rows = self.data.out_rows();
+        for (i, sum) in value.into_iter().enumerate().take(rows.saturating_sub(first)) {
+            // Sums were checked against their proven i32 interval.
+            self.out[token * rows + first + i] = sum as i32;
+        }
+        Ok(())
+    }
+}

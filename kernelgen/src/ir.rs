@@ -1,0 +1,256 @@
+//! The intermediate representation: a contraction over logical vectors of rows, before any ISA is chosen.
+//!
+//! A program runs once a row tile. Its values are vectors over the rows of the current pass; how many machine
+//! registers hold one is the lowering's business. Weights and activations are read through cursors that a
+//! [`Stmt::Repeat`] advances by whole atoms.
+
+use std::fmt;
+
+/// A value's index in [`Program::vars`].
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, PartialOrd, Ord)]
+pub struct Var(pub usize);
+
+/// What a value holds, for each row of the pass.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Kind {
+    /// Four bytes of packed fields.
+    Packed,
+    /// Four codes, one a byte, each times a power of two.
+    Codes,
+    /// Four activations, the same for every row.
+    Acts,
+    /// Two i16 sums, of the products of bytes 0, 1 and of bytes 2, 3.
+    Narrow,
+    /// One i32 sum.
+    Wide,
+}
+
+/// Name and kind of a value.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct VarInfo {
+    /// Readable name, also used in messages and in the generated code's comments.
+    pub name: String,
+    /// What it holds.
+    pub kind: Kind,
+}
+
+/// A vector operation.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Op {
+    /// Narrow sums of zero.
+    ZeroNarrow,
+    /// Wide sums of zero.
+    ZeroWide,
+    /// The packed bytes of the pass's rows in the atom `atom` steps ahead of the weight cursor.
+    LoadPacked {
+        /// Atoms ahead of the cursor.
+        atom: usize,
+    },
+    /// Every byte shifted right; bits that cross into a byte from its neighbour are masked off later.
+    ShiftRight {
+        /// The bytes.
+        packed: Var,
+        /// Bits.
+        by: u32,
+    },
+    /// The two-bit field at `position` of every byte, left where it stands: code times 2^position.
+    MaskField {
+        /// The bytes.
+        packed: Var,
+        /// Bit position of the field.
+        position: u32,
+    },
+    /// Four activations of a token, from column `col` past the activation cursor.
+    LoadActs {
+        /// Which activation vector.
+        token: usize,
+        /// Columns past the cursor.
+        col: usize,
+    },
+    /// acc + the four products of each row, exact in i32.
+    Dot {
+        /// Wide sums.
+        acc: Var,
+        /// Codes.
+        codes: Var,
+        /// Activations.
+        acts: Var,
+    },
+    /// The four products of each row, added in pairs, in i16.
+    DotNarrow {
+        /// Codes.
+        codes: Var,
+        /// Activations.
+        acts: Var,
+    },
+    /// a + b in i16.
+    AddNarrow {
+        /// Narrow sums.
+        a: Var,
+        /// Narrow sums.
+        b: Var,
+    },
+    /// Arithmetic shift right in i16; exact, for the sums are multiples of 2^by.
+    ShiftNarrow {
+        /// Narrow sums.
+        x: Var,
+        /// Bits.
+        by: u32,
+    },
+    /// acc + both narrow sums of each row, in i32.
+    Widen {
+        /// Wide sums.
+        acc: Var,
+        /// Narrow sums.
+        narrow: Var,
+    },
+    /// Arithmetic shift right in i32; exact, for the sums are multiples of 2^by.
+    ShiftWide {
+        /// Wide sums.
+        x: Var,
+        /// Bits.
+        by: u32,
+    },
+    /// a + b in i32.
+    AddWide {
+        /// Wide sums.
+        a: Var,
+        /// Wide sums.
+        b: Var,
+    },
+    /// x minus the sum of the token's activations: turns codes 0, 1, 2 into trits -1, 0, +1.
+    SubActSum {
+        /// Wide sums.
+        x: Var,
+        /// Which activation vector.
+        token: usize,
+    },
+}
+
+/// How often a loop runs: `(k_atoms % modulo) / div`, with `modulo` left out where it is `None`.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Count {
+    /// Remainder taken first.
+    pub modulo: Option<usize>,
+    /// Divisor.
+    pub div: usize,
+    /// The value, where the shape is fixed.
+    pub fixed: Option<usize>,
+}
+
+impl Count {
+    /// The count for a matrix of so many atoms a row tile.
+    pub fn at(&self, k_atoms: usize) -> usize {
+        self.fixed.unwrap_or_else(|| self.modulo.map_or(k_atoms, |m| k_atoms % m) / self.div)
+    }
+}
+
+impl fmt::Display for Count {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match (self.fixed, self.modulo) {
+            (Some(n), _) => write!(f, "{n}"),
+            (None, Some(m)) => write!(f, "(k_atoms % {m}) / {}", self.div),
+            (None, None) => write!(f, "k_atoms / {}", self.div),
+        }
+    }
+}
+
+/// A statement.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum Stmt {
+    /// Defines a value.
+    Let(Var, Op),
+    /// Replaces a value defined further out.
+    Set(Var, Op),
+    /// Asks for the weight stream `distance` bytes ahead of an atom.
+    Prefetch {
+        /// Atoms ahead of the cursor.
+        atom: usize,
+        /// Bytes ahead of that atom.
+        distance: usize,
+    },
+    /// Writes the pass's rows of one token; rows past the matrix are left out.
+    Store {
+        /// Wide sums.
+        value: Var,
+        /// Which output vector.
+        token: usize,
+    },
+    /// Runs `body` again and again, advancing the cursors by `atoms` after each run.
+    Repeat {
+        /// How often.
+        count: Count,
+        /// Atoms consumed by one run.
+        atoms: usize,
+        /// The statements.
+        body: Vec<Stmt>,
+    },
+    /// One pass over the tile's columns with rows `first_row..first_row + rows`; the cursors start over.
+    Pass {
+        /// First row of the tile.
+        first_row: usize,
+        /// Rows.
+        rows: usize,
+        /// The statements.
+        body: Vec<Stmt>,
+    },
+}
+
+/// The work of a kernel on one row tile.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Program {
+    /// All values.
+    pub vars: Vec<VarInfo>,
+    /// The statements.
+    pub body: Vec<Stmt>,
+    /// Activation vectors.
+    pub tokens: usize,
+    /// Atoms a row tile, where the shape is fixed.
+    pub k_atoms: Option<usize>,
+    /// Atoms between two widenings, for contractions that add in i16.
+    pub fold: Option<usize>,
+}
+
+impl Program {
+    /// The name of a value.
+    pub fn name(&self, var: Var) -> &str {
+        &self.vars[var.0].name
+    }
+
+    /// What a value holds.
+    pub fn kind(&self, var: Var) -> Kind {
+        self.vars[var.0].kind
+    }
+
+    /// One line that says what a statement does, for the comments of the generated code.
+    pub fn describe(&self, stmt: &Stmt) -> String {
+        match stmt {
+            Stmt::Let(var, op) | Stmt::Set(var, op) => {
+                format!("{} = {}", self.name(*var), self.describe_op(op))
+            }
+            Stmt::Prefetch { atom, distance } => format!("prefetch atom +{atom}, {distance} bytes ahead"),
+            Stmt::Store { value, token } => format!("out[{token}] = {}", self.name(*value)),
+            Stmt::Repeat { count, atoms, .. } => format!("{count} times, {atoms} atoms each"),
+            Stmt::Pass { first_row, rows, .. } => {
+                format!("rows {first_row}..{} of the tile", first_row + rows)
+            }
+        }
+    }
+
+    fn describe_op(&self, op: &Op) -> String {
+        let n = |var: &Var| self.name(*var);
+        match op {
+            Op::ZeroNarrow | Op::ZeroWide => "0".to_owned(),
+            Op::LoadPacked { atom } => format!("weights of atom +{atom}"),
+            Op::ShiftRight { packed, by } => format!("{} >> {by}", n(packed)),
+            Op::MaskField { packed, position } => format!("field at bit {position} of {}", n(packed)),
+            Op::LoadActs { token, col } => format!("acts[{token}][+{col}..+{}]", col + 4),
+            Op::Dot { acc, codes, acts } => format!("{} + {} . {}", n(acc), n(codes), n(acts)),
+            Op::DotNarrow { codes, acts } => format!("{} . {} in pairs", n(codes), n(acts)),
+            Op::AddNarrow { a, b } | Op::AddWide { a, b } => format!("{} + {}", n(a), n(b)),
+            Op::ShiftNarrow { x, by } | Op::ShiftWide { x, by } => format!("{} >> {by}", n(x)),
+            Op::Widen { acc, narrow } => format!("{} + widened {}", n(acc), n(narrow)),
+            Op::SubActSum { x, token } => format!("{} - act_sum[{token}]", n(x)),
+        }
+    }
+}

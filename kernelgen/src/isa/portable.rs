@@ -1,0 +1,85 @@
+//! Portable Rust: arrays of sixteen rows, for every CPU. The functions stand in [`crate::portable_ops`].
+
+use super::{Accumulate, Atom, CostModel, Isa};
+use crate::machine::Arg::{ActSum, Acts, Const, Out, Reg as R, RowsLeft, Weights};
+use crate::machine::{Class, Inst, Intrinsic, Lowering, Memory, PartOp, Reg};
+
+/// The back-end.
+pub struct Portable;
+
+const LOAD: Intrinsic = Intrinsic::new("portable_ops::load", Class::Load).with_memory(Memory::Read(64));
+const QUAD: Intrinsic = Intrinsic::new("portable_ops::quad", Class::Broadcast).with_memory(Memory::Read(4));
+const ZERO: Intrinsic = Intrinsic::new("portable_ops::zero", Class::Setup);
+const AND: Intrinsic = Intrinsic::new("portable_ops::and", Class::Logic);
+const SHR: Intrinsic = Intrinsic::new("portable_ops::shift_right", Class::Shift);
+const SRA: Intrinsic = Intrinsic::new("portable_ops::shift_sums", Class::Shift);
+const DOT: Intrinsic = Intrinsic::new("portable_ops::dot", Class::Multiply);
+const ADD: Intrinsic = Intrinsic::new("portable_ops::add", Class::Add);
+const SUB: Intrinsic = Intrinsic::new("portable_ops::sub_scalar", Class::Add);
+const STORE: Intrinsic = Intrinsic::new("portable_ops::store", Class::Store).with_memory(Memory::Write);
+
+impl Isa for Portable {
+    fn id(&self) -> &'static str {
+        "portable"
+    }
+
+    fn rank(&self) -> u32 {
+        0
+    }
+
+    fn arch(&self) -> Option<&'static str> {
+        None
+    }
+
+    fn features(&self) -> &'static [&'static str] {
+        &[]
+    }
+
+    fn registers(&self) -> Option<usize> {
+        None
+    }
+
+    fn atom(&self) -> Atom {
+        Atom { rows: 16, cols: 4, code_max: 255, accumulate: Accumulate::Wide }
+    }
+
+    fn cost_model(&self) -> CostModel {
+        // An operation on sixteen rows is some eight instructions of a 128-bit machine.
+        CostModel {
+            issue: 0.5,
+            vector: 0.25,
+            multiply: 0.125,
+            load: 0.5,
+            multiply_latency: 8.0,
+            add_latency: 4.0,
+        }
+    }
+
+    fn lower(&self, _low: &mut Lowering, op: PartOp) -> Inst {
+        match op {
+            PartOp::Zero => Inst::new(ZERO, []),
+            PartOp::Load(offset) => Inst::new(LOAD, [Weights(offset)]),
+            PartOp::ShiftRight(x, by) => Inst::new(SHR, [Const(by.into()), R(x)]),
+            PartOp::Mask(x, mask) => Inst::new(AND, [Const(mask.into()), R(x)]),
+            PartOp::Acts(token, offset) => Inst::new(QUAD, [Acts(token, offset)]),
+            PartOp::Dot(acc, codes, acts) => Inst::new(DOT, [R(acc), R(codes), R(acts)]),
+            PartOp::ShiftWide(x, by) => Inst::new(SRA, [Const(by.into()), R(x)]),
+            PartOp::AddWide(a, b) => Inst::new(ADD, [R(a), R(b)]),
+            PartOp::SubActSum(x, token) => Inst::new(SUB, [R(x), ActSum(token)]),
+            PartOp::DotNarrow(..) | PartOp::AddNarrow(..) | PartOp::ShiftNarrow(..) | PartOp::Widen(..) => {
+                unreachable!("the atom adds in i32")
+            }
+        }
+    }
+
+    /// Portable Rust has no prefetch.
+    fn prefetch(&self, _low: &mut Lowering, _offset: usize) {}
+
+    fn store(&self, low: &mut Lowering, value: Reg, token: usize, first_row: usize) {
+        self.store_part(low, value, token, first_row);
+    }
+
+    fn store_part(&self, low: &mut Lowering, value: Reg, token: usize, first_row: usize) {
+        low.run(Inst::new(STORE, [Out(token, first_row), RowsLeft(first_row), R(value)]));
+    }
+}

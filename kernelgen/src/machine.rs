@@ -1,0 +1,365 @@
+//! Lowered programs: the IR's statements as calls of one ISA's intrinsics, register by register.
+
+use crate::ir::{Count, Kind, Op, Program, Stmt, Var};
+use crate::isa::Isa;
+use crate::layout::{ATOM_BYTES, ATOM_COLS};
+
+/// A machine register (or, in the generated code, a local variable).
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, PartialOrd, Ord)]
+pub struct Reg(pub usize);
+
+/// What an instruction does, as far as ports and latencies care.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
+pub enum Class {
+    /// Reads a vector of weights.
+    Load,
+    /// Reads four activations into every group of four bytes.
+    Broadcast,
+    /// Bitwise operation.
+    Logic,
+    /// Shift by a constant.
+    Shift,
+    /// Multiply, with or without an addition in the same instruction.
+    Multiply,
+    /// Integer addition or subtraction.
+    Add,
+    /// Writes results.
+    Store,
+    /// Asks for a cache line.
+    Prefetch,
+    /// Makes a constant or a zero; outside of the inner loops.
+    Setup,
+}
+
+/// What memory an instruction touches.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Memory {
+    /// None.
+    None,
+    /// Reads so many bytes at its pointer argument.
+    Read(usize),
+    /// Writes at its pointer argument.
+    Write,
+}
+
+/// What kind of register holds a result.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum File {
+    /// A vector register.
+    Vector,
+    /// Anything else: a mask or a scalar.
+    Other,
+}
+
+/// An instruction, named by the Rust function that stands for it.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Intrinsic {
+    /// Path of the function in the generated code.
+    pub name: &'static str,
+    /// What it does.
+    pub class: Class,
+    /// What memory it touches.
+    pub memory: Memory,
+    /// Where its result lives.
+    pub file: File,
+}
+
+impl Intrinsic {
+    /// An instruction from registers to a vector register.
+    pub const fn new(name: &'static str, class: Class) -> Self {
+        Intrinsic { name, class, memory: Memory::None, file: File::Vector }
+    }
+
+    /// The same, touching memory.
+    pub const fn with_memory(self, memory: Memory) -> Self {
+        Intrinsic { memory, ..self }
+    }
+
+    /// The same, with a result that is no vector.
+    pub const fn into_other(self) -> Self {
+        Intrinsic { file: File::Other, ..self }
+    }
+}
+
+/// An argument of an instruction.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Arg {
+    /// A register.
+    Reg(Reg),
+    /// A constant argument.
+    Imm(i64),
+    /// A constant that is a const generic in Rust.
+    Const(i64),
+    /// Pointer into the weights, bytes past the cursor.
+    Weights(usize),
+    /// Pointer into the weights that may lie past their end: for prefetches only.
+    Stream(usize),
+    /// Pointer to the activations of a token, bytes past the cursor.
+    Acts(usize, usize),
+    /// Four activations of a token as one i32, bytes past the cursor.
+    ActsWord(usize, usize),
+    /// Sum of a token's activations, i32.
+    ActSum(usize),
+    /// Pointer to the results of a token, rows past the tile's first.
+    Out(usize, usize),
+    /// Rows of the tile that exist, less so many, as i32; at most zero where there are none.
+    RowsLeft(usize),
+}
+
+/// An instruction with its arguments.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Inst {
+    /// The instruction.
+    pub intrinsic: Intrinsic,
+    /// Its arguments.
+    pub args: Vec<Arg>,
+}
+
+impl Inst {
+    /// An instruction with its arguments.
+    pub fn new(intrinsic: Intrinsic, args: impl Into<Vec<Arg>>) -> Self {
+        Inst { intrinsic, args: args.into() }
+    }
+
+    /// The registers that it reads.
+    pub fn reads(&self) -> impl Iterator<Item = Reg> + '_ {
+        self.args.iter().filter_map(|arg| match arg {
+            Arg::Reg(reg) => Some(*reg),
+            _ => None,
+        })
+    }
+}
+
+/// A machine statement.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum MStmt {
+    /// Says which IR statement the following statements come from.
+    Comment(String),
+    /// Defines a register.
+    Let(Reg, Inst),
+    /// Replaces a register's value.
+    Set(Reg, Inst),
+    /// An instruction without a result.
+    Run(Inst),
+    /// Stores rows `first_row..first_row + rows`: whole where the tile has them all, else only those that exist.
+    Store {
+        /// First row of the tile.
+        first_row: usize,
+        /// Rows.
+        rows: usize,
+        /// Where all rows exist.
+        whole: Vec<MStmt>,
+        /// Where only some exist.
+        part: Vec<MStmt>,
+    },
+    /// A loop; the cursors advance by `atoms` after each run.
+    Repeat {
+        /// How often.
+        count: Count,
+        /// Atoms consumed by a run.
+        atoms: usize,
+        /// The statements.
+        body: Vec<MStmt>,
+    },
+    /// One pass over the columns, from fresh cursors.
+    Pass(Vec<MStmt>),
+}
+
+/// A kernel in one ISA's instructions.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct MProgram {
+    /// Where each register lives, by its index.
+    pub files: Vec<File>,
+    /// Constants, made once a call.
+    pub setup: Vec<(Reg, Inst)>,
+    /// The work on one row tile.
+    pub body: Vec<MStmt>,
+    /// Activation vectors.
+    pub tokens: usize,
+    /// Atoms a row tile, where the shape is fixed.
+    pub k_atoms: Option<usize>,
+}
+
+/// One operation on one register's worth of rows: what an ISA has to know how to do.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum PartOp {
+    /// Sums of zero.
+    Zero,
+    /// Packed bytes, so many past the weight cursor.
+    Load(usize),
+    /// Each byte shifted right; what crosses a byte border may be anything.
+    ShiftRight(Reg, u32),
+    /// Each byte anded with a mask.
+    Mask(Reg, u8),
+    /// Four activations of a token, bytes past the cursor, repeated over the register.
+    Acts(usize, usize),
+    /// acc + four-way products in i32.
+    Dot(Reg, Reg, Reg),
+    /// Products added in pairs in i16.
+    DotNarrow(Reg, Reg),
+    /// i16 sum.
+    AddNarrow(Reg, Reg),
+    /// i16 arithmetic shift right.
+    ShiftNarrow(Reg, u32),
+    /// i32 acc plus pairs of i16.
+    Widen(Reg, Reg),
+    /// i32 arithmetic shift right.
+    ShiftWide(Reg, u32),
+    /// i32 sum.
+    AddWide(Reg, Reg),
+    /// i32 less the sum of a token's activations.
+    SubActSum(Reg, usize),
+}
+
+/// The state of a lowering; back-ends emit their instructions through it.
+pub struct Lowering {
+    files: Vec<File>,
+    setup: Vec<(Reg, Inst)>,
+    out: Vec<MStmt>,
+}
+
+impl Lowering {
+    fn fresh(&mut self, file: File) -> Reg {
+        self.files.push(file);
+        Reg(self.files.len() - 1)
+    }
+
+    /// Emits an instruction and returns the register of its result.
+    pub fn emit(&mut self, inst: Inst) -> Reg {
+        let reg = self.fresh(inst.intrinsic.file);
+        self.out.push(MStmt::Let(reg, inst));
+        reg
+    }
+
+    /// A value that never changes: made once a call and shared by all who ask for it.
+    pub fn constant(&mut self, inst: Inst) -> Reg {
+        if let Some((reg, _)) = self.setup.iter().find(|(_, known)| *known == inst) {
+            return *reg;
+        }
+        let reg = self.fresh(inst.intrinsic.file);
+        self.setup.push((reg, inst));
+        reg
+    }
+
+    /// Emits an instruction without a result.
+    pub fn run(&mut self, inst: Inst) {
+        self.out.push(MStmt::Run(inst));
+    }
+
+    /// Collects what `emit` emits instead of appending it.
+    fn collect(&mut self, emit: impl FnOnce(&mut Self)) -> Vec<MStmt> {
+        let outer = std::mem::take(&mut self.out);
+        emit(self);
+        std::mem::replace(&mut self.out, outer)
+    }
+}
+
+/// Lowers a program to one ISA.
+pub fn lower(program: &Program, isa: &dyn Isa) -> MProgram {
+    let mut driver = Driver {
+        program,
+        isa,
+        regs: vec![Vec::new(); program.vars.len()],
+        rows: 0..0,
+        low: Lowering { files: Vec::new(), setup: Vec::new(), out: Vec::new() },
+    };
+    driver.block(&program.body);
+    MProgram {
+        files: driver.low.files,
+        setup: driver.low.setup,
+        body: driver.low.out,
+        tokens: program.tokens,
+        k_atoms: program.k_atoms,
+    }
+}
+
+struct Driver<'a> {
+    program: &'a Program,
+    isa: &'a dyn Isa,
+    /// The registers that hold each value: one for every `atom.rows` rows, or one for activations.
+    regs: Vec<Vec<Reg>>,
+    rows: std::ops::Range<usize>,
+    low: Lowering,
+}
+
+impl Driver<'_> {
+    fn block(&mut self, stmts: &[Stmt]) {
+        for stmt in stmts {
+            self.low.out.push(MStmt::Comment(self.program.describe(stmt)));
+            self.statement(stmt);
+        }
+    }
+
+    fn statement(&mut self, stmt: &Stmt) {
+        match stmt {
+            Stmt::Let(var, op) => {
+                self.regs[var.0] = (0..self.parts(*var))
+                    .map(|part| {
+                        let inst = self.part(op, part);
+                        self.low.emit(inst)
+                    })
+                    .collect();
+            }
+            Stmt::Set(var, op) => {
+                for part in 0..self.parts(*var) {
+                    let inst = self.part(op, part);
+                    self.low.out.push(MStmt::Set(self.regs[var.0][part], inst));
+                }
+            }
+            Stmt::Prefetch { atom, distance } => {
+                self.isa.prefetch(&mut self.low, atom * ATOM_BYTES + distance);
+            }
+            Stmt::Store { value, token } => {
+                let rows = self.isa.atom().rows;
+                for (part, reg) in self.regs[value.0].clone().into_iter().enumerate() {
+                    let first_row = self.rows.start + part * rows;
+                    let whole = self.low.collect(|low| self.isa.store(low, reg, *token, first_row));
+                    let part = self.low.collect(|low| self.isa.store_part(low, reg, *token, first_row));
+                    self.low.out.push(MStmt::Store { first_row, rows, whole, part });
+                }
+            }
+            Stmt::Repeat { count, atoms, body } => {
+                let outer = std::mem::take(&mut self.low.out);
+                self.block(body);
+                let body = std::mem::replace(&mut self.low.out, outer);
+                self.low.out.push(MStmt::Repeat { count: *count, atoms: *atoms, body });
+            }
+            Stmt::Pass { first_row, rows, body } => {
+                self.rows = *first_row..first_row + rows;
+                let outer = std::mem::take(&mut self.low.out);
+                self.block(body);
+                let body = std::mem::replace(&mut self.low.out, outer);
+                self.low.out.push(MStmt::Pass(body));
+            }
+        }
+    }
+
+    /// Registers that a value takes.
+    fn parts(&self, var: Var) -> usize {
+        match self.program.kind(var) {
+            Kind::Acts => 1,
+            _ => self.rows.len() / self.isa.atom().rows,
+        }
+    }
+
+    fn part(&mut self, op: &Op, part: usize) -> Inst {
+        let reg = |var: &Var| self.regs[var.0][part];
+        let first_row = self.rows.start + part * self.isa.atom().rows;
+        let op = match op {
+            Op::ZeroNarrow | Op::ZeroWide => PartOp::Zero,
+            Op::LoadPacked { atom } => PartOp::Load(atom * ATOM_BYTES + first_row * (ATOM_COLS / 4)),
+            Op::ShiftRight { packed, by } => PartOp::ShiftRight(reg(packed), *by),
+            Op::MaskField { packed, position } => PartOp::Mask(reg(packed), 3 << position),
+            Op::LoadActs { token, col } => PartOp::Acts(*token, *col),
+            Op::Dot { acc, codes, acts } => PartOp::Dot(reg(acc), reg(codes), self.regs[acts.0][0]),
+            Op::DotNarrow { codes, acts } => PartOp::DotNarrow(reg(codes), self.regs[acts.0][0]),
+            Op::AddNarrow { a, b } => PartOp::AddNarrow(reg(a), reg(b)),
+            Op::ShiftNarrow { x, by } => PartOp::ShiftNarrow(reg(x), *by),
+            Op::Widen { acc, narrow } => PartOp::Widen(reg(acc), reg(narrow)),
+            Op::ShiftWide { x, by } => PartOp::ShiftWide(reg(x), *by),
+            Op::AddWide { a, b } => PartOp::AddWide(reg(a), reg(b)),
+            Op::SubActSum { x, token } => PartOp::SubActSum(reg(x), *token),
+        };
+        self.isa.lower(&mut self.low, op)
+    }
+}

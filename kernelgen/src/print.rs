@@ -1,0 +1,394 @@
+//! Prints a lowered kernel as Rust: statements are built with quote, and set one a line under a comment that
+//! names the IR statement they come from (quote and prettyplease would drop the comments).
+
+use std::fmt::Write as _;
+
+use proc_macro2::{Delimiter, Literal, Spacing, TokenStream, TokenTree};
+use quote::{format_ident, quote};
+
+use crate::compile::Kernel;
+use crate::layout::{ATOM_BYTES, ATOM_COLS, TILE_ROWS};
+use crate::machine::{Arg, Inst, MStmt, Reg};
+
+/// The kernel as a documented `unsafe fn`, without the module around it.
+pub fn kernel(kernel: &Kernel) -> String {
+    let mut printer = Printer { out: String::new(), depth: 0, kernel };
+    printer.function();
+    printer.out
+}
+
+/// Facts about a kernel, one a line: the range proof, the register pressure, the static cost.
+pub fn facts(kernel: &Kernel) -> Vec<String> {
+    let mut lines = vec![format!("Range proof, for K up to {}:", kernel.k_max)];
+    for proven in &kernel.proof {
+        let interval = proven.interval;
+        let scale = match interval.scale {
+            0 | 32.. => String::new(),
+            s => format!(", a multiple of {}", 1u64 << s),
+        };
+        lines.push(format!(
+            "  `{}` stays in {}..={} ({} bits){scale}",
+            proven.value, interval.lo, interval.hi, proven.bits
+        ));
+    }
+    if let Some(fold) = kernel.program.fold {
+        lines.push(format!("Widened to i32 every {fold} atoms ({} columns).", fold * ATOM_COLS));
+    }
+    let registers = match kernel.spec.isa.registers() {
+        Some(available) => format!("{} of {available}", kernel.pressure.registers),
+        None => "left to the compiler".to_owned(),
+    };
+    lines.push(format!("Vector registers: {registers}."));
+    let cost = &kernel.cost;
+    lines.push(format!(
+        "Static cost for 256 weights: {:.2} cycles, {:.2} vector instructions; {} instructions of text; reads {} bytes ahead.",
+        cost.cycles_per_256_weights, cost.vector_ops_per_256_weights, cost.text_instructions, cost.overfetch_bytes
+    ));
+    lines
+}
+
+struct Printer<'a> {
+    out: String,
+    depth: usize,
+    kernel: &'a Kernel,
+}
+
+impl Printer<'_> {
+    fn line(&mut self, text: impl AsRef<str>) {
+        let indent = 4 * self.depth;
+        // Writing to a string cannot fail.
+        let _ = writeln!(self.out, "{:indent$}{}", "", text.as_ref());
+    }
+
+    fn tokens(&mut self, tokens: TokenStream) {
+        self.line(spaced(tokens));
+    }
+
+    fn open(&mut self, tokens: TokenStream) {
+        let mut head = spaced(tokens);
+        head.push_str(" {");
+        self.line(head);
+        self.depth += 1;
+    }
+
+    fn close(&mut self) {
+        self.depth -= 1;
+        self.line("}");
+    }
+
+    fn function(&mut self) {
+        let kernel = self.kernel;
+        self.line(format!("/// `{}`", kernel.name));
+        self.line("///");
+        for fact in facts(kernel) {
+            self.line(format!("/// {fact}"));
+        }
+        self.line("///");
+        self.line("/// # Safety");
+        self.line("/// The CPU must have the kernel's target features, and `p` must describe memory as `Operands` says.");
+        let features = kernel.spec.isa.features().join(",");
+        if !features.is_empty() {
+            self.tokens(quote!(#[target_feature(enable = #features)]));
+        }
+        let name = format_ident!("{}", kernel.name);
+        self.open(quote!(pub unsafe fn #name(p: &abi::Operands)));
+        self.line("// SAFETY: the caller promises the features and the memory; every address below is inside of it,");
+        self.line("// for a tile has `k_atoms` atoms and a vector `k_atoms * 16` activations.");
+        self.open(quote!(unsafe));
+        for (reg, inst) in &kernel.machine.setup {
+            self.tokens(define(*reg, inst, false));
+        }
+        self.open(quote!(for tile in p.first_tile..p.end_tile));
+        self.tokens(quote!(let rows = p.rows_in(tile);));
+        let tile_rows = Literal::usize_unsuffixed(TILE_ROWS);
+        self.tokens(quote!(let out = p.out.add((tile - p.first_tile) * #tile_rows);));
+        self.block(&kernel.machine.body);
+        for _ in 0..3 {
+            self.close();
+        }
+    }
+
+    fn block(&mut self, stmts: &[MStmt]) {
+        for (i, stmt) in stmts.iter().enumerate() {
+            match stmt {
+                // An IR statement that needs no instruction leaves no comment.
+                MStmt::Comment(_) if matches!(stmts.get(i + 1), None | Some(MStmt::Comment(_))) => {}
+                MStmt::Comment(text) => self.line(format!("// {text}")),
+                MStmt::Let(reg, inst) => {
+                    let mutable = self.is_set(*reg);
+                    self.tokens(define(*reg, inst, mutable));
+                }
+                MStmt::Set(reg, inst) => {
+                    let (reg, value) = (name(*reg), call(inst));
+                    self.tokens(quote!(#reg = #value;));
+                }
+                MStmt::Run(inst) => {
+                    let call = call(inst);
+                    self.tokens(quote!(#call;));
+                }
+                MStmt::Store { whole, part, .. } if whole == part => self.block(whole),
+                MStmt::Store { first_row, rows, whole, part } => {
+                    let end = Literal::usize_unsuffixed(first_row + rows);
+                    self.open(quote!(if rows >= #end));
+                    self.block(whole);
+                    self.depth -= 1;
+                    self.line("} else {");
+                    self.depth += 1;
+                    self.block(part);
+                    self.close();
+                }
+                MStmt::Repeat { count, atoms, body } => {
+                    let times = self.times(count);
+                    self.open(quote!(for _ in 0..#times));
+                    self.block(body);
+                    if *atoms > 0 {
+                        let bytes = Literal::usize_unsuffixed(atoms * ATOM_BYTES);
+                        let columns = Literal::usize_unsuffixed(atoms * ATOM_COLS);
+                        self.tokens(quote!(w = w.add(#bytes);));
+                        for token in 0..self.kernel.machine.tokens {
+                            let a = format_ident!("a{token}");
+                            self.tokens(quote!(#a = #a.add(#columns);));
+                        }
+                    }
+                    self.close();
+                }
+                MStmt::Pass(body) => {
+                    self.line("{");
+                    self.depth += 1;
+                    self.cursors();
+                    self.block(body);
+                    self.close();
+                }
+            }
+        }
+    }
+
+    fn cursors(&mut self) {
+        let atom_bytes = Literal::usize_unsuffixed(ATOM_BYTES);
+        match self.kernel.machine.k_atoms {
+            Some(k_atoms) => {
+                let tile_bytes = Literal::usize_unsuffixed(k_atoms * ATOM_BYTES);
+                self.tokens(quote!(let mut w = p.weights.add(tile * #tile_bytes);));
+            }
+            None => self.tokens(quote!(let mut w = p.weights.add(tile * p.k_atoms * #atom_bytes);)),
+        }
+        for token in 0..self.kernel.machine.tokens {
+            let a = format_ident!("a{token}");
+            let offset = match token {
+                0 => quote!(p.acts),
+                1 => quote!(p.acts.add(p.act_stride)),
+                _ => {
+                    let token = Literal::usize_unsuffixed(token);
+                    quote!(p.acts.add(#token * p.act_stride))
+                }
+            };
+            self.tokens(quote!(let mut #a = #offset;));
+        }
+    }
+
+    fn times(&self, count: &crate::ir::Count) -> TokenStream {
+        if let Some(fixed) = count.fixed {
+            let fixed = Literal::usize_unsuffixed(fixed);
+            return quote!(#fixed);
+        }
+        let atoms = match count.modulo {
+            Some(modulo) => {
+                let modulo = Literal::usize_unsuffixed(modulo);
+                quote!(p.k_atoms % #modulo)
+            }
+            None => quote!(p.k_atoms),
+        };
+        match (count.div, count.modulo) {
+            (1, None) => atoms,
+            (1, Some(_)) => quote!((#atoms)),
+            (div, modulo) => {
+                let div = Literal::usize_unsuffixed(div);
+                let atoms = if modulo.is_some() { quote!((#atoms)) } else { atoms };
+                quote!((#atoms / #div))
+            }
+        }
+    }
+
+    /// Whether a register is ever set again after its definition.
+    fn is_set(&self, reg: Reg) -> bool {
+        fn sets(stmts: &[MStmt], reg: Reg) -> bool {
+            stmts.iter().any(|stmt| match stmt {
+                MStmt::Set(target, _) => *target == reg,
+                MStmt::Repeat { body, .. } | MStmt::Pass(body) => sets(body, reg),
+                _ => false,
+            })
+        }
+        sets(&self.kernel.machine.body, reg)
+    }
+}
+
+fn name(reg: Reg) -> proc_macro2::Ident {
+    format_ident!("v{}", reg.0)
+}
+
+fn define(reg: Reg, inst: &Inst, mutable: bool) -> TokenStream {
+    let (reg, value) = (name(reg), call(inst));
+    if mutable { quote!(let mut #reg = #value;) } else { quote!(let #reg = #value;) }
+}
+
+fn call(inst: &Inst) -> TokenStream {
+    let segments = inst.intrinsic.name.split("::").map(|s| format_ident!("{s}"));
+    let path = quote!(#(#segments)::*);
+    let constant = inst.args.iter().find_map(|arg| match arg {
+        Arg::Const(value) => {
+            let value = Literal::i64_unsuffixed(*value);
+            Some(quote!(::<#value>))
+        }
+        _ => None,
+    });
+    let args = inst.args.iter().filter(|arg| !matches!(arg, Arg::Const(_))).map(argument);
+    quote!(#path #constant (#(#args),*))
+}
+
+fn argument(arg: &Arg) -> TokenStream {
+    let at = |pointer: TokenStream, offset: usize| match offset {
+        0 => pointer,
+        _ => {
+            let offset = Literal::usize_unsuffixed(offset);
+            quote!(#pointer.add(#offset))
+        }
+    };
+    let acts = |token: usize, offset: usize| {
+        let a = format_ident!("a{token}");
+        at(quote!(#a), offset)
+    };
+    match *arg {
+        Arg::Reg(reg) => {
+            let reg = name(reg);
+            quote!(#reg)
+        }
+        Arg::Imm(value) | Arg::Const(value) => {
+            let value = Literal::i64_unsuffixed(value);
+            quote!(#value)
+        }
+        Arg::Weights(offset) => {
+            let pointer = at(quote!(w), offset);
+            quote!(#pointer.cast())
+        }
+        Arg::Stream(offset) => {
+            let offset = Literal::usize_unsuffixed(offset);
+            quote!(w.wrapping_add(#offset).cast())
+        }
+        Arg::Acts(token, offset) => acts(token, offset),
+        Arg::ActsWord(token, offset) => {
+            let pointer = acts(token, offset);
+            quote!(abi::load_i32(#pointer))
+        }
+        Arg::ActSum(0) => quote!(*p.act_sums),
+        Arg::ActSum(token) => {
+            let token = Literal::usize_unsuffixed(token);
+            quote!(*p.act_sums.add(#token))
+        }
+        Arg::Out(token, row) => {
+            let pointer = match token {
+                0 => quote!(out),
+                1 => quote!(out.add(p.out_stride)),
+                _ => {
+                    let token = Literal::usize_unsuffixed(token);
+                    quote!(out.add(#token * p.out_stride))
+                }
+            };
+            let pointer = at(pointer, row);
+            quote!(#pointer.cast())
+        }
+        Arg::RowsLeft(0) => quote!(rows),
+        Arg::RowsLeft(first_row) => {
+            let first_row = Literal::usize_unsuffixed(first_row);
+            quote!(rows - #first_row)
+        }
+    }
+}
+
+/// Tokens as a person would set them.
+fn spaced(tokens: TokenStream) -> String {
+    let mut out = String::new();
+    write_spaced(tokens, &mut out);
+    out
+}
+
+fn write_spaced(tokens: TokenStream, out: &mut String) {
+    // Whether a space belongs before the next word, and whether an operator there would be a prefix.
+    let (mut after_word, mut prefix) = (false, true);
+    let mut operator = String::new();
+    for token in tokens {
+        match token {
+            TokenTree::Punct(punct) => {
+                operator.push(punct.as_char());
+                if punct.spacing() == Spacing::Joint {
+                    continue;
+                }
+                match operator.as_str() {
+                    "," => out.push_str(", "),
+                    // What is parsed joins `::` and `<`, what is quoted does not.
+                    "::" | "::<" | "." | ".." | ";" | "<" | ">" | "#" => out.push_str(&operator),
+                    ":" => out.push_str(": "),
+                    "*" | "&" | "-" if prefix => {
+                        if after_word {
+                            out.push(' ');
+                        }
+                        out.push_str(&operator);
+                    }
+                    _ => {
+                        out.push(' ');
+                        out.push_str(&operator);
+                        out.push(' ');
+                    }
+                }
+                prefix = !matches!(operator.as_str(), ">" | "." | "::");
+                after_word = false;
+                operator.clear();
+            }
+            TokenTree::Group(group) => {
+                let (open, close) = match group.delimiter() {
+                    Delimiter::Parenthesis => ("(", ")"),
+                    Delimiter::Bracket => ("[", "]"),
+                    Delimiter::Brace => ("{", "}"),
+                    Delimiter::None => ("", ""),
+                };
+                if after_word && out.ends_with(" in") {
+                    out.push(' ');
+                }
+                out.push_str(open);
+                write_spaced(group.stream(), out);
+                out.push_str(close);
+                (after_word, prefix) = (true, false);
+            }
+            word => {
+                if after_word {
+                    out.push(' ');
+                }
+                let _ = write!(out, "{word}");
+                (after_word, prefix) = (true, false);
+            }
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn tokens_are_spaced_like_rustfmt_would() {
+        for text in [
+            "let v3 = _mm512_srli_epi16::<4>(v1);",
+            "let mut a2 = p.acts.add(2 * p.act_stride);",
+            "let out = p.out.add((tile - p.first_tile) * 16);",
+            "for tile in p.first_tile..p.end_tile",
+            "v7 = _mm512_set1_epi32(*p.act_sums.add(1));",
+            "_mm_prefetch::<3>(w.wrapping_add(4096).cast());",
+            "pub unsafe fn k(p: &abi::Operands)",
+            "for _ in 0..((p.k_atoms % 16) / 4)",
+            "let v0 = _mm256_set1_epi8(-64);",
+            "#[target_feature(enable = \"avx2\")]",
+        ] {
+            let tokens: TokenStream = text.parse().unwrap();
+            assert_eq!(spaced(tokens), text);
+        }
+    }
+}

@@ -1,0 +1,132 @@
+//! Schedules: how a contraction is laid out in time. A schedule is data; it never changes a result.
+
+use std::fmt;
+use std::str::FromStr;
+
+/// How the four codes of a byte are brought apart.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, PartialOrd, Ord)]
+pub enum Unpack {
+    /// Mask only: field p stays where it is and counts 4^p times; one accumulator a field, shifted at the end.
+    Mask,
+    /// Shift every field down to bits 1:0; one accumulator.
+    Shift,
+    /// One shift by four bits, then masks 0x03 and 0x0C: fields count once or four times; two accumulators.
+    Nibble,
+}
+
+impl Unpack {
+    const ALL: [(Unpack, char); 3] = [(Unpack::Mask, 'm'), (Unpack::Shift, 's'), (Unpack::Nibble, 'n')];
+
+    /// For a field at bit `position`: by how much the byte is shifted first, and where the field then stands.
+    pub fn shift_and_position(self, position: u32) -> (u32, u32) {
+        match self {
+            Unpack::Mask => (0, position),
+            Unpack::Shift => (position, 0),
+            Unpack::Nibble => (position & 4, position & 3),
+        }
+    }
+
+    fn letter(self) -> char {
+        Self::ALL.iter().find(|(u, _)| *u == self).map_or('?', |(_, c)| *c)
+    }
+}
+
+/// One schedule. In kernel names it is written `u4c2mr1p4096`, with `f32` behind it where the distance between
+/// widenings is fixed by hand.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, PartialOrd, Ord)]
+pub struct Schedule {
+    /// Atoms in one iteration of the innermost loop (`u`).
+    pub unroll: usize,
+    /// Independent sets of accumulators, used in turn (`c`).
+    pub chains: usize,
+    /// How codes are brought apart (`m` mask, `s` shift, `n` nibble).
+    pub unpack: Unpack,
+    /// Passes over a tile's columns, each with 16 / `row_split` of its rows (`r`).
+    pub row_split: usize,
+    /// Prefetch distance in the weight stream in bytes; 0 for none (`p`).
+    pub prefetch: usize,
+    /// Atoms between two widenings of narrow accumulators (`f`); `None` lets the range analysis find the greatest.
+    pub fold: Option<usize>,
+}
+
+impl fmt::Display for Schedule {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let letter = self.unpack.letter();
+        write!(f, "u{}c{}{letter}r{}p{}", self.unroll, self.chains, self.row_split, self.prefetch)?;
+        self.fold.map_or(Ok(()), |fold| write!(f, "f{fold}"))
+    }
+}
+
+/// A text that is no schedule.
+#[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
+#[error(
+    "'{text}' is no schedule: expected u<unroll>c<chains><m|s|n>r<row split>p<prefetch bytes>[f<fold atoms>], as in u4c2mr1p4096"
+)]
+pub struct ScheduleSyntax {
+    /// The text found.
+    pub text: String,
+}
+
+impl FromStr for Schedule {
+    type Err = ScheduleSyntax;
+
+    fn from_str(text: &str) -> Result<Self, Self::Err> {
+        parse(text).ok_or_else(|| ScheduleSyntax { text: text.to_owned() })
+    }
+}
+
+fn parse(text: &str) -> Option<Schedule> {
+    let (unroll, rest) = number(text, 'u')?;
+    let (chains, rest) = number(rest, 'c')?;
+    let letter = rest.chars().next()?;
+    let (unpack, _) = Unpack::ALL.iter().find(|(_, c)| *c == letter)?;
+    let (row_split, rest) = number(&rest[letter.len_utf8()..], 'r')?;
+    let (prefetch, rest) = number(rest, 'p')?;
+    let (fold, rest) = match number(rest, 'f') {
+        Some((fold, rest)) => (Some(fold), rest),
+        None => (None, rest),
+    };
+    let positive = unroll > 0 && chains > 0 && row_split > 0 && fold != Some(0);
+    (rest.is_empty() && positive).then_some(Schedule {
+        unroll,
+        chains,
+        unpack: *unpack,
+        row_split,
+        prefetch,
+        fold,
+    })
+}
+
+/// A letter and the decimal number behind it.
+fn number(text: &str, letter: char) -> Option<(usize, &str)> {
+    let digits = text.strip_prefix(letter)?;
+    let end = digits.find(|c: char| !c.is_ascii_digit()).unwrap_or(digits.len());
+    Some((digits[..end].parse().ok()?, &digits[end..]))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn names_are_read_back() {
+        for text in ["u4c2mr1p4096", "u1c1sr2p0", "u8c1nr1p0f16"] {
+            assert_eq!(text.parse::<Schedule>().unwrap().to_string(), text);
+        }
+        let s: Schedule = "u4c2mr1p4096".parse().unwrap();
+        assert_eq!((s.unroll, s.chains, s.unpack, s.row_split), (4, 2, Unpack::Mask, 1));
+        assert_eq!((s.prefetch, s.fold), (4096, None));
+        for bad in [
+            "",
+            "u4",
+            "u4c2xr1p0",
+            "u0c1mr1p0",
+            "u4c2mr1p0f",
+            "u4c2mr1p0f0",
+            "u4c2mr1p0 ",
+            "u99999999999999999999c1mr1p0",
+        ] {
+            assert!(bad.parse::<Schedule>().is_err(), "{bad}");
+        }
+    }
+}
