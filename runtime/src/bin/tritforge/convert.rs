@@ -1,0 +1,73 @@
+//! `tritforge convert`: a Hugging Face checkpoint to GGUF.
+
+use std::io::{self, Write};
+use std::path::PathBuf;
+use std::process::ExitCode;
+
+use tritforge::convert::{ConvertOptions, EmbeddingType, convert as convert_checkpoint};
+use tritforge::model::Activation;
+
+use crate::Outcome;
+
+/// Options of `convert`.
+#[derive(clap::Args)]
+pub struct Args {
+    /// The checkpoint: a directory with config.json and safetensors, and tokenizer.json for text.
+    checkpoint: PathBuf,
+
+    /// The file to write.
+    out: PathBuf,
+
+    /// Replace the file if it exists.
+    #[arg(long)]
+    overwrite: bool,
+
+    /// Name of the model in the file; the directory's name if left out.
+    #[arg(long)]
+    name: Option<String>,
+
+    /// Type of the embedding in the file.
+    #[arg(long, value_enum, default_value_t = Embedding::F16)]
+    embedding: Embedding,
+
+    /// Activation function, where config.json does not name it: relu2 or silu.
+    #[arg(long, value_name = "NAME")]
+    act: Option<Activation>,
+}
+
+#[derive(Clone, Copy, clap::ValueEnum)]
+enum Embedding {
+    F16,
+    Bf16,
+}
+
+/// Runs the command.
+pub fn convert(args: Args) -> Outcome {
+    let options = ConvertOptions {
+        name: args.name,
+        overwrite: args.overwrite,
+        embedding: match args.embedding {
+            Embedding::F16 => EmbeddingType::F16,
+            Embedding::Bf16 => EmbeddingType::Bf16,
+        },
+        act: args.act,
+    };
+    let report = convert_checkpoint(&args.checkpoint, &args.out, &options)?;
+    let mut err = io::stderr().lock();
+    for warning in &report.warnings {
+        writeln!(err, "warning: {warning}")?;
+    }
+    if let Some(reason) = &report.no_tokenizer {
+        writeln!(err, "warning: the file has no tokenizer, so `run` will refuse text: {reason}")?;
+    }
+    let mut out = io::stdout().lock();
+    writeln!(
+        out,
+        "{}: {} tensors, {} bytes; largest rounding of an embedding value {:e}",
+        args.out.display(),
+        report.tensors,
+        report.bytes,
+        report.largest_rounding
+    )?;
+    Ok(ExitCode::SUCCESS)
+}

@@ -1,0 +1,115 @@
+//! `tritforge inspect`: what a model file holds, and what it takes in memory.
+
+use std::io::{self, Write};
+use std::process::ExitCode;
+
+use tritforge::engine::Engine;
+use tritforge::format::{FloatTensor, RawModel};
+use tritforge::memory::MatrixMemory;
+use tritforge::model::Model;
+use tritforge::packed::PackedLayerWeights;
+
+use crate::Outcome;
+use crate::model::ModelArgs;
+
+/// Options of `inspect`.
+#[derive(clap::Args)]
+pub struct Args {
+    #[command(flatten)]
+    model: ModelArgs,
+}
+
+/// Runs the command.
+pub fn inspect(args: Args) -> Outcome {
+    let raw = args.model.load()?;
+    let mut out = io::stdout().lock();
+    metadata(&raw, &mut out)?;
+    tensors(&raw, &mut out)?;
+    // Packing reads every weight, so that a damaged file is found out here as in `run`.
+    let model = Model::from_raw(raw, &Engine::new()?)?;
+    memory(&model, &mut out)?;
+    out.flush()?;
+    Ok(ExitCode::SUCCESS)
+}
+
+fn metadata(raw: &RawModel, out: &mut impl Write) -> io::Result<()> {
+    let (source, c) = (&raw.source, &raw.config);
+    writeln!(out, "{} ({}, {} bytes)", c.name, source.format, source.file_bytes)?;
+    writeln!(out, "\nMetadata")?;
+    for (key, value) in &source.metadata {
+        writeln!(out, "  {key} = {value}")?;
+    }
+    writeln!(out, "\nGraph")?;
+    let sub_norms = if c.sub_norms { "with sub-norms" } else { "without sub-norms" };
+    let head = if raw.output.is_some() { "untied head" } else { "tied head" };
+    writeln!(out, "  {}, {}, {sub_norms}, {head}", c.architecture, c.activation.name())?;
+    writeln!(
+        out,
+        "  {} layers, hidden {}, ffn {}, {} heads of {} ({} kv), vocabulary {}, context {}",
+        c.layers, c.hidden, c.ffn, c.heads, c.head_dim, c.kv_heads, c.vocab, c.context
+    )?;
+    match raw.tokenizer.loaded() {
+        Ok(tokenizer) => writeln!(out, "  tokenizer of {} tokens", tokenizer.vocab_size()),
+        Err(reason) => writeln!(out, "  no tokenizer: {reason}"),
+    }
+}
+
+fn tensors(raw: &RawModel, out: &mut impl Write) -> io::Result<()> {
+    writeln!(out, "\nTensors")?;
+    for tensor in &raw.source.tensors {
+        let shape: Vec<String> = tensor.shape.iter().map(usize::to_string).collect();
+        let shape = shape.join("x");
+        writeln!(
+            out,
+            "  {:<40} {shape:>14} {:<5} {:>12} bytes",
+            tensor.name, tensor.type_name, tensor.bytes
+        )?;
+    }
+    Ok(())
+}
+
+/// The memory table: f32 bytes, packed bytes without and with padding, and the ratio.
+fn memory(model: &Model, out: &mut impl Write) -> io::Result<()> {
+    writeln!(out, "\nMemory                     f32 bytes         packed       resident   ratio")?;
+    let mut line = |name: &str, m: MatrixMemory| {
+        writeln!(
+            out,
+            "  {name:<16} {:>17} {:>14} {:>14} {:>6.1}x",
+            m.f32_bytes,
+            m.logical_bytes,
+            m.resident_bytes,
+            m.ratio()
+        )
+    };
+    // The same projection of every layer in one line.
+    let mut roles: Vec<(&str, MatrixMemory)> = Vec::new();
+    for (role, weights) in model.layers.iter().flat_map(PackedLayerWeights::projections) {
+        match roles.iter_mut().find(|(name, _)| *name == role) {
+            Some((_, sum)) => *sum = *sum + weights.memory(),
+            None => roles.push((role, weights.memory())),
+        }
+    }
+    for &(role, of_role) in &roles {
+        line(role, of_role)?;
+    }
+    let ternary = roles.iter().map(|(_, m)| *m).sum();
+    line("all ternary", ternary)?;
+    let mut total = ternary;
+    for (name, tensor) in [("token_embd", Some(&model.token_embd)), ("output", model.output.as_ref())] {
+        let Some(tensor) = tensor else { continue };
+        let m = of_float(tensor);
+        line(name, m)?;
+        total = total + m;
+    }
+    let values =
+        model.layers.iter().map(PackedLayerWeights::norm_values).sum::<usize>() + model.output_norm.len();
+    let norms = MatrixMemory { f32_bytes: 4 * values, ..MatrixMemory::default().with_f32_values(values) };
+    line("norms", norms)?;
+    line("model", total + norms)
+}
+
+/// A float tensor stays as it is stored.
+fn of_float(tensor: &FloatTensor) -> MatrixMemory {
+    let bytes = tensor.bytes().len();
+    MatrixMemory { f32_bytes: 4 * tensor.rows() * tensor.cols(), logical_bytes: bytes, resident_bytes: bytes }
+}

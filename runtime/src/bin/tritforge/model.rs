@@ -1,0 +1,70 @@
+//! The options that say which model is used and how.
+
+use std::path::{Path, PathBuf};
+
+use tritforge::cpu;
+use tritforge::demo;
+use tritforge::engine::{Engine, EngineError};
+use tritforge::format::{FormatError, LoadOptions, RawModel, load_path, load_tokenizer};
+use tritforge::model::Activation;
+use tritforge::tokenizer::{PreTokenizer, TokenizerState};
+
+/// Which model, and what its file leaves unsaid.
+#[derive(clap::Args)]
+pub struct ModelArgs {
+    /// A GGUF file or a Hugging Face directory; the embedded demo model if left out or `demo`.
+    pub model: Option<PathBuf>,
+
+    /// Activation function of the feed-forward block, where the file does not name it: relu2 or silu.
+    #[arg(long, value_name = "NAME")]
+    pub act: Option<Activation>,
+
+    /// Pre-tokenizer, where the file does not name it: llama-bpe, gpt-2 or qwen2.
+    #[arg(long, value_name = "NAME")]
+    pub pre: Option<PreTokenizer>,
+}
+
+impl ModelArgs {
+    /// Reads the file; nothing is packed yet.
+    pub fn load(&self) -> Result<RawModel, FormatError> {
+        match self.path() {
+            Some(path) => load_path(path, &self.options()),
+            None => demo::load(&self.options()),
+        }
+    }
+
+    /// Reads the tokenizer alone, which a file of nothing but a vocabulary has as well.
+    pub fn load_tokenizer(&self) -> Result<TokenizerState, FormatError> {
+        match self.path() {
+            Some(path) => load_tokenizer(path, &self.options()),
+            None => Ok(demo::load(&self.options())?.tokenizer),
+        }
+    }
+
+    /// The file named; `demo` is the embedded model where there is no such file.
+    fn path(&self) -> Option<&Path> {
+        self.model.as_deref().filter(|path| *path != Path::new("demo") || path.exists())
+    }
+
+    fn options(&self) -> LoadOptions {
+        LoadOptions { act: self.act, pre: self.pre }
+    }
+}
+
+/// How the model is run.
+#[derive(clap::Args)]
+pub struct EngineArgs {
+    /// Threads; as many as there are CPUs if left out.
+    #[arg(long, short = 't', value_name = "N", value_parser = clap::value_parser!(u16).range(1..=1024))]
+    pub threads: Option<u16>,
+}
+
+impl EngineArgs {
+    /// Chooses kernels and starts the threads.
+    pub fn engine(&self) -> Result<Engine, EngineError> {
+        match self.threads {
+            Some(threads) => Engine::with_isa(cpu::select()?, threads.into()),
+            None => Engine::new(),
+        }
+    }
+}

@@ -1,0 +1,14 @@
+//! A model in memory and its forward pass.
+
+pub mod config;
+pub mod error;
+pub mod forward;
+pub mod kv_cache;
+mod layer;
+pub mod weights;
+
+pub use config::{Activation, ConfigError, ModelConfig};
+pub use error::{ForwardError, ModelError, Place};
+pub use forward::{Observer, Session, Want};
+pub use kv_cache::KvCache;
+pub use weights::Model;

@@ -1,0 +1,22 @@
+//! The arithmetic of the forward pass outside of the ternary products: numerics profile `exact`.
+//!
+//! Every function here returns the same bits on every instruction set, operating system, thread count and
+//! batch split. What that rests on:
+//!
+//! - Only `+ - * /`, square root, comparisons and integer operations on f32, in an order that the source
+//!   fixes. No fused multiply-add, no platform libm. The compiler may vectorise, for it may not reorder.
+//! - A reduction over a vector has [`LANES`](reduce::LANES) partial sums: element `i` goes to lane `i % 16`,
+//!   ascending, and the lanes are folded 8, 4, 2, 1 ([`reduce`]).
+//! - Attention is cut into chunks of 128 keys at absolute positions ([`attention`]).
+//! - Work is split over threads only where the pieces do not share a sum ([`parallel`]).
+//! - The tables of the rotary embedding come from f64 arithmetic in Rust ([`rope`]).
+
+pub mod activation;
+pub mod attention;
+pub mod exp;
+pub mod head;
+pub mod parallel;
+pub mod quantize;
+pub mod reduce;
+pub mod rms_norm;
+pub mod rope;

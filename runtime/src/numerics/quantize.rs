@@ -1,0 +1,182 @@
+//! Activations as int8 with one scale a token.
+//!
+//! Source of the formula: the training-time forward pass of BitNet b1.58 (Hugging Face `ActQuant`):
+//! `s = 127 / max(max|x|, 1e-5)`, `q = clamp(round_half_even(x * s), -128, 127)` over one token's vector.
+
+use super::exp::ROUND_MAGIC;
+use super::parallel::worth_splitting;
+use super::reduce::max_abs;
+use rayon::prelude::*;
+
+/// Rows of the int8 matrix start at multiples of this many bytes; the gap is filled with zeros.
+pub const STRIDE_GRANULE: usize = 16;
+
+/// A batch of activation vectors in int8, with what the kernels and their epilogue need beside them.
+#[derive(Clone, Debug, Default, PartialEq)]
+pub struct QuantizedActivations {
+    cols: usize,
+    stride: usize,
+    data: Vec<i8>,
+    sums: Vec<i32>,
+    scales: Vec<f32>,
+}
+
+impl QuantizedActivations {
+    /// Quantises `x` `[tokens][cols]`, each token by itself. The number of tokens is `x.len() / cols`.
+    ///
+    /// The values must be finite; the caller checks that (see [`super::reduce::all_finite`]), for only it can
+    /// say where they came from.
+    ///
+    /// # Panics
+    /// When `cols` is 0 or `x` is not whole rows.
+    pub fn quantize(cols: usize, x: &[f32]) -> Self {
+        let mut quantized = Self::default();
+        quantized.requantize(cols, x);
+        quantized
+    }
+
+    /// [`QuantizedActivations::quantize`] into this value, reusing its memory.
+    ///
+    /// # Panics
+    /// When `cols` is 0 or `x` is not whole rows.
+    pub fn requantize(&mut self, cols: usize, x: &[f32]) {
+        assert!(cols > 0 && x.len().is_multiple_of(cols), "whole rows of at least one column");
+        let tokens = x.len() / cols;
+        let stride = cols.next_multiple_of(STRIDE_GRANULE);
+        if self.cols != cols {
+            // Another row length puts the padding elsewhere.
+            self.data.clear();
+        }
+        (self.cols, self.stride) = (cols, stride);
+        self.data.resize(tokens * stride, 0);
+        self.sums.resize(tokens, 0);
+        self.scales.resize(tokens, 0.0);
+        let outputs = (&mut self.data[..], &mut self.sums[..], &mut self.scales[..]);
+        if tokens > 1 && worth_splitting(x.len()) {
+            (outputs.0.par_chunks_mut(stride), outputs.1, outputs.2, x.par_chunks(cols))
+                .into_par_iter()
+                .for_each(|(q, sum, scale, x)| (*sum, *scale) = quantize_row(x, &mut q[..cols]));
+        } else {
+            let rows = outputs.0.chunks_mut(stride).zip(x.chunks(cols));
+            for (((q, x), sum), scale) in rows.zip(outputs.1).zip(outputs.2) {
+                (*sum, *scale) = quantize_row(x, &mut q[..cols]);
+            }
+        }
+    }
+
+    /// Number of tokens (rows).
+    pub fn tokens(&self) -> usize {
+        self.scales.len()
+    }
+
+    /// Number of values a token, without padding.
+    pub fn cols(&self) -> usize {
+        self.cols
+    }
+
+    /// Bytes from one token's row to the next: `cols` rounded up to a multiple of [`STRIDE_GRANULE`].
+    pub fn stride(&self) -> usize {
+        self.stride
+    }
+
+    /// The quantised values, `[tokens][stride]`, -128 to 127, zero from column `cols` on.
+    pub fn data(&self) -> &[i8] {
+        &self.data
+    }
+
+    /// The sum of each token's quantised values.
+    pub fn sums(&self) -> &[i32] {
+        &self.sums
+    }
+
+    /// Each token's scale s: the quantised value is the activation times s.
+    pub fn scales(&self) -> &[f32] {
+        &self.scales
+    }
+}
+
+/// Quantises one token; returns the sum of the quantised values and the scale.
+fn quantize_row(x: &[f32], q: &mut [i8]) -> (i32, f32) {
+    let max = max_abs(x);
+    let scale = 127.0 / if max > 1e-5 { max } else { 1e-5 };
+    let mut sum = 0i32;
+    for (q, v) in q.iter_mut().zip(x) {
+        // |v * scale| is at most 127 and a rounding error, far inside the range of the rounding trick.
+        let shifted = *v * scale + ROUND_MAGIC;
+        let integer = (shifted.to_bits() as i32).wrapping_sub(ROUND_MAGIC.to_bits() as i32);
+        let integer = integer.clamp(-128, 127);
+        sum = sum.wrapping_add(integer);
+        *q = integer as i8;
+    }
+    (sum, scale)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn worked_example_of_the_formula() {
+        // max 1, s = 127; 63.5 ties to the even 64.
+        let q = QuantizedActivations::quantize(4, &[0.5, -1.0, 0.25, 0.75]);
+        assert_eq!(&q.data()[..4], [64, -127, 32, 95]);
+        assert_eq!(q.data()[4..], [0; 12]);
+        assert_eq!((q.tokens(), q.cols(), q.stride()), (1, 4, 16));
+        assert_eq!((q.sums(), q.scales()), (&[64][..], &[127.0][..]));
+    }
+
+    #[test]
+    fn ties_go_to_even() {
+        // With a maximum of 127 the scale is 1.
+        let q = QuantizedActivations::quantize(7, &[0.5, 1.5, 2.5, -0.5, -1.5, -2.5, 127.0]);
+        assert_eq!(&q.data()[..7], [0, 2, 2, 0, -2, -2, 127]);
+    }
+
+    #[test]
+    fn a_tiny_token_uses_the_floor_of_the_scale() {
+        let q = QuantizedActivations::quantize(3, &[0.0, 1e-6, -1e-5]);
+        assert_eq!(&q.data()[..3], [0, 13, -127]);
+        assert_eq!(q.scales(), [127.0 / 1e-5]);
+        let zeros = QuantizedActivations::quantize(3, &[0.0; 3]);
+        assert_eq!((zeros.sums(), &zeros.data()[..3]), (&[0][..], &[0i8; 3][..]));
+    }
+
+    #[test]
+    fn agrees_with_the_formula_in_plain_rust_and_tokens_are_independent() {
+        let (tokens, cols) = (5, 37);
+        let x: Vec<f32> = (0..tokens * cols)
+            .map(|i| ((i * 7919 % 1009) as f32 - 500.0) * (i / cols + 1) as f32 * 0.013)
+            .collect();
+        let q = QuantizedActivations::quantize(cols, &x);
+        for t in 0..tokens {
+            let row = &x[t * cols..(t + 1) * cols];
+            let s = 127.0 / row.iter().fold(1e-5f32, |m, v| m.max(v.abs()));
+            let expected: Vec<i8> =
+                row.iter().map(|v| (v * s).round_ties_even().clamp(-128.0, 127.0) as i8).collect();
+            assert_eq!(q.data()[t * 48..t * 48 + cols], expected);
+            assert_eq!(q.sums()[t], expected.iter().map(|&v| i32::from(v)).sum::<i32>());
+            assert_eq!(q.scales()[t], s);
+            let alone = QuantizedActivations::quantize(cols, row);
+            assert_eq!(alone.data(), &q.data()[t * 48..(t + 1) * 48]);
+        }
+    }
+
+    #[test]
+    fn reuse_leaves_no_trace_of_the_last_batch() {
+        let mut q = QuantizedActivations::quantize(64, &[1.0; 192]);
+        q.requantize(3, &[0.25, 0.5, 1.0, 1.0, 1.0, 1.0]);
+        assert_eq!(q, QuantizedActivations::quantize(3, &[0.25, 0.5, 1.0, 1.0, 1.0, 1.0]));
+    }
+
+    #[test]
+    fn large_batches_split_over_threads_give_the_same() {
+        let cols = 1000;
+        let x: Vec<f32> = (0..100 * cols).map(|i| (i * 31 % 977) as f32 - 488.0).collect();
+        let pool = rayon::ThreadPoolBuilder::new().num_threads(3).build().unwrap();
+        let split = pool.install(|| QuantizedActivations::quantize(cols, &x));
+        for (t, row) in x.chunks(cols).enumerate() {
+            let alone = QuantizedActivations::quantize(cols, row);
+            assert_eq!(alone.data(), &split.data()[t * 1008..(t + 1) * 1008]);
+        }
+    }
+}

@@ -1,0 +1,230 @@
+//! Reductions over one vector, in the one order that the numerics profile allows.
+//!
+//! Element `i` is added to lane `i % 16`, `i` ascending; then lanes 8..16 are added to lanes 0..8, 4..8 to
+//! 0..4, 2..4 to 0..2 and lane 1 to lane 0. Sixteen lanes fill one 512-bit, two 256-bit or four 128-bit
+//! registers, so every instruction set can follow the order without a shuffle in its loop.
+
+/// Number of partial results of a reduction.
+pub const LANES: usize = 16;
+
+fn fold(mut lanes: [f32; LANES]) -> f32 {
+    for half in [8, 4, 2, 1] {
+        let (low, high) = lanes.split_at_mut(half);
+        for (l, h) in low.iter_mut().zip(high.iter()) {
+            *l += *h;
+        }
+    }
+    lanes[0]
+}
+
+/// Sum of the elements of `x`; 0 for an empty slice.
+pub fn sum(x: &[f32]) -> f32 {
+    let mut lanes = [0.0f32; LANES];
+    let (body, tail) = x.as_chunks::<LANES>();
+    for chunk in body {
+        for (lane, v) in lanes.iter_mut().zip(chunk) {
+            *lane += *v;
+        }
+    }
+    for (lane, v) in lanes.iter_mut().zip(tail) {
+        *lane += *v;
+    }
+    fold(lanes)
+}
+
+/// Sum of `a[i] * b[i]`, each product rounded before it is added.
+///
+/// # Panics
+/// When the lengths differ.
+pub fn dot(a: &[f32], b: &[f32]) -> f32 {
+    assert_eq!(a.len(), b.len(), "dot product of vectors of different length");
+    let mut lanes = [0.0f32; LANES];
+    let (a_body, a_tail) = a.as_chunks::<LANES>();
+    let (b_body, b_tail) = b.as_chunks::<LANES>();
+    for (a_chunk, b_chunk) in a_body.iter().zip(b_body) {
+        for ((lane, x), y) in lanes.iter_mut().zip(a_chunk).zip(b_chunk) {
+            *lane += *x * *y;
+        }
+    }
+    for ((lane, x), y) in lanes.iter_mut().zip(a_tail).zip(b_tail) {
+        *lane += *x * *y;
+    }
+    fold(lanes)
+}
+
+/// `out[r] = dot(rows[r], x)` for each row of `rows` `[out.len()][x.len()]`, to the bit.
+///
+/// Two rows are under way at a time: the additions of one lane wait for each other, those of two rows do not.
+///
+/// # Panics
+/// When the lengths do not fit or `x` is empty.
+pub fn dot_rows(rows: &[f32], x: &[f32], out: &mut [f32]) {
+    assert!(!x.is_empty() && rows.len() == out.len() * x.len(), "one output a row");
+    let (x_body, x_tail) = x.as_chunks::<LANES>();
+    let (row_pairs, out_pairs) = (rows.chunks_exact(2 * x.len()), out.as_chunks_mut::<2>());
+    let last_row = row_pairs.remainder();
+    for (pair, out) in row_pairs.zip(out_pairs.0) {
+        let (a, b) = pair.split_at(x.len());
+        let ((a_body, a_tail), (b_body, b_tail)) = (a.as_chunks::<LANES>(), b.as_chunks::<LANES>());
+        let (mut a_lanes, mut b_lanes) = ([0.0f32; LANES], [0.0f32; LANES]);
+        for ((a, b), x) in a_body.iter().zip(b_body).zip(x_body) {
+            for ((lane, a), x) in a_lanes.iter_mut().zip(a).zip(x) {
+                *lane += *a * *x;
+            }
+            for ((lane, b), x) in b_lanes.iter_mut().zip(b).zip(x) {
+                *lane += *b * *x;
+            }
+        }
+        for (i, x) in x_tail.iter().enumerate() {
+            a_lanes[i] += a_tail[i] * *x;
+            b_lanes[i] += b_tail[i] * *x;
+        }
+        *out = [fold(a_lanes), fold(b_lanes)];
+    }
+    if let [out] = out_pairs.1 {
+        *out = dot(last_row, x);
+    }
+}
+
+/// Sum of `x[i] * x[i]`. Finite only if every element is finite and the sum does not overflow.
+pub fn sum_of_squares(x: &[f32]) -> f32 {
+    dot(x, x)
+}
+
+/// Largest `|x[i]|`; 0 for an empty slice. A NaN is skipped: see [`all_finite`].
+pub fn max_abs(x: &[f32]) -> f32 {
+    let mut lanes = [0.0f32; LANES];
+    let (body, tail) = x.as_chunks::<LANES>();
+    for chunk in body {
+        for (lane, v) in lanes.iter_mut().zip(chunk) {
+            *lane = larger(v.abs(), *lane);
+        }
+    }
+    for (lane, v) in lanes.iter_mut().zip(tail) {
+        *lane = larger(v.abs(), *lane);
+    }
+    lanes.into_iter().fold(0.0, |max, lane| larger(lane, max))
+}
+
+/// Largest element; negative infinity for an empty slice. A NaN is skipped.
+pub fn max(x: &[f32]) -> f32 {
+    let mut lanes = [f32::NEG_INFINITY; LANES];
+    let (body, tail) = x.as_chunks::<LANES>();
+    for chunk in body {
+        for (lane, v) in lanes.iter_mut().zip(chunk) {
+            *lane = larger(*v, *lane);
+        }
+    }
+    for (lane, v) in lanes.iter_mut().zip(tail) {
+        *lane = larger(*v, *lane);
+    }
+    lanes.into_iter().fold(f32::NEG_INFINITY, |max, lane| larger(lane, max))
+}
+
+/// `candidate` if it is greater than `best`, else `best`. Unlike `f32::max` this says what happens to a NaN
+/// candidate (it loses), and is one instruction everywhere.
+fn larger(candidate: f32, best: f32) -> f32 {
+    if candidate > best { candidate } else { best }
+}
+
+/// True when no element is infinite or NaN.
+pub fn all_finite(x: &[f32]) -> bool {
+    const EXPONENT: u32 = 0x7f80_0000;
+    let mut bad = [0u32; LANES];
+    let (body, tail) = x.as_chunks::<LANES>();
+    for chunk in body {
+        for (lane, v) in bad.iter_mut().zip(chunk) {
+            *lane |= u32::from(v.to_bits() & EXPONENT == EXPONENT);
+        }
+    }
+    bad.iter().all(|&lane| lane == 0) && tail.iter().all(|v| v.is_finite())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn elements_sixteen_apart_meet_before_neighbours() {
+        // In lane order 1e8 and -1e8 cancel in lane 0 and the 1 survives; left to right it would be lost.
+        let mut x = [0.0f32; 17];
+        x[0] = 1e8;
+        x[1] = 1.0;
+        x[16] = -1e8;
+        assert_eq!(sum(&x), 1.0);
+        assert_eq!(dot(&x, &[1.0; 17]), 1.0);
+    }
+
+    #[test]
+    fn lanes_fold_by_halves() {
+        for distance in [8, 4, 2] {
+            let mut x = [0.0f32; 16];
+            x[0] = 1e8;
+            x[1] = 1.0;
+            x[distance] = -1e8;
+            // Lane `distance` cancels lane 0 before lane 1 arrives there.
+            assert_eq!(sum(&x), 1.0, "distance {distance}");
+        }
+        let mut x = [0.0f32; 16];
+        x[0] = 1e8;
+        x[8] = 1.0;
+        x[1] = -1e8;
+        // Lane 8 is added to lane 0 first, where its 1 is rounded away.
+        assert_eq!(sum(&x), 0.0);
+    }
+
+    #[test]
+    fn small_integers_are_exact_for_every_length() {
+        for n in 0..70usize {
+            let a: Vec<f32> = (0..n).map(|i| i as f32 - 20.0).collect();
+            let b: Vec<f32> = (0..n).map(|i| 3.0 - (i % 7) as f32).collect();
+            let expected: i64 = (0..n as i64).map(|i| (i - 20) * (3 - i % 7)).sum();
+            assert_eq!(dot(&a, &b), expected as f32);
+            assert_eq!(sum(&a), (0..n as i64).map(|i| i - 20).sum::<i64>() as f32);
+            assert_eq!(sum_of_squares(&a), (0..n as i64).map(|i| (i - 20).pow(2)).sum::<i64>() as f32);
+        }
+    }
+
+    #[test]
+    fn rows_together_are_rows_alone() {
+        for (rows, cols) in [(1, 5), (2, 16), (3, 37), (8, 64), (5, 100)] {
+            let value = |i: usize| ((i * 7919 % 1013) as f32 - 506.0) * 0.37;
+            let matrix: Vec<f32> = (0..rows * cols).map(value).collect();
+            let x: Vec<f32> = (0..cols).map(|i| value(i + 55)).collect();
+            let mut out = vec![f32::NAN; rows];
+            dot_rows(&matrix, &x, &mut out);
+            let alone: Vec<f32> = matrix.chunks(cols).map(|row| dot(row, &x)).collect();
+            assert_eq!(out, alone, "{rows}x{cols}");
+        }
+    }
+
+    #[test]
+    fn maxima_find_every_place() {
+        for n in 1..40usize {
+            for place in 0..n {
+                let mut x: Vec<f32> = (0..n).map(|i| -1.0 - i as f32 / 64.0).collect();
+                x[place] = -0.5;
+                assert_eq!(max(&x), -0.5);
+                x[place] = -9.5;
+                assert_eq!(max_abs(&x), 9.5);
+            }
+        }
+        assert_eq!(max_abs(&[]), 0.0);
+        assert_eq!(max(&[]), f32::NEG_INFINITY);
+    }
+
+    #[test]
+    fn one_bad_element_is_seen_wherever_it_is() {
+        for n in 1..40usize {
+            assert!(all_finite(&vec![f32::MAX; n]));
+            for place in 0..n {
+                for bad in [f32::NAN, f32::INFINITY, f32::NEG_INFINITY] {
+                    let mut x = vec![0.0f32; n];
+                    x[place] = bad;
+                    assert!(!all_finite(&x));
+                    assert!(!sum_of_squares(&x).is_finite());
+                }
+            }
+        }
+    }
+}

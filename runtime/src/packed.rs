@@ -1,0 +1,234 @@
+//! Packed ternary weights: two bits a weight in the kernels' resident layout, with their scales.
+
+use crate::engine::{Engine, EngineError};
+use crate::kernels::layouts::i2a16;
+use crate::memory::{MatrixMemory, ScaleKind};
+use crate::numerics::quantize::QuantizedActivations;
+use crate::os::AlignedBytes;
+
+/// The factors that multiply a matrix's integer products.
+#[derive(Debug, Clone, PartialEq)]
+pub enum Scales {
+    /// One for the whole matrix.
+    PerTensor(f32),
+    /// One a row.
+    PerRow(Vec<f32>),
+}
+
+impl Scales {
+    /// The factor of a row.
+    pub fn row(&self, row: usize) -> f32 {
+        match self {
+            Scales::PerTensor(scale) => *scale,
+            Scales::PerRow(scales) => scales[row],
+        }
+    }
+
+    /// How many there are.
+    pub fn kind(&self) -> ScaleKind {
+        match self {
+            Scales::PerTensor(_) => ScaleKind::PerTensor,
+            Scales::PerRow(_) => ScaleKind::PerRow,
+        }
+    }
+}
+
+/// Weights that cannot be packed.
+#[derive(Debug, Clone, PartialEq, thiserror::Error)]
+pub enum PackError<E: std::error::Error + 'static> {
+    /// A matrix without rows or columns, or of more weights than memory has addresses.
+    #[error("a matrix of {rows}x{cols} cannot be packed")]
+    Shape {
+        /// Rows M.
+        rows: usize,
+        /// Columns K.
+        cols: usize,
+    },
+    /// The number of scales is neither one nor the number of rows.
+    #[error("{found} row scales for {rows} rows")]
+    ScaleCount {
+        /// Scales found.
+        found: usize,
+        /// Rows M.
+        rows: usize,
+    },
+    /// A scale that makes no sense.
+    #[error("scale {value} of row {row}: scales must be finite and not zero")]
+    Scale {
+        /// Its row.
+        row: usize,
+        /// The scale.
+        value: f32,
+    },
+    /// The rows' source failed.
+    #[error("row {row}: {source}")]
+    Row {
+        /// The row.
+        row: usize,
+        /// Why.
+        source: E,
+    },
+}
+
+/// A ternary matrix [rows][cols] as the kernels read it: two bits a weight, padded with zero trits to multiples of
+/// 16 rows and 16 columns, and the factor of each row's products.
+#[derive(Debug)]
+pub struct PackedTernaryWeights {
+    rows: usize,
+    cols: usize,
+    scales: Scales,
+    data: AlignedBytes,
+}
+
+impl PackedTernaryWeights {
+    /// Packs a matrix row by row: `fill(row, trits)` writes `cols` values of -1, 0, +1.
+    ///
+    /// # Errors
+    /// [`PackError`]: an empty matrix, scales that are zero, not finite or of the wrong number, or whatever error
+    /// `fill` returns.
+    pub fn from_rows<E: std::error::Error + 'static>(
+        rows: usize,
+        cols: usize,
+        scales: Scales,
+        mut fill: impl FnMut(usize, &mut [i8]) -> Result<(), E>,
+    ) -> Result<Self, PackError<E>> {
+        let padded = rows
+            .checked_next_multiple_of(i2a16::ROW_GRANULE)
+            .and_then(|rows| rows.checked_mul(cols.checked_next_multiple_of(i2a16::COL_GRANULE)?));
+        if rows == 0 || cols == 0 || padded.is_none_or(|weights| weights > isize::MAX as usize) {
+            return Err(PackError::Shape { rows, cols });
+        }
+        match &scales {
+            Scales::PerRow(scales) if scales.len() != rows => {
+                return Err(PackError::ScaleCount { found: scales.len(), rows });
+            }
+            Scales::PerRow(scales) => {
+                scales.iter().enumerate().try_for_each(|(row, &value)| check_scale(row, value))?;
+            }
+            Scales::PerTensor(value) => check_scale(0, *value)?,
+        }
+        let mut data = AlignedBytes::filled(i2a16::packed_bytes(rows, cols), i2a16::ZERO_BYTE);
+        let mut trits = vec![0; cols];
+        for row in 0..rows {
+            fill(row, &mut trits).map_err(|source| PackError::Row { row, source })?;
+            i2a16::pack_row(&mut data, rows, cols, row, &trits);
+        }
+        Ok(PackedTernaryWeights { rows, cols, scales, data })
+    }
+
+    /// Rows M: the length of a product.
+    pub fn rows(&self) -> usize {
+        self.rows
+    }
+
+    /// Columns K: the length of an activation vector.
+    pub fn cols(&self) -> usize {
+        self.cols
+    }
+
+    /// The factors of the integer products.
+    pub fn scales(&self) -> &Scales {
+        &self.scales
+    }
+
+    /// The packed bytes, 64-byte aligned, in the layout `i2a16`.
+    pub fn data(&self) -> &[u8] {
+        &self.data
+    }
+
+    /// Reads row `row` back into `trits`.
+    ///
+    /// # Panics
+    /// If there is no such row or `trits` does not hold `cols` values.
+    pub fn unpack_row(&self, row: usize, trits: &mut [i8]) {
+        // Only trits are ever packed.
+        let _ = i2a16::unpack_row(&self.data, self.rows, self.cols, row, trits);
+    }
+
+    /// Memory: as f32, packed, and packed with padding.
+    pub fn memory(&self) -> MatrixMemory {
+        MatrixMemory::of(self.rows, self.cols, self.scales.kind())
+    }
+}
+
+fn check_scale<E: std::error::Error + 'static>(row: usize, value: f32) -> Result<(), PackError<E>> {
+    if value.is_finite() && value != 0.0 { Ok(()) } else { Err(PackError::Scale { row, value }) }
+}
+
+/// The packed projections and the norms of one transformer layer.
+#[derive(Debug)]
+pub struct PackedLayerWeights {
+    /// Queries, [heads * head_dim][hidden].
+    pub q_proj: PackedTernaryWeights,
+    /// Keys, [kv_heads * head_dim][hidden].
+    pub k_proj: PackedTernaryWeights,
+    /// Values, [kv_heads * head_dim][hidden].
+    pub v_proj: PackedTernaryWeights,
+    /// Attention output, [hidden][heads * head_dim].
+    pub o_proj: PackedTernaryWeights,
+    /// Feed-forward gate, [ffn][hidden].
+    pub gate_proj: PackedTernaryWeights,
+    /// Feed-forward input, [ffn][hidden].
+    pub up_proj: PackedTernaryWeights,
+    /// Feed-forward output, [hidden][ffn].
+    pub down_proj: PackedTernaryWeights,
+    /// Norm before attention, [hidden].
+    pub input_layernorm: Vec<f32>,
+    /// Norm before the feed-forward part, [hidden].
+    pub post_attention_layernorm: Vec<f32>,
+    /// Norm before `o_proj`, [heads * head_dim]; `None` in graphs without sub-norms.
+    pub inner_attn_ln: Option<Vec<f32>>,
+    /// Norm before `down_proj`, [ffn]; `None` in graphs without sub-norms.
+    pub ffn_layernorm: Option<Vec<f32>>,
+}
+
+impl PackedLayerWeights {
+    /// The seven projections with their names, in the order in which a forward pass first needs them.
+    pub fn projections(&self) -> [(&'static str, &PackedTernaryWeights); 7] {
+        [
+            ("q_proj", &self.q_proj),
+            ("k_proj", &self.k_proj),
+            ("v_proj", &self.v_proj),
+            ("o_proj", &self.o_proj),
+            ("gate_proj", &self.gate_proj),
+            ("up_proj", &self.up_proj),
+            ("down_proj", &self.down_proj),
+        ]
+    }
+
+    /// The values of all norms together.
+    pub fn norm_values(&self) -> usize {
+        let optional = |norm: &Option<Vec<f32>>| norm.as_ref().map_or(0, Vec::len);
+        self.input_layernorm.len()
+            + self.post_attention_layernorm.len()
+            + optional(&self.inner_attn_ln)
+            + optional(&self.ffn_layernorm)
+    }
+
+    /// Memory of the projections and of the norms (f32). The f32 bytes are those of the projections alone.
+    pub fn memory(&self) -> MatrixMemory {
+        let projections: MatrixMemory = self.projections().iter().map(|(_, w)| w.memory()).sum();
+        projections.with_f32_values(self.norm_values())
+    }
+}
+
+/// y = W x for f32 activations: quantises `input` [cols] to int8, multiplies exactly in integers, and scales.
+/// Runs on the calling thread, with the kernels that [`crate::cpu::select`] chooses.
+///
+/// # Errors
+/// [`EngineError`]: operands of the wrong length, values that are not finite, or an instruction set asked for that
+/// the CPU lacks.
+pub fn packed_mat_vec(
+    weights: &PackedTernaryWeights,
+    input: &[f32],
+    output: &mut [f32],
+) -> Result<(), EngineError> {
+    if input.len() != weights.cols() {
+        return Err(EngineError::Activations { found: input.len(), expected: weights.cols() });
+    }
+    if let Some(index) = input.iter().position(|x| !x.is_finite()) {
+        return Err(EngineError::NotFinite { index, value: input[index] });
+    }
+    let quantized = QuantizedActivations::quantize(weights.cols(), input);
+    Engine::with_threads(1)?.linear(weights, &quantized, output)
+}
