@@ -189,11 +189,11 @@ fn fold_distance(spec: &KernelSpec, atom: &Atom) -> Result<usize, CompileError> 
         (Accumulate::Wide, Some(fold)) => {
             Err(refuse(fold, format!("has no meaning on {}, which adds in i32", spec.isa.id())))
         }
-        (Accumulate::Narrow, Some(fold)) if !fold.is_multiple_of(unroll) => {
+        (Accumulate::Narrow { .. }, Some(fold)) if !fold.is_multiple_of(unroll) => {
             Err(refuse(fold, format!("is no multiple of the unroll of {unroll}")))
         }
-        (Accumulate::Narrow, Some(fold)) => Ok(fold),
-        (Accumulate::Narrow, None) => {
+        (Accumulate::Narrow { .. }, Some(fold)) => Ok(fold),
+        (Accumulate::Narrow { .. }, None) => {
             // The distance is sought on a generic kernel of at most one block, where nothing but the narrow
             // sums can overflow.
             let generic = KernelSpec { shape: Shape::Any, ..spec.clone() };

@@ -84,7 +84,11 @@ pub fn build(spec: &KernelSpec, atom: &Atom, fold: usize) -> Result<Program, Com
             body: Vec::new(),
             tokens: spec.operation.tokens(),
             k_atoms,
-            fold: (atom.accumulate == Accumulate::Narrow).then_some(fold),
+            lanes: match atom.accumulate {
+                Accumulate::Wide => 1,
+                Accumulate::Narrow { products } => atom.cols / products,
+            },
+            fold: (atom.accumulate != Accumulate::Wide).then_some(fold),
         },
     };
     let passes = (0..spec.schedule.row_split).map(|pass| Stmt::Pass {
@@ -92,7 +96,7 @@ pub fn build(spec: &KernelSpec, atom: &Atom, fold: usize) -> Result<Program, Com
         rows,
         body: match atom.accumulate {
             Accumulate::Wide => builder.wide_pass(pass == 0),
-            Accumulate::Narrow => builder.narrow_pass(pass == 0),
+            Accumulate::Narrow { .. } => builder.narrow_pass(pass == 0),
         },
     });
     let body = passes.collect();

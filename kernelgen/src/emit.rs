@@ -114,8 +114,10 @@ fn tables(kernels: &[Kernel], isas: &[&'static dyn Isa]) -> TokenStream {
         }
         #(#infos)*
         /// Every instruction set that kernels were generated for, in ascending preference.
+        #[allow(dead_code, reason = #UNUSED)]
         pub static ISAS: &[&abi::IsaInfo] = &[#(&#info_names),*];
         /// Every kernel.
+        #[allow(dead_code, reason = #UNUSED)]
         pub static DESCRIPTORS: &[abi::Descriptor] = &[#(#descriptors),*];
     }
 }

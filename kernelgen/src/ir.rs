@@ -19,7 +19,7 @@ pub enum Kind {
     Codes,
     /// Four activations, the same for every row.
     Acts,
-    /// Two i16 sums, of the products of bytes 0, 1 and of bytes 2, 3.
+    /// [`Program::lanes`] i16 sums.
     Narrow,
     /// One i32 sum.
     Wide,
@@ -76,7 +76,7 @@ pub enum Op {
         /// Activations.
         acts: Var,
     },
-    /// The four products of each row, added in pairs, in i16.
+    /// The four products of each row, added up to [`Program::lanes`] sums in i16.
     DotNarrow {
         /// Codes.
         codes: Var,
@@ -97,7 +97,7 @@ pub enum Op {
         /// Bits.
         by: u32,
     },
-    /// acc + both narrow sums of each row, in i32.
+    /// acc + the narrow sums of each row, in i32.
     Widen {
         /// Wide sums.
         acc: Var,
@@ -207,6 +207,8 @@ pub struct Program {
     pub tokens: usize,
     /// Atoms a row tile, where the shape is fixed.
     pub k_atoms: Option<usize>,
+    /// i16 sums a row in a narrow value: four over the products that the atom adds into one.
+    pub lanes: usize,
     /// Atoms between two widenings, for contractions that add in i16.
     pub fold: Option<usize>,
 }
@@ -246,7 +248,7 @@ impl Program {
             Op::MaskField { packed, position } => format!("field at bit {position} of {}", n(packed)),
             Op::LoadActs { token, col } => format!("acts[{token}][+{col}..+{}]", col + 4),
             Op::Dot { acc, codes, acts } => format!("{} + {} . {}", n(acc), n(codes), n(acts)),
-            Op::DotNarrow { codes, acts } => format!("{} . {} in pairs", n(codes), n(acts)),
+            Op::DotNarrow { codes, acts } => format!("{} . {} in i16", n(codes), n(acts)),
             Op::AddNarrow { a, b } | Op::AddWide { a, b } => format!("{} + {}", n(a), n(b)),
             Op::ShiftNarrow { x, by } | Op::ShiftWide { x, by } => format!("{} >> {by}", n(x)),
             Op::Widen { acc, narrow } => format!("{} + widened {}", n(acc), n(narrow)),

@@ -183,8 +183,10 @@ pub struct MProgram {
 /// One operation on one register's worth of rows: what an ISA has to know how to do.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum PartOp {
-    /// Sums of zero.
-    Zero,
+    /// i16 sums of zero.
+    ZeroNarrow,
+    /// i32 sums of zero.
+    ZeroWide,
     /// Packed bytes, so many past the weight cursor.
     Load(usize),
     /// Each byte shifted right; what crosses a byte border may be anything.
@@ -195,13 +197,13 @@ pub enum PartOp {
     Acts(usize, usize),
     /// acc + four-way products in i32.
     Dot(Reg, Reg, Reg),
-    /// Products added in pairs in i16.
+    /// Products in i16, added as the atom says.
     DotNarrow(Reg, Reg),
     /// i16 sum.
     AddNarrow(Reg, Reg),
     /// i16 arithmetic shift right.
     ShiftNarrow(Reg, u32),
-    /// i32 acc plus pairs of i16.
+    /// i32 acc plus each row's i16 sums.
     Widen(Reg, Reg),
     /// i32 arithmetic shift right.
     ShiftWide(Reg, u32),
@@ -346,7 +348,8 @@ impl Driver<'_> {
         let reg = |var: &Var| self.regs[var.0][part];
         let first_row = self.rows.start + part * self.isa.atom().rows;
         let op = match op {
-            Op::ZeroNarrow | Op::ZeroWide => PartOp::Zero,
+            Op::ZeroNarrow => PartOp::ZeroNarrow,
+            Op::ZeroWide => PartOp::ZeroWide,
             Op::LoadPacked { atom } => PartOp::Load(atom * ATOM_BYTES + first_row * (ATOM_COLS / 4)),
             Op::ShiftRight { packed, by } => PartOp::ShiftRight(reg(packed), *by),
             Op::MaskField { packed, position } => PartOp::Mask(reg(packed), 3 << position),

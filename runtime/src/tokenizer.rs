@@ -151,7 +151,10 @@ impl Tokenizer {
     pub(crate) fn from_file(file: &TokenizerFile, declared: &DeclaredTokens) -> Result<Self, TokenizerError> {
         let mut vocabulary = file.vocabulary()?;
         let encoder = file.encoder()?;
-        let (prefix, suffix) = json::added_around(&encoder)?;
+        let (prefix, suffix) = file.added_around()?;
+        if let Some(&id) = prefix.iter().chain(&suffix).find(|&&id| id as usize >= vocabulary.len()) {
+            return Err(TokenizerError::TokenId { what: "added", id, count: vocabulary.len() });
+        }
         let bos = declared.bos.as_ref().map(|token| token.resolve(&vocabulary)).transpose()?;
         let stop = declared.stop.iter().map(|token| token.resolve(&vocabulary)).collect::<Result<_, _>>()?;
         let stop = full_stop_set(&vocabulary, stop);

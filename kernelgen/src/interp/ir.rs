@@ -6,7 +6,7 @@ use crate::ir::{Op, Stmt, Var};
 use crate::layout::{ATOM_BYTES, ATOM_COLS, TILE_ROWS};
 use crate::passes::range::{self, Interval};
 
-/// A value: some integers for each row of the pass (four bytes, two narrow sums or one wide one).
+/// A value: some integers for each row of the pass (four bytes, some narrow sums or one wide one).
 type Value = Vec<i64>;
 
 /// Runs a kernel's IR; results stand vector by vector, `rows of the tiles` values each.
@@ -102,9 +102,9 @@ impl State<'_> {
     }
 
     fn operation(&self, op: &Op) -> Result<Value, Fault> {
-        let rows = self.rows.len();
+        let (rows, lanes) = (self.rows.len(), self.kernel.program.lanes);
         Ok(match op {
-            Op::ZeroNarrow => vec![0; 2 * rows],
+            Op::ZeroNarrow => vec![0; lanes * rows],
             Op::ZeroWide => vec![0; rows],
             Op::LoadPacked { atom } => {
                 let offset = atom * ATOM_BYTES + 4 * self.rows.start;
@@ -124,12 +124,12 @@ impl State<'_> {
                 self.get(*acc)?.iter().zip(sums).map(|(acc, sum)| acc + sum).collect()
             }
             Op::DotNarrow { codes, acts } => {
-                self.products(*codes, *acts)?.chunks(2).map(|two| two.iter().sum()).collect()
+                self.products(*codes, *acts)?.chunks(4 / lanes).map(|some| some.iter().sum()).collect()
             }
             Op::AddNarrow { a, b } | Op::AddWide { a, b } => self.zip(*a, *b, |a, b| a + b)?,
             Op::ShiftNarrow { x, by } | Op::ShiftWide { x, by } => self.map(*x, |x| x >> by)?,
             Op::Widen { acc, narrow } => {
-                let sums = self.get(*narrow)?.chunks(2).map(|two| two.iter().sum::<i64>());
+                let sums = self.get(*narrow)?.chunks(lanes).map(|some| some.iter().sum::<i64>());
                 self.get(*acc)?.iter().zip(sums).map(|(acc, sum)| acc + sum).collect()
             }
             Op::SubActSum { x, token } => {

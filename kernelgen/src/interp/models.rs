@@ -23,6 +23,7 @@ pub fn model(name: &str, args: &[Value]) -> Option<Value> {
         ("_mm512_setzero_si512", []) => Bytes(vec![0; 64]),
         ("_mm256_setzero_si256", []) => Bytes(vec![0; 32]),
         ("portable_ops::zero", []) => Bytes(vec![0; 64]),
+        ("portable_ops::zero_narrow", []) => Bytes(vec![0; 128]),
         ("_mm512_set1_epi8", [Scalar(x)]) => Bytes(vec![*x as u8; 64]),
         ("_mm256_set1_epi8", [Scalar(x)]) => Bytes(vec![*x as u8; 32]),
         ("_mm256_set1_epi16", [Scalar(x)]) => Bytes((*x as i16).to_le_bytes().repeat(16)),
@@ -46,13 +47,20 @@ pub fn model(name: &str, args: &[Value]) -> Option<Value> {
         ("_mm512_srli_epi16" | "_mm256_srli_epi16", [Scalar(by), Bytes(x)]) => {
             from_i16(i16s(x).map(|x| ((x as u16) >> by) as i16))
         }
-        ("_mm256_srai_epi16", [Scalar(by), Bytes(x)]) => from_i16(i16s(x).map(|x| x >> by)),
-        ("_mm512_srai_epi32" | "portable_ops::shift_sums", [Scalar(by), Bytes(x)]) => {
-            from_i32(i32s(x).map(|x| x >> by))
+        ("_mm256_srai_epi16" | "portable_ops::shift_narrow", [Scalar(by), Bytes(x)]) => {
+            from_i16(i16s(x).map(|x| x >> by))
         }
+        ("_mm512_srai_epi32", [Scalar(by), Bytes(x)]) => from_i32(i32s(x).map(|x| x >> by)),
         ("_mm512_dpbusd_epi32", [Bytes(acc), Bytes(codes), Bytes(acts)]) => dot(acc, codes, acts),
-        ("portable_ops::dot", [Bytes(acc), Bytes(codes), Bytes(acts)]) => {
-            dot(acc, codes, &acts.repeat(codes.len() / acts.len()))
+        ("portable_ops::dot_narrow", [Bytes(codes), Bytes(acts)]) => from_i16(
+            codes
+                .iter()
+                .zip(acts.iter().cycle())
+                .map(|(c, a)| i16::from(*c).wrapping_mul(i16::from(*a as i8))),
+        ),
+        ("portable_ops::widen", [Bytes(acc), Bytes(narrow)]) => {
+            let sums: Vec<i32> = i16s(narrow).map(i32::from).collect();
+            from_i32(i32s(acc).zip(sums.chunks(4)).map(|(acc, four)| acc.wrapping_add(four.iter().sum())))
         }
         ("_mm256_maddubs_epi16", [Bytes(codes), Bytes(acts)]) => {
             let products: Vec<i32> =
@@ -64,10 +72,10 @@ pub fn model(name: &str, args: &[Value]) -> Option<Value> {
             let products: Vec<i32> = i16s(a).zip(i16s(b)).map(|(a, b)| i32::from(a) * i32::from(b)).collect();
             from_i32(products.chunks(2).map(|two| two[0].wrapping_add(two[1])))
         }
-        ("_mm256_add_epi16", [Bytes(a), Bytes(b)]) => {
+        ("_mm256_add_epi16" | "portable_ops::add_narrow", [Bytes(a), Bytes(b)]) => {
             from_i16(i16s(a).zip(i16s(b)).map(|(a, b)| a.wrapping_add(b)))
         }
-        ("_mm512_add_epi32" | "_mm256_add_epi32" | "portable_ops::add", [Bytes(a), Bytes(b)]) => {
+        ("_mm512_add_epi32" | "_mm256_add_epi32", [Bytes(a), Bytes(b)]) => {
             from_i32(i32s(a).zip(i32s(b)).map(|(a, b)| a.wrapping_add(b)))
         }
         ("_mm512_sub_epi32" | "_mm256_sub_epi32", [Bytes(a), Bytes(b)]) => {

@@ -50,7 +50,7 @@ impl Isa for Avx2 {
     }
 
     fn atom(&self) -> Atom {
-        Atom { rows: 8, cols: 4, code_max: 255, accumulate: Accumulate::Narrow }
+        Atom { rows: 8, cols: 4, code_max: 255, accumulate: Accumulate::Narrow { products: 2 } }
     }
 
     fn cost_model(&self) -> CostModel {
@@ -66,7 +66,7 @@ impl Isa for Avx2 {
 
     fn lower(&self, low: &mut Lowering, op: PartOp) -> Inst {
         match op {
-            PartOp::Zero => Inst::new(ZERO, []),
+            PartOp::ZeroNarrow | PartOp::ZeroWide => Inst::new(ZERO, []),
             PartOp::Load(offset) => Inst::new(LOAD, [Weights(offset)]),
             PartOp::ShiftRight(x, by) => Inst::new(SRL, [Const(by.into()), R(x)]),
             PartOp::Mask(x, mask) => {

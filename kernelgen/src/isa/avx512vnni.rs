@@ -62,7 +62,7 @@ impl Isa for Avx512Vnni {
 
     fn lower(&self, low: &mut Lowering, op: PartOp) -> Inst {
         match op {
-            PartOp::Zero => Inst::new(ZERO, []),
+            PartOp::ZeroWide => Inst::new(ZERO, []),
             PartOp::Load(offset) => Inst::new(LOAD, [Weights(offset)]),
             PartOp::ShiftRight(x, by) => Inst::new(SRL, [Const(by.into()), R(x)]),
             PartOp::Mask(x, mask) => {
@@ -77,7 +77,11 @@ impl Isa for Avx512Vnni {
                 let sum = low.emit(Inst::new(SUM, [ActSum(token)]));
                 Inst::new(SUB, [R(x), R(sum)])
             }
-            PartOp::DotNarrow(..) | PartOp::AddNarrow(..) | PartOp::ShiftNarrow(..) | PartOp::Widen(..) => {
+            PartOp::ZeroNarrow
+            | PartOp::DotNarrow(..)
+            | PartOp::AddNarrow(..)
+            | PartOp::ShiftNarrow(..)
+            | PartOp::Widen(..) => {
                 unreachable!("the atom adds in i32")
             }
         }

@@ -12,8 +12,11 @@ use crate::machine::{Class, Inst, Lowering, PartOp, Reg};
 pub enum Accumulate {
     /// In i32: four products a row and step, added to the accumulator in one operation.
     Wide,
-    /// In i16: products added in pairs, widened to i32 every now and then.
-    Narrow,
+    /// In i16, widened to i32 every now and then.
+    Narrow {
+        /// Products of neighbouring columns that one instruction adds into one i16: 1, 2 or 4.
+        products: usize,
+    },
 }
 
 /// The contraction that one instruction (or one short sequence) of an ISA does.

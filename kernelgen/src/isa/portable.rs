@@ -9,12 +9,14 @@ pub struct Portable;
 
 const LOAD: Intrinsic = Intrinsic::new("portable_ops::load", Class::Load).with_memory(Memory::Read(64));
 const QUAD: Intrinsic = Intrinsic::new("portable_ops::quad", Class::Broadcast).with_memory(Memory::Read(4));
+const ZERO_NARROW: Intrinsic = Intrinsic::new("portable_ops::zero_narrow", Class::Setup);
 const ZERO: Intrinsic = Intrinsic::new("portable_ops::zero", Class::Setup);
 const AND: Intrinsic = Intrinsic::new("portable_ops::and", Class::Logic);
 const SHR: Intrinsic = Intrinsic::new("portable_ops::shift_right", Class::Shift);
-const SRA: Intrinsic = Intrinsic::new("portable_ops::shift_sums", Class::Shift);
-const DOT: Intrinsic = Intrinsic::new("portable_ops::dot", Class::Multiply);
-const ADD: Intrinsic = Intrinsic::new("portable_ops::add", Class::Add);
+const SRA: Intrinsic = Intrinsic::new("portable_ops::shift_narrow", Class::Shift);
+const DOT: Intrinsic = Intrinsic::new("portable_ops::dot_narrow", Class::Multiply);
+const ADD: Intrinsic = Intrinsic::new("portable_ops::add_narrow", Class::Add);
+const WIDEN: Intrinsic = Intrinsic::new("portable_ops::widen", Class::Add);
 const SUB: Intrinsic = Intrinsic::new("portable_ops::sub_scalar", Class::Add);
 const STORE: Intrinsic = Intrinsic::new("portable_ops::store", Class::Store).with_memory(Memory::Write);
 
@@ -40,7 +42,7 @@ impl Isa for Portable {
     }
 
     fn atom(&self) -> Atom {
-        Atom { rows: 16, cols: 4, code_max: 255, accumulate: Accumulate::Wide }
+        Atom { rows: 16, cols: 4, code_max: 255, accumulate: Accumulate::Narrow { products: 1 } }
     }
 
     fn cost_model(&self) -> CostModel {
@@ -57,17 +59,19 @@ impl Isa for Portable {
 
     fn lower(&self, _low: &mut Lowering, op: PartOp) -> Inst {
         match op {
-            PartOp::Zero => Inst::new(ZERO, []),
+            PartOp::ZeroNarrow => Inst::new(ZERO_NARROW, []),
+            PartOp::ZeroWide => Inst::new(ZERO, []),
             PartOp::Load(offset) => Inst::new(LOAD, [Weights(offset)]),
             PartOp::ShiftRight(x, by) => Inst::new(SHR, [Const(by.into()), R(x)]),
             PartOp::Mask(x, mask) => Inst::new(AND, [Const(mask.into()), R(x)]),
             PartOp::Acts(token, offset) => Inst::new(QUAD, [Acts(token, offset)]),
-            PartOp::Dot(acc, codes, acts) => Inst::new(DOT, [R(acc), R(codes), R(acts)]),
-            PartOp::ShiftWide(x, by) => Inst::new(SRA, [Const(by.into()), R(x)]),
-            PartOp::AddWide(a, b) => Inst::new(ADD, [R(a), R(b)]),
+            PartOp::DotNarrow(codes, acts) => Inst::new(DOT, [R(codes), R(acts)]),
+            PartOp::AddNarrow(a, b) => Inst::new(ADD, [R(a), R(b)]),
+            PartOp::ShiftNarrow(x, by) => Inst::new(SRA, [Const(by.into()), R(x)]),
+            PartOp::Widen(acc, narrow) => Inst::new(WIDEN, [R(acc), R(narrow)]),
             PartOp::SubActSum(x, token) => Inst::new(SUB, [R(x), ActSum(token)]),
-            PartOp::DotNarrow(..) | PartOp::AddNarrow(..) | PartOp::ShiftNarrow(..) | PartOp::Widen(..) => {
-                unreachable!("the atom adds in i32")
+            PartOp::Dot(..) | PartOp::AddWide(..) | PartOp::ShiftWide(..) => {
+                unreachable!("the atom adds in i16")
             }
         }
     }

@@ -280,10 +280,15 @@ impl Proof<'_> {
                 let product = self.codes(*codes)?.product(self.get(*acts));
                 self.get(*acc).add(product.times(self.atom.cols as i64))
             }
-            Op::DotNarrow { codes, acts } => self.codes(*codes)?.product(self.get(*acts)).times(2),
+            Op::DotNarrow { codes, acts } => {
+                let products = (self.atom.cols / self.program.lanes) as i64;
+                self.codes(*codes)?.product(self.get(*acts)).times(products)
+            }
             Op::AddNarrow { a, b } | Op::AddWide { a, b } => self.get(*a).add(self.get(*b)),
             Op::ShiftNarrow { x, by } | Op::ShiftWide { x, by } => self.shifted(*x, *by)?,
-            Op::Widen { acc, narrow } => self.get(*acc).add(self.get(*narrow).times(2)),
+            Op::Widen { acc, narrow } => {
+                self.get(*acc).add(self.get(*narrow).times(self.program.lanes as i64))
+            }
             Op::SubActSum { x, .. } => {
                 let sum = ACTS.times(columns);
                 self.get(*x).add(Interval::new(-sum.hi, -sum.lo, 0))

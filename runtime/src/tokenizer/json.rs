@@ -32,6 +32,8 @@ struct Contents {
     normalizer: Value,
     #[serde(default)]
     pre_tokenizer: Value,
+    #[serde(default)]
+    post_processor: Value,
     model: Model,
 }
 
@@ -138,6 +140,11 @@ impl TokenizerFile {
                     .into(),
             ));
         }
+        if has_type(&contents.normalizer, "Precompiled") {
+            // The library panics on a table that it cannot read.
+            return Ok(Err("its tokenizer.json normalises text by a SentencePiece table (Precompiled), which is not supported"
+                .into()));
+        }
         let affixes = [&model.continuing_subword_prefix, &model.end_of_word_suffix];
         if model.dropout.is_some() || affixes.into_iter().flatten().any(|affix| !affix.is_empty()) {
             return Ok(
@@ -193,12 +200,32 @@ impl TokenizerFile {
 
     /// The library's tokenizer for this file.
     pub(super) fn encoder(&self) -> Result<tokenizers::Tokenizer, TokenizerError> {
-        let fail = |error: tokenizers::Error| TokenizerError::Json { reason: error.to_string() };
-        let mut encoder = tokenizers::Tokenizer::from_bytes(&self.json).map_err(fail)?;
+        let fail = |reason: String| TokenizerError::Json { reason };
+        let mut json: Value = serde_json::from_slice(&self.json).map_err(|error| fail(error.to_string()))?;
+        // The library panics on some decoders and post-processors. It need not see them: tokens are decoded by the
+        // vocabulary, and `added_around` reads what is put around a text.
+        if let Some(object) = json.as_object_mut() {
+            object.remove("decoder");
+            object.remove("post_processor");
+        }
+        let mut encoder =
+            tokenizers::Tokenizer::from_bytes(json.to_string()).map_err(|error| fail(error.to_string()))?;
+        // It gives an added token the next free id where the file says another.
+        for added in &self.contents.added_tokens {
+            if encoder.token_to_id(&added.content) != Some(added.id) {
+                let (content, id) = (added.content.chars().take(100).collect::<String>(), added.id);
+                return Err(fail(format!("the added token `{content}` cannot have the id {id}")));
+            }
+        }
         // A training-time limit must not cut a prompt.
-        encoder.with_truncation(None).map_err(fail)?;
+        encoder.with_truncation(None).map_err(|error| fail(error.to_string()))?;
         encoder.with_padding(None);
         Ok(encoder)
+    }
+
+    /// The tokens in front of and behind a text when special tokens are asked for.
+    pub(super) fn added_around(&self) -> Result<(Vec<u32>, Vec<u32>), TokenizerError> {
+        added_by(&self.contents.post_processor)
     }
 
     /// The name that GGUF files give to this file's way of splitting.
@@ -234,6 +261,18 @@ fn flatten<'a>(step: &'a Value, steps: &mut Vec<&'a Value>) {
     }
 }
 
+/// Whether `value` or anything inside it is an object of this type.
+fn has_type(value: &Value, kind: &str) -> bool {
+    match value {
+        Value::Object(object) => {
+            object.get("type").is_some_and(|found| found == kind)
+                || object.values().any(|inner| has_type(inner, kind))
+        }
+        Value::Array(items) => items.iter().any(|inner| has_type(inner, kind)),
+        _ => false,
+    }
+}
+
 fn mentions_byte_level(step: &Value) -> bool {
     let mut steps = Vec::new();
     flatten(step, &mut steps);
@@ -247,21 +286,33 @@ fn is_byte_level(step: &Value, splits: bool) -> bool {
         && step["use_regex"].as_bool().unwrap_or(true) == splits
 }
 
-/// What an encoder's post-processor puts in front of and behind a text.
-pub(super) fn added_around(encoder: &tokenizers::Tokenizer) -> Result<(Vec<u32>, Vec<u32>), TokenizerError> {
-    let encode = |special| {
-        let encoding = encoder.encode_fast("a", special);
-        encoding.map_err(|error| TokenizerError::Build { reason: error.to_string() })
-    };
-    let (plain, special) = (encode(false)?, encode(true)?);
-    let (plain, special) = (plain.get_ids(), special.get_ids());
-    let split = (0..=special.len().saturating_sub(plain.len()))
-        .find(|&at| special[at..].starts_with(plain))
-        .filter(|_| !plain.is_empty());
-    match split {
-        Some(at) => Ok((special[..at].to_vec(), special[at + plain.len()..].to_vec())),
-        None => Err(TokenizerError::Build {
-            reason: "its post-processor does more than add tokens around a text".into(),
-        }),
+/// The tokens that a post-processor puts in front of and behind a text.
+fn added_by(processor: &Value) -> Result<(Vec<u32>, Vec<u32>), TokenizerError> {
+    let fail = |reason: &str| TokenizerError::Json { reason: format!("its post_processor {reason}") };
+    match (processor, processor["type"].as_str()) {
+        (Value::Null, _) | (_, Some("ByteLevel")) => Ok(Default::default()),
+        (_, Some("Sequence")) => {
+            let steps = processor["processors"].as_array().ok_or_else(|| fail("is a sequence of nothing"))?;
+            steps.iter().try_fold((Vec::new(), Vec::new()), |(before, after), step| {
+                let (outer_before, outer_after) = added_by(step)?;
+                Ok(([outer_before, before].concat(), [after, outer_after].concat()))
+            })
+        }
+        (_, Some("TemplateProcessing")) => {
+            let pieces = processor["single"].as_array().ok_or_else(|| fail("has no template for one text"))?;
+            let is_text = |piece: &Value| piece["Sequence"]["id"] == "A";
+            let at = pieces.iter().position(is_text).ok_or_else(|| fail("leaves the text out"))?;
+            let ids = |pieces: &[Value]| {
+                let known = &processor["special_tokens"];
+                let of_piece = |piece: &Value| {
+                    let ids = known[piece["SpecialToken"]["id"].as_str()?]["ids"].as_array()?;
+                    ids.iter().map(|id| id.as_u64().and_then(|id| u32::try_from(id).ok())).collect()
+                };
+                let ids: Option<Vec<Vec<u32>>> = pieces.iter().map(of_piece).collect();
+                ids.map(|ids| ids.concat()).ok_or_else(|| fail("adds something other than special tokens with ids"))
+            };
+            Ok((ids(&pieces[..at])?, ids(&pieces[at + 1..])?))
+        }
+        _ => Err(fail("is not supported; supported are TemplateProcessing, ByteLevel and sequences of them")),
     }
 }
