@@ -1,0 +1,66 @@
+//! The generator as build scripts use it.
+
+use kernelgen::{BuildError, Builder};
+use tempfile::tempdir;
+use tritforge_tests::configs;
+
+/// A schedule table whose kernels of fixed shapes overflow, see `refusals`.
+const OVERFLOWING: &str = "[avx2.gemv]\ngeneric = \"u1c1sr1p0\"\nfixed = \"u1c1sr1p0f32\"\n";
+
+#[test]
+fn one_source_is_written_and_left_alone_while_nothing_changes() {
+    let folder = tempdir().expect("a folder for temporary files");
+    let builder = |cols| Builder::new().shape(48, cols).out_dir(folder.path());
+    let generated = builder(64).generate().expect("kernels are generated");
+    assert_eq!(generated.path, folder.path().join("kernels.rs"));
+    let read = || std::fs::read_to_string(&generated.path).expect("the source is there");
+    let changed = || std::fs::metadata(&generated.path).and_then(|m| m.modified()).expect("a time");
+    let (text, time) = (read(), changed());
+    for name in &generated.kernels {
+        assert!(text.contains(&format!("pub unsafe fn {name}(")), "{name} is missing");
+    }
+    let syntax = syn::parse_file(&text).expect("the source parses");
+    assert!(syntax.items.iter().any(|item| matches!(item, syn::Item::Static(s) if s.ident == "DESCRIPTORS")));
+    builder(64).generate().expect("kernels are generated");
+    assert_eq!((read(), changed()), (text.clone(), time));
+    builder(80).generate().expect("kernels are generated");
+    assert_ne!(read(), text);
+}
+
+#[test]
+fn a_shape_that_no_schedule_can_serve_is_reported_with_its_place() {
+    let folder = tempdir().expect("a folder for temporary files");
+    let table = folder.path().join("table.toml");
+    std::fs::write(&table, OVERFLOWING).expect("the table can be written");
+    let config = configs().join("models/bitnet-b1.58-large.toml");
+    let error = Builder::new().config(&config).schedules(&table).compile().expect_err("it overflows");
+    assert!(matches!(error, BuildError::Compile { .. }), "{error}");
+    let message = error.to_string();
+    let text = std::fs::read_to_string(&config).expect("the config");
+    let line = 1 + text.lines().position(|line| line.starts_with("q_proj = ")).expect("a line for q_proj");
+    let place = format!("{}:{line}:10: q_proj: gemv_i2a16_1536x1536_", config.display());
+    assert!(message.starts_with(&place), "{message}");
+    assert!(message.contains("can reach -64000..=63500"), "{message}");
+}
+
+#[test]
+fn a_wrong_table_or_config_is_reported() {
+    let folder = tempdir().expect("a folder for temporary files");
+    let table = folder.path().join("table.toml");
+    let error = Builder::new().schedules(&table).compile().expect_err("there is no table yet");
+    assert!(matches!(error, BuildError::Io { ref path, .. } if *path == table), "{error}");
+    std::fs::write(&table, "[avx2.gemv]\ngeneric = \"fast\"\n").expect("the table can be written");
+    let error = Builder::new().schedules(&table).compile().expect_err("no schedule").to_string();
+    assert!(error.contains("[avx2.gemv]: 'fast' is no schedule"), "{error}");
+    let error = Builder::new().config(folder.path().join("no.toml")).compile().expect_err("no config");
+    assert!(matches!(error, BuildError::Config(_)), "{error}");
+}
+
+#[test]
+fn each_shape_is_compiled_once() {
+    let demo = configs().join("models/demo.toml");
+    let once = Builder::new().config(&demo).compile().expect("it compiles").len();
+    // A shape that the config holds already.
+    let twice = Builder::new().config(&demo).shape(128, 256).compile().expect("it compiles").len();
+    assert_eq!(once, twice);
+}

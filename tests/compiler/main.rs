@@ -1,0 +1,32 @@
+//! The compiler's promises: what it refuses and how it says so, how far it folds, what a schedule changes, what it
+//! emits, where its layouts put every weight, and that its middle knows no instruction set.
+
+mod builder;
+mod folds;
+mod foreign_isa;
+mod generated_layouts;
+mod layouts;
+mod refusals;
+mod schedules;
+mod sources;
+
+use kernelgen::compile::{CompileError, Kernel, compile};
+use kernelgen::spec::KernelSpec;
+
+#[track_caller]
+fn spec(name: &str) -> KernelSpec {
+    name.parse().expect("the name of a kernel")
+}
+
+#[track_caller]
+fn compiled(name: &str) -> Kernel {
+    compile(&spec(name)).unwrap_or_else(|error| panic!("{error}"))
+}
+
+#[track_caller]
+fn refusal(name: &str) -> CompileError {
+    match compile(&spec(name)) {
+        Ok(_) => panic!("{name} must be refused"),
+        Err(error) => error,
+    }
+}

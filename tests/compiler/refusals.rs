@@ -1,0 +1,162 @@
+//! Kernels that must not compile, and that the refusal names the value and its bound.
+
+use kernelgen::compile::{CompileError, compile};
+use kernelgen::ir::{Kind, Op, Program, Stmt, Var, VarInfo};
+use kernelgen::isa;
+use kernelgen::layout;
+use kernelgen::passes::range::{self, RangeError};
+use kernelgen::spec::KernelSpec;
+
+use crate::{refusal, spec};
+
+/// 32 atoms of 4 products each put 128 results of `vpmaddubsw` in one i16 lane. One is at most 2 * 2 * 127 = 508 and
+/// at least 2 * 2 * -128 = -512; the 65th could be one too many, so could any after 64, and the first of the last
+/// round that is too many is the 125th: 125 * 508 = 63500, 125 * -512 = -64000.
+#[test]
+fn a_seeded_overflow_is_refused_with_the_value_and_its_bound() {
+    let error = refusal("gemv_i2a16_64x2048_u1c1sr1p0f32__avx2");
+    let CompileError::Range { k: 2048, error: ref range, .. } = error else { panic!("{error}") };
+    assert_eq!(
+        *range,
+        RangeError::Overflow {
+            value: "narrow_t0_c0_x1".to_owned(),
+            lo: -64000,
+            hi: 63500,
+            what: "i16 lane",
+            min: -32768,
+            max: 32767,
+        }
+    );
+    assert_eq!(
+        error.to_string(),
+        "gemv_i2a16_64x2048_u1c1sr1p0f32__avx2: range proof failed at K = 2048: value 'narrow_t0_c0_x1' can reach \
+         -64000..=63500, its i16 lane holds -32768..=32767"
+    );
+}
+
+/// 36 accumulators, a mask, the packed bytes, codes and activations: 40 registers.
+#[test]
+fn a_seeded_schedule_of_40_registers_is_refused_with_the_number_and_the_bound() {
+    let error = refusal("gemv_i2a16_64x2048_u36c36sr1p0__avx512vnni");
+    let CompileError::Registers { needed: 40, isa: "avx512vnni", available: 32, .. } = error else {
+        panic!("{error}")
+    };
+    let message = error.to_string();
+    assert!(message.contains("needs 40 vector registers at 'acc_t0_c0_x1 = "), "{message}");
+    assert!(message.contains("avx512vnni has 32"), "{message}");
+}
+
+#[test]
+fn the_same_schedule_with_fewer_chains_compiles() {
+    // 28 accumulators and the same four.
+    let kernel = crate::compiled("gemv_i2a16_64x2048_u28c28sr1p0__avx512vnni");
+    assert_eq!(kernel.pressure.registers, 32);
+    let error = refusal("gemv_i2a16_64x2048_u29c29sr1p0__avx512vnni");
+    assert!(matches!(error, CompileError::Registers { needed: 33, .. }), "{error}");
+}
+
+/// A sum of products at scale one is shifted as if it were one at scale four.
+#[test]
+fn a_lossy_shift_is_refused() {
+    let var = |name: &str, kind| VarInfo { name: name.to_owned(), kind };
+    let program = |position| Program {
+        vars: vec![
+            var("packed", Kind::Packed),
+            var("codes", Kind::Codes),
+            var("acts", Kind::Acts),
+            var("acc", Kind::Wide),
+            var("plane", Kind::Wide),
+        ],
+        body: vec![
+            Stmt::Let(Var(3), Op::ZeroWide),
+            Stmt::Let(Var(0), Op::LoadPacked { atom: 0 }),
+            Stmt::Let(Var(1), Op::MaskField { packed: Var(0), position }),
+            Stmt::Let(Var(2), Op::LoadActs { token: 0, col: 0 }),
+            Stmt::Set(Var(3), Op::Dot { acc: Var(3), codes: Var(1), acts: Var(2) }),
+            Stmt::Let(Var(4), Op::ShiftWide { x: Var(3), by: 2 }),
+        ],
+        tokens: 1,
+        k_atoms: None,
+        lanes: 1,
+        fold: None,
+    };
+    let atom = isa::by_id("avx512vnni").expect("a known ISA").atom();
+    let error = range::prove(&program(0), &atom, 1).expect_err("bits are lost");
+    assert_eq!(error, RangeError::Inexact { value: "acc".to_owned(), by: 2, scale: 0 });
+    assert_eq!(
+        error.to_string(),
+        "value 'acc' is shifted right by 2 bits but is only known to be a multiple of 2^0"
+    );
+    let proof = range::prove(&program(2), &atom, 1).expect("multiples of four are shifted");
+    let plane = proof.iter().find(|p| p.value == "plane").expect("a sum has a proof");
+    // Four products of code 2 with -128..=127.
+    assert_eq!((plane.interval.lo, plane.interval.hi, plane.interval.scale), (-1024, 1016, 0));
+}
+
+#[test]
+fn a_layout_that_the_contraction_cannot_read_is_refused() {
+    for layout in [layout::i2_s(), layout::hf_u8()] {
+        let name = layout.name;
+        for isa in isa::ids() {
+            let spec =
+                KernelSpec { layout: layout.clone(), ..spec(&format!("gemv_i2a16_64x64_u1c1sr1p0__{isa}")) };
+            let error = compile(&spec).expect_err("another layout's fields are no operands");
+            assert!(
+                matches!(error, CompileError::LayoutUnreadable { layout, .. } if layout == name),
+                "{error}"
+            );
+        }
+    }
+}
+
+#[test]
+fn more_chains_than_atoms_are_refused() {
+    for isa in isa::ids() {
+        let error = refusal(&format!("gemv_i2a16_64x64_u2c3sr1p0__{isa}"));
+        assert!(matches!(error, CompileError::Chains { chains: 3, unroll: 2, .. }), "{error}");
+    }
+}
+
+#[test]
+fn a_row_split_that_cuts_the_contraction_is_refused() {
+    for (split, isa, rows) in
+        [(3, "avx2", 8), (4, "avx2", 8), (16, "avx2", 8), (2, "avx512vnni", 16), (32, "portable", 16)]
+    {
+        let error = refusal(&format!("gemv_i2a16_64x64_u1c1sr{split}p0__{isa}"));
+        assert!(
+            matches!(error, CompileError::RowSplit { row_split, atom_rows, .. } if (row_split, atom_rows) == (split, rows)),
+            "{error}"
+        );
+    }
+}
+
+#[test]
+fn empty_shapes_are_refused() {
+    for (rows, cols) in [(0, 64), (64, 0), (0, 0)] {
+        let error = refusal(&format!("gemv_i2a16_{rows}x{cols}_u1c1sr1p0__avx2"));
+        assert!(error.to_string().contains("at least 1"), "{error}");
+        assert!(matches!(error, CompileError::EmptyShape { .. }), "{error}");
+    }
+}
+
+/// The 2^31 / 65536 = 32768 atoms that the sums of the topmost field allow are K = 524288.
+#[test]
+fn a_fixed_shape_past_the_proof_is_refused() {
+    crate::compiled("gemv_i2a16_16x524288_u4c2mr1p0__avx512vnni");
+    let error = refusal("gemv_i2a16_16x524304_u4c2mr1p0__avx512vnni");
+    assert!(matches!(error, CompileError::Range { k: 524304, .. }), "{error}");
+    assert!(error.to_string().contains("its i32 lane holds -2147483648..=2147483647"), "{error}");
+}
+
+#[test]
+fn widenings_that_no_loop_can_keep_are_refused() {
+    for (name, part) in [
+        ("gemv_i2a16_64x64_u4c1sr1p0f6__avx2", "every 6 atoms is no multiple of the unroll of 4"),
+        ("gemv_i2a16_64x64_u4c1sr1p0f4__avx512vnni", "has no meaning on avx512vnni, which adds in i32"),
+        ("gemv_i2a16_64x64_u4c1sr1p0f6__portable", "every 6 atoms is no multiple of the unroll of 4"),
+    ] {
+        let error = refusal(name);
+        assert!(matches!(error, CompileError::Fold { .. }), "{error}");
+        assert!(error.to_string().contains(part), "{error}");
+    }
+}

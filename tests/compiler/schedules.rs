@@ -1,0 +1,60 @@
+//! A schedule is data that arrives: every one of its values changes both the code and the cost.
+
+use kernelgen::emit;
+use kernelgen::passes::cost::Cost;
+
+use crate::compiled;
+
+/// The code without its comments and its name, and the cost.
+fn code_and_cost(isa: &str, schedule: &str) -> (Vec<String>, Cost) {
+    let kernel = compiled(&format!("gemv_i2a16_1536x1536_{schedule}__{isa}"));
+    let source = emit::single(&kernel).replace(&kernel.name, "kernel");
+    let lines = source.lines().map(str::trim).filter(|line| !line.starts_with("//"));
+    (lines.map(str::to_owned).collect(), kernel.cost)
+}
+
+#[test]
+fn each_value_of_a_schedule_changes_code_and_cost() {
+    for (isa, base, changed) in [
+        (
+            "avx512vnni",
+            "u4c2mr1p4096",
+            ["u8c2mr1p4096", "u4c1mr1p4096", "u4c2sr1p4096", "u4c2mr1p2048"].as_slice(),
+        ),
+        (
+            "avx2",
+            "u4c1sr1p4096",
+            &["u2c1sr1p4096", "u4c2sr1p4096", "u4c1nr1p4096", "u4c1sr2p4096", "u4c1sr1p0", "u4c1sr1p4096f8"],
+        ),
+        ("portable", "u4c2sr1p0", &["u2c2sr1p0", "u4c1sr1p0", "u4c2nr1p0", "u4c2sr1p0f8"]),
+    ] {
+        let (code, cost) = code_and_cost(isa, base);
+        for schedule in changed {
+            let (other_code, other_cost) = code_and_cost(isa, schedule);
+            assert_ne!(code, other_code, "{base} and {schedule} on {isa}");
+            assert_ne!(cost, other_cost, "{base} and {schedule} on {isa}");
+        }
+    }
+}
+
+/// What the cost model says where it can be counted by hand: `vpdpbusd` on four masked fields.
+#[test]
+fn vector_instructions_of_an_atom_are_counted() {
+    let per_atom = |schedule: &str| {
+        let kernel = compiled(&format!("gemv_i2a16_16x65536_{schedule}__avx512vnni"));
+        kernel.cost.vector_ops_per_256_weights
+    };
+    // Four masks and four products; three shifts more where fields are shifted down. What stands outside of the loop
+    // is spread over 4096 atoms.
+    assert!((per_atom("u1c1mr1p0") - 8.0).abs() < 0.01);
+    assert!((per_atom("u1c1sr1p0") - 11.0).abs() < 0.01);
+    assert!((per_atom("u1c1nr1p0") - 9.0).abs() < 0.01);
+}
+
+#[test]
+fn prefetches_are_the_distance_that_is_read_ahead() {
+    let ahead = |schedule: &str| {
+        compiled(&format!("gemv_i2a16_1536x1536_{schedule}__avx512vnni")).cost.overfetch_bytes
+    };
+    assert_eq!([ahead("u4c2mr1p0"), ahead("u4c2mr1p2048"), ahead("u1c1mr1p4096")], [0, 2048, 4096]);
+}

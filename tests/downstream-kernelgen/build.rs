@@ -1,0 +1,7 @@
+//! Generates kernels for a model config of this crate's own and for one single shape.
+
+fn main() -> Result<(), kernelgen::BuildError> {
+    let generated = kernelgen::Builder::new().config("model.toml").shape(777, 1000).generate()?;
+    assert!(generated.kernels.iter().any(|name| name.contains("_777x1000_")));
+    Ok(())
+}

@@ -1,0 +1,72 @@
+//! The two interpreters of the compiler: against the naive product, against the silicon bit for bit, and the models
+//! of the intrinsics against the intrinsics. Every back-end is interpreted on every machine; what needs an
+//! instruction set that this CPU lacks is reported as ignored, with the reason as its kind.
+
+mod agreement;
+mod faults;
+#[cfg(target_arch = "x86_64")]
+mod models_x86;
+mod portable_models;
+mod used;
+
+use std::process::ExitCode;
+
+use kernelgen::compile::{Kernel, compile};
+use kernelgen::spec::KernelSpec;
+use libtest_mimic::{Arguments, Failed, Trial};
+use tritforge_tests::default_builder;
+
+/// Kernels besides the default ones, so that every way to unpack and to split is lowered for every instruction set.
+const MORE_KERNELS: [&str; 12] = [
+    "gemv_i2a16_37x1003_u2c2mr1p64__portable",
+    "gemv_i2a16_37x1003_u4c3nr1p0__portable",
+    "gemm3_i2a16_anyxany_u2c2sr1p0__portable",
+    "gemv_i2a16_37x1003_u1c1mr2p0__avx2",
+    "gemv_i2a16_37x1003_u3c1sr1p64__avx2",
+    "gemv_i2a16_anyxany_u5c1sr2p0f10__avx2",
+    "gemv_i2a16_anyxany_u2c2nr2p0f6__avx2",
+    "gemm2_i2a16_anyxany_u1c1nr2p0__avx2",
+    "gemv_i2a16_37x1003_u3c2sr1p0__avx512vnni",
+    "gemv_i2a16_anyxany_u7c3nr1p128__avx512vnni",
+    "gemm3_i2a16_37x1003_u2c2nr1p0__avx512vnni",
+    "gemm4_i2a16_anyxany_u2c2sr1p0__avx512vnni",
+];
+
+/// Every kernel that is interpreted.
+fn kernels() -> Vec<Kernel> {
+    let mut kernels = default_builder().compile().expect("the default configs compile");
+    let more = MORE_KERNELS.iter().map(|name| name.parse::<KernelSpec>().expect("a kernel's name"));
+    kernels.extend(more.map(|spec| compile(&spec).expect("the kernel compiles")));
+    kernels
+}
+
+/// A trial that is reported as ignored where this CPU lacks what it needs.
+fn on_cpu(
+    name: String,
+    available: bool,
+    features: &[&str],
+    run: impl FnOnce() -> Result<(), String> + Send + 'static,
+) -> Trial {
+    if available {
+        return Trial::test(name, move || run().map_err(Failed::from));
+    }
+    let reason = format!("this CPU lacks {}", features.join("+"));
+    Trial::test(name, {
+        let reason = reason.clone();
+        move || Err(Failed::from(reason))
+    })
+    .with_kind(reason)
+    .with_ignored_flag(true)
+}
+
+fn main() -> ExitCode {
+    let arguments = Arguments::from_args();
+    let kernels = kernels();
+    let mut trials = used::trials(&kernels);
+    trials.extend(faults::trials());
+    trials.extend(portable_models::trials());
+    #[cfg(target_arch = "x86_64")]
+    trials.extend(models_x86::trials());
+    trials.extend(kernels.into_iter().flat_map(agreement::trials));
+    libtest_mimic::run(&arguments, trials).exit_code()
+}

@@ -1,0 +1,82 @@
+//! Every generated kernel against the naive product, called as it stands, without dispatch: one trial a kernel and
+//! check. Kernels whose instruction set this CPU lacks are reported as ignored, with the reason as their kind.
+
+mod columns;
+mod exact;
+mod operands;
+mod place;
+mod small;
+
+use std::process::ExitCode;
+
+use libtest_mimic::{Arguments, Failed, Trial};
+use tritforge::kernels::abi::{Descriptor, Kernel};
+use tritforge::kernels::{DESCRIPTORS, ISAS};
+use tritforge_tests::GENERIC_SHAPE;
+
+/// What is checked of a kernel.
+struct Check {
+    name: &'static str,
+    /// Whether it needs a kernel of any shape.
+    generic_only: bool,
+    run: fn(&Kernel) -> Result<(), String>,
+}
+
+const fn check(name: &'static str, run: fn(&Kernel) -> Result<(), String>) -> Check {
+    Check { name, generic_only: false, run }
+}
+
+const fn generic_check(name: &'static str, run: fn(&Kernel) -> Result<(), String>) -> Check {
+    Check { name, generic_only: true, run }
+}
+
+const CHECKS: [Check; 11] = [
+    check("sub_ranges_of_random_data", exact::sub_ranges),
+    check("extremes", exact::extremes),
+    check("one_hot_weights", exact::one_hot),
+    generic_check("long_rows", exact::long_rows),
+    generic_check("greatest_proven_k", exact::greatest_k),
+    generic_check("every_small_shape", small::shapes),
+    generic_check("every_single_weight", small::single_weights),
+    check("misaligned_operands", place::misaligned),
+    check("strides", place::strides),
+    check("refused_operands", operands::refused),
+    check("columns_equal_gemv", columns::equal_gemv),
+];
+
+/// A shape that the kernel serves: its own, or one that is no multiple of anything.
+fn shape(kernel: &Kernel) -> (usize, usize) {
+    kernel.descriptor().shape.unwrap_or(GENERIC_SHAPE)
+}
+
+fn main() -> ExitCode {
+    let arguments = Arguments::from_args();
+    let mut trials: Vec<Trial> = DESCRIPTORS.iter().flat_map(trials).collect();
+    // The kernels of another architecture are not even in the table.
+    trials.extend(ISAS.iter().filter(|isa| DESCRIPTORS.iter().all(|d| d.isa.id != isa.id)).map(|isa| {
+        let reason = format!("no kernels are compiled for {}", std::env::consts::ARCH);
+        Trial::test(isa.id, move || Err(Failed::from(reason)))
+            .with_kind("not of this architecture")
+            .with_ignored_flag(true)
+    }));
+    libtest_mimic::run(&arguments, trials).exit_code()
+}
+
+fn trials(descriptor: &'static Descriptor) -> impl Iterator<Item = Trial> {
+    let checks = CHECKS.iter().filter(|check| !check.generic_only || descriptor.shape.is_none());
+    checks.map(move |check| {
+        let name = format!("{}::{}", descriptor.name, check.name);
+        match Kernel::new(descriptor) {
+            Some(kernel) => Trial::test(name, move || (check.run)(&kernel).map_err(Failed::from)),
+            None => {
+                let reason = format!("this CPU lacks {}", descriptor.isa.features.join("+"));
+                Trial::test(name, {
+                    let reason = reason.clone();
+                    move || Err(Failed::from(reason))
+                })
+                .with_kind(reason)
+                .with_ignored_flag(true)
+            }
+        }
+    })
+}

@@ -1,0 +1,35 @@
+//! What the cross-crate tests share: random ternary problems, the naive product that every kernel is held against,
+//! and buffers whose alignment is known.
+
+mod call;
+mod case;
+mod placed;
+mod random;
+
+pub use call::{CANARY, Call, run};
+pub use case::{Case, GENERIC_SHAPE, shared};
+pub use placed::Placed;
+pub use random::Random;
+
+use std::path::PathBuf;
+
+use kernelgen::Builder;
+
+/// The configs that the runtime's kernels are generated from.
+pub const DEFAULT_CONFIGS: [&str; 3] = ["demo.toml", "bitnet-b1.58-large.toml", "bitnet-b1.58-2b-4t.toml"];
+
+/// The directory of all configs.
+pub fn configs() -> PathBuf {
+    PathBuf::from(concat!(env!("CARGO_MANIFEST_DIR"), "/../configs"))
+}
+
+/// A builder for the kernels that the runtime links, for every instruction set on every machine.
+pub fn default_builder() -> Builder {
+    let models = configs().join("models");
+    DEFAULT_CONFIGS.iter().fold(Builder::new(), |builder, config| builder.config(models.join(config)))
+}
+
+/// Products of trits and activations, summed without any thought of speed: what every kernel must return.
+pub fn naive_dot(trits: &[i8], acts: &[i8]) -> i64 {
+    trits.iter().zip(acts).map(|(w, q)| i64::from(*w) * i64::from(*q)).sum()
+}
