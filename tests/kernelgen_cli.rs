@@ -114,8 +114,9 @@ fn golden_kernels_are_what_emit_prints() {
 #[test]
 fn every_golden_file_is_compared() {
     let files = std::fs::read_dir(Path::new(ROOT).join("tests/golden")).expect("the golden files");
-    for file in files {
-        let name = file.expect("an entry").file_name();
+    let names = files.map(|file| file.expect("an entry").file_name());
+    // The golden text beside them belongs to the tests of the `tritforge` command.
+    for name in names.filter(|name| Path::new(name).extension().is_some_and(|extension| extension == "rs")) {
         assert!(
             GOLDEN.iter().any(|kernel| name == *format!("{kernel}.rs")),
             "{name:?} is compared by no test"
