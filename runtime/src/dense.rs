@@ -16,32 +16,32 @@ pub enum Ternarize {
     RowMax,
 }
 
-/// The f32 weights of one layer, each matrix row by row, [rows][cols] as in [`PackedLayerWeights`].
+/// The f32 weights of one layer, each matrix row by row, `[rows][cols]` as in [`PackedLayerWeights`].
 #[derive(Debug, Clone, Copy)]
 pub struct LayerWeights<'a> {
     /// How the projections become ternary.
     pub rule: Ternarize,
-    /// Queries, [heads * head_dim][hidden].
+    /// Queries, `[heads * head_dim][hidden]`.
     pub q_proj: &'a [f32],
-    /// Keys, [kv_heads * head_dim][hidden].
+    /// Keys, `[kv_heads * head_dim][hidden]`.
     pub k_proj: &'a [f32],
-    /// Values, [kv_heads * head_dim][hidden].
+    /// Values, `[kv_heads * head_dim][hidden]`.
     pub v_proj: &'a [f32],
-    /// Attention output, [hidden][heads * head_dim].
+    /// Attention output, `[hidden][heads * head_dim]`.
     pub o_proj: &'a [f32],
-    /// Feed-forward gate, [inter][hidden].
+    /// Feed-forward gate, `[inter][hidden]`.
     pub gate_proj: &'a [f32],
-    /// Feed-forward input, [inter][hidden].
+    /// Feed-forward input, `[inter][hidden]`.
     pub up_proj: &'a [f32],
-    /// Feed-forward output, [hidden][inter].
+    /// Feed-forward output, `[hidden][inter]`.
     pub down_proj: &'a [f32],
-    /// Norm before attention, [hidden].
+    /// Norm before attention, `[hidden]`.
     pub input_layernorm: &'a [f32],
-    /// Norm before the feed-forward part, [hidden].
+    /// Norm before the feed-forward part, `[hidden]`.
     pub post_attention_layernorm: &'a [f32],
-    /// Norm before `o_proj`, [heads * head_dim].
+    /// Norm before `o_proj`, `[heads * head_dim]`.
     pub inner_attn_ln: &'a [f32],
-    /// Norm before `down_proj`, [inter].
+    /// Norm before `down_proj`, `[inter]`.
     pub ffn_layernorm: &'a [f32],
 }
 
@@ -129,7 +129,7 @@ fn check(tensor: &'static str, values: &[f32], expected: usize) -> Result<(), De
     }
 }
 
-/// Ternarises and packs one matrix [rows][cols].
+/// Ternarises and packs one matrix `[rows][cols]`.
 ///
 /// # Errors
 /// [`PackError`] for an empty matrix.

@@ -128,13 +128,13 @@ impl Engine {
         &self.pool
     }
 
-    /// The kernel for a matrix [rows][cols] and so many tokens at once: the one made for the shape, else the generic
+    /// The kernel for a matrix `[rows][cols]` and so many tokens at once: the one made for the shape, else the generic
     /// one; `None` where no kernel takes that number of tokens.
     pub fn kernel(&self, rows: usize, cols: usize, tokens: usize) -> Option<Kernel> {
         find(&self.kernels, rows, cols, tokens).or_else(|| find(&self.portable, rows, cols, tokens))
     }
 
-    /// y[t * rows + m] = (W x_t)[m] * scale(m) / s_t, rounded twice: `((dot as f32) * scale(m)) * (1 / s_t)`.
+    /// y[t * rows + m] = (W x_t)`[m]` * scale(m) / s_t, rounded twice: `((dot as f32) * scale(m)) * (1 / s_t)`.
     /// The integer products are exact, so neither the kernels nor the number of threads change a bit.
     ///
     /// # Errors

@@ -6,7 +6,7 @@
 //! instruction set, with every number of threads, for prefill as for one-token decode.
 //!
 //! From high to low:
-//! - [`format`] reads GGUF files and Hugging Face directories, [`convert`] writes GGUF;
+//! - [`mod@format`] reads GGUF files and Hugging Face directories, [`convert`] writes GGUF;
 //! - [`model`] holds packed weights and the forward pass, [`generate`], [`sampling`] and [`tokenizer`] make text;
 //! - [`packed`], [`dense`] and [`engine`] multiply packed matrices, for programs that bring their own graph;
 //! - [`kernels`] is the generated code, [`cpu`] the choice among its instruction sets.

@@ -29,7 +29,7 @@ pub struct MatrixMemory {
 }
 
 impl MatrixMemory {
-    /// Memory of a ternary matrix [rows][cols].
+    /// Memory of a ternary matrix `[rows][cols]`.
     pub fn of(rows: usize, cols: usize, scales: ScaleKind) -> Self {
         let scale_bytes = F32
             * match scales {
@@ -52,7 +52,7 @@ impl MatrixMemory {
         }
     }
 
-    /// Memory of a transformer layer with square attention projections [hidden][hidden], feed-forward projections of
+    /// Memory of a transformer layer with square attention projections `[hidden][hidden]`, feed-forward projections of
     /// `inter` values, and norms of `norm_values` values in all.
     pub fn of_layer(hidden: usize, inter: usize, scales: ScaleKind, norm_values: usize) -> Self {
         let shapes =

@@ -70,7 +70,7 @@ pub enum PackError<E: std::error::Error + 'static> {
     },
 }
 
-/// A ternary matrix [rows][cols] as the kernels read it: two bits a weight, padded with zero trits to multiples of
+/// A ternary matrix `[rows][cols]` as the kernels read it: two bits a weight, padded with zero trits to multiples of
 /// 16 rows and 16 columns, and the factor of each row's products.
 #[derive(Debug)]
 pub struct PackedTernaryWeights {
@@ -158,27 +158,27 @@ fn check_scale<E: std::error::Error + 'static>(row: usize, value: f32) -> Result
 /// The packed projections and the norms of one transformer layer.
 #[derive(Debug)]
 pub struct PackedLayerWeights {
-    /// Queries, [heads * head_dim][hidden].
+    /// Queries, `[heads * head_dim][hidden]`.
     pub q_proj: PackedTernaryWeights,
-    /// Keys, [kv_heads * head_dim][hidden].
+    /// Keys, `[kv_heads * head_dim][hidden]`.
     pub k_proj: PackedTernaryWeights,
-    /// Values, [kv_heads * head_dim][hidden].
+    /// Values, `[kv_heads * head_dim][hidden]`.
     pub v_proj: PackedTernaryWeights,
-    /// Attention output, [hidden][heads * head_dim].
+    /// Attention output, `[hidden][heads * head_dim]`.
     pub o_proj: PackedTernaryWeights,
-    /// Feed-forward gate, [ffn][hidden].
+    /// Feed-forward gate, `[ffn][hidden]`.
     pub gate_proj: PackedTernaryWeights,
-    /// Feed-forward input, [ffn][hidden].
+    /// Feed-forward input, `[ffn][hidden]`.
     pub up_proj: PackedTernaryWeights,
-    /// Feed-forward output, [hidden][ffn].
+    /// Feed-forward output, `[hidden][ffn]`.
     pub down_proj: PackedTernaryWeights,
-    /// Norm before attention, [hidden].
+    /// Norm before attention, `[hidden]`.
     pub input_layernorm: Vec<f32>,
-    /// Norm before the feed-forward part, [hidden].
+    /// Norm before the feed-forward part, `[hidden]`.
     pub post_attention_layernorm: Vec<f32>,
-    /// Norm before `o_proj`, [heads * head_dim]; `None` in graphs without sub-norms.
+    /// Norm before `o_proj`, `[heads * head_dim]`; `None` in graphs without sub-norms.
     pub inner_attn_ln: Option<Vec<f32>>,
-    /// Norm before `down_proj`, [ffn]; `None` in graphs without sub-norms.
+    /// Norm before `down_proj`, `[ffn]`; `None` in graphs without sub-norms.
     pub ffn_layernorm: Option<Vec<f32>>,
 }
 
@@ -212,7 +212,7 @@ impl PackedLayerWeights {
     }
 }
 
-/// y = W x for f32 activations: quantises `input` [cols] to int8, multiplies exactly in integers, and scales.
+/// y = W x for f32 activations: quantises `input` `[cols]` to int8, multiplies exactly in integers, and scales.
 /// Runs on the calling thread, with the kernels that [`crate::cpu::select`] chooses.
 ///
 /// # Errors

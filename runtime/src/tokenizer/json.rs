@@ -299,7 +299,8 @@ fn added_by(processor: &Value) -> Result<(Vec<u32>, Vec<u32>), TokenizerError> {
             })
         }
         (_, Some("TemplateProcessing")) => {
-            let pieces = processor["single"].as_array().ok_or_else(|| fail("has no template for one text"))?;
+            let pieces =
+                processor["single"].as_array().ok_or_else(|| fail("has no template for one text"))?;
             let is_text = |piece: &Value| piece["Sequence"]["id"] == "A";
             let at = pieces.iter().position(is_text).ok_or_else(|| fail("leaves the text out"))?;
             let ids = |pieces: &[Value]| {
@@ -309,7 +310,8 @@ fn added_by(processor: &Value) -> Result<(Vec<u32>, Vec<u32>), TokenizerError> {
                     ids.iter().map(|id| id.as_u64().and_then(|id| u32::try_from(id).ok())).collect()
                 };
                 let ids: Option<Vec<Vec<u32>>> = pieces.iter().map(of_piece).collect();
-                ids.map(|ids| ids.concat()).ok_or_else(|| fail("adds something other than special tokens with ids"))
+                ids.map(|ids| ids.concat())
+                    .ok_or_else(|| fail("adds something other than special tokens with ids"))
             };
             Ok((ids(&pieces[..at])?, ids(&pieces[at + 1..])?))
         }

@@ -7,7 +7,7 @@ use std::process::ExitCode;
 use tritforge::convert::{ConvertOptions, EmbeddingType, convert as convert_checkpoint};
 use tritforge::model::Activation;
 
-use crate::Outcome;
+use crate::{Outcome, one_line};
 
 /// Options of `convert`.
 #[derive(clap::Args)]
@@ -55,7 +55,7 @@ pub fn convert(args: Args) -> Outcome {
     let report = convert_checkpoint(&args.checkpoint, &args.out, &options)?;
     let mut err = io::stderr().lock();
     for warning in &report.warnings {
-        writeln!(err, "warning: {warning}")?;
+        writeln!(err, "warning: {}", one_line(warning))?;
     }
     if let Some(reason) = &report.no_tokenizer {
         writeln!(err, "warning: the file has no tokenizer, so `run` will refuse text: {reason}")?;

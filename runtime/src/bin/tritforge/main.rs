@@ -57,9 +57,22 @@ fn main() -> ExitCode {
             // Whoever reads our output has seen enough.
             return ExitCode::SUCCESS;
         }
-        let _ = writeln!(io::stderr(), "error: {error}");
+        let _ = writeln!(io::stderr(), "error: {}", one_line(&error.to_string()));
         ExitCode::FAILURE
     })
+}
+
+/// A message on one line: names in it come from arguments and files, and may hold line breaks or worse.
+fn one_line(message: &str) -> String {
+    let mut line = String::with_capacity(message.len());
+    for c in message.chars() {
+        if c.is_control() {
+            line.extend(c.escape_default());
+        } else {
+            line.push(c);
+        }
+    }
+    line
 }
 
 fn is_closed_pipe(error: &(dyn std::error::Error + 'static)) -> bool {

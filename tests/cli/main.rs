@@ -1,0 +1,11 @@
+//! The `tritforge` command as its users see it: output, messages and exit codes.
+
+mod command;
+mod convert;
+mod errors;
+mod help;
+mod inspect;
+mod pipes;
+mod run;
+mod tokenize;
+mod verify;

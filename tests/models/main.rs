@@ -1,0 +1,8 @@
+//! Whole models against references made by other programs, the memory that they take, and the packed product.
+
+mod logits;
+mod mat_vec;
+mod memory;
+mod packing;
+mod support;
+mod ternary;

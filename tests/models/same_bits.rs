@@ -1,0 +1,169 @@
+//! The same bits on every instruction set, with every number of threads, and however the tokens are divided over calls.
+//!
+//! Logits of a prompt of 200 tokens and of 50 decoded ones are compared bit by bit with those of the portable kernels on
+//! one thread. A digest of all of them is checked in, so that machines are compared with each other as well. Instruction
+//! sets that this CPU lacks are reported as ignored, with the reason as their kind.
+
+mod support;
+
+use std::process::ExitCode;
+use std::sync::OnceLock;
+
+use libtest_mimic::{Arguments, Failed, Trial};
+use tritforge::engine::Engine;
+use tritforge::format::{LoadOptions, load_path};
+use tritforge::kernels::ISAS;
+use tritforge::kernels::abi::IsaInfo;
+use tritforge::model::{Model, Observer, Session, Want};
+
+const PROMPT: usize = 200;
+const DECODED: usize = 50;
+
+/// A model and the digest of its logits: FNV-1a (64 bits) over their little-endian bytes, in the order of the tokens.
+struct Case {
+    name: &'static str,
+    directory: &'static str,
+    digest: u64,
+}
+
+/// Squared ReLU with sub-norms; SiLU with sub-norms and rows of 452 weights; SiLU without, and an untied head.
+const CASES: [Case; 3] = [
+    Case { name: "demo", directory: "demo/packed", digest: 0xd552_ef17_c041_c29c },
+    Case { name: "bitnet_1bitllm", directory: "oracle/bitnet-1bitllm/fp32", digest: 0x36da_dd88_23a5_3b30 },
+    Case {
+        name: "llama_bitlinear",
+        directory: "oracle/llama-bitlinear/packed",
+        digest: 0x526b_5341_459f_d834,
+    },
+];
+
+/// How the tokens get into the model.
+#[derive(Clone, Copy)]
+enum Feeding {
+    /// The prompt in one call and one batch, then token by token.
+    AtOnce,
+    /// The prompt in one call that is worked off in batches of this many, then token by token.
+    Batches(usize),
+    /// Every token in a call of its own.
+    OneByOne,
+}
+
+const FEEDINGS: [(&str, Feeding); 4] = [
+    ("at_once", Feeding::AtOnce),
+    ("batches_of_7", Feeding::Batches(7)),
+    ("batches_of_32", Feeding::Batches(32)),
+    ("one_by_one", Feeding::OneByOne),
+];
+
+/// A tale for the demo, ids spread over the vocabulary for models of random weights.
+fn tokens(case: &Case, vocab: usize) -> Vec<u32> {
+    match case.name {
+        "demo" => support::tales().swap_remove(1).1[..PROMPT + DECODED].to_vec(),
+        _ => (0..PROMPT + DECODED).map(|i| (i * 7919 % vocab) as u32).collect(),
+    }
+}
+
+/// Collects the bits of logits.
+struct Bits(Vec<u32>);
+
+impl Observer for Bits {
+    fn logits(&mut self, _: usize, logits: &[f32]) {
+        self.0.extend(logits.iter().map(|logit| logit.to_bits()));
+    }
+}
+
+/// The bits of all logits, `[PROMPT + DECODED][vocab]`.
+fn logits(
+    case: &Case,
+    isa: &'static IsaInfo,
+    threads: usize,
+    feedings: &[Feeding],
+) -> Result<Vec<Vec<u32>>, String> {
+    let engine = Engine::with_isa(isa, threads).map_err(|e| e.to_string())?;
+    let raw =
+        load_path(&support::fixture(case.directory), &LoadOptions::default()).map_err(|e| e.to_string())?;
+    let model = Model::from_raw(raw, &engine).map_err(|e| e.to_string())?;
+    let tokens = tokens(case, model.config.vocab);
+    let runs = feedings.iter().map(|feeding| {
+        let batch = match feeding {
+            Feeding::AtOnce | Feeding::OneByOne => PROMPT,
+            Feeding::Batches(tokens) => *tokens,
+        };
+        let mut session = Session::new(&model, &engine).with_batch(batch);
+        let mut bits = Bits(Vec::new());
+        let at_once = if matches!(feeding, Feeding::OneByOne) { 1 } else { PROMPT };
+        let (first, rest) = tokens.split_at(at_once);
+        session.forward(first, Want::Everything(&mut bits)).map_err(|e| e.to_string())?;
+        for token in rest {
+            let logits = session.forward(&[*token], Want::LastLogits).map_err(|e| e.to_string())?;
+            bits.0.extend(logits.iter().map(|logit| logit.to_bits()));
+        }
+        assert_eq!(bits.0.len(), tokens.len() * model.config.vocab);
+        Ok(bits.0)
+    });
+    runs.collect()
+}
+
+fn fnv_1a(bits: &[u32]) -> u64 {
+    let bytes = bits.iter().flat_map(|bits| bits.to_le_bytes());
+    bytes.fold(0xcbf2_9ce4_8422_2325, |hash, byte| (hash ^ u64::from(byte)).wrapping_mul(0x0100_0000_01b3))
+}
+
+/// The portable kernels on one thread, the prompt at once.
+fn reference(index: usize) -> Result<&'static [u32], String> {
+    static REFERENCES: [OnceLock<Result<Vec<u32>, String>>; CASES.len()] =
+        [const { OnceLock::new() }; CASES.len()];
+    let portable = ISAS.iter().find(|isa| isa.id == "portable").expect("the portable kernels");
+    let logits = REFERENCES[index].get_or_init(|| {
+        logits(&CASES[index], portable, 1, &[Feeding::AtOnce]).map(|mut runs| runs.swap_remove(0))
+    });
+    logits.as_deref().map_err(Clone::clone)
+}
+
+fn compare(index: usize, isa: &'static IsaInfo, threads: usize) -> Result<(), Failed> {
+    let case = &CASES[index];
+    let expected = reference(index)?;
+    let vocab = expected.len() / (PROMPT + DECODED);
+    let runs = logits(case, isa, threads, &FEEDINGS.map(|(_, feeding)| feeding))?;
+    for ((name, _), found) in FEEDINGS.iter().zip(runs) {
+        if found.len() != expected.len() {
+            return Err(format!("{name}: {} logits, not {}", found.len(), expected.len()).into());
+        }
+        if let Some(at) = (0..found.len()).find(|&at| found[at] != expected[at]) {
+            let (token, id) = (at / vocab, at % vocab);
+            let [found, expected] = [found[at], expected[at]].map(f32::from_bits);
+            return Err(format!("{name}: logit {id} of token {token} is {found:e}, not {expected:e}").into());
+        }
+    }
+    Ok(())
+}
+
+/// The logits are those that other machines computed.
+fn digest(index: usize) -> Result<(), Failed> {
+    let (found, expected) = (fnv_1a(reference(index)?), CASES[index].digest);
+    if found == expected {
+        return Ok(());
+    }
+    Err(format!("the digest of the logits is {found:#018x}, not {expected:#018x}").into())
+}
+
+fn main() -> ExitCode {
+    let arguments = Arguments::from_args();
+    let mut trials = Vec::new();
+    for (index, case) in CASES.iter().enumerate() {
+        trials.push(Trial::test(format!("{}::digest", case.name), move || digest(index)));
+        for isa in ISAS.iter().copied() {
+            for threads in 1..=3 {
+                let name = format!("{}::{}::{threads}_threads", case.name, isa.id);
+                let trial = Trial::test(name, move || compare(index, isa, threads));
+                trials.push(if (isa.available)() {
+                    trial
+                } else {
+                    let reason = format!("this CPU lacks {}", isa.features.join("+"));
+                    trial.with_kind(reason).with_ignored_flag(true)
+                });
+            }
+        }
+    }
+    libtest_mimic::run(&arguments, trials).exit_code()
+}
