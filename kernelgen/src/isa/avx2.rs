@@ -86,9 +86,7 @@ impl Isa for Avx2 {
                 let sum = low.emit(Inst::new(SPLAT32, [ActSum(token)]));
                 Inst::new(SUB32, [R(x), R(sum)])
             }
-            PartOp::Dot(..) | PartOp::AddWide(..) | PartOp::ShiftWide(..) => {
-                unreachable!("the atom adds in i16")
-            }
+            other => unreachable!("the atom adds in i16, it has no {other:?}"),
         }
     }
 

@@ -77,13 +77,7 @@ impl Isa for Avx512Vnni {
                 let sum = low.emit(Inst::new(SUM, [ActSum(token)]));
                 Inst::new(SUB, [R(x), R(sum)])
             }
-            PartOp::ZeroNarrow
-            | PartOp::DotNarrow(..)
-            | PartOp::AddNarrow(..)
-            | PartOp::ShiftNarrow(..)
-            | PartOp::Widen(..) => {
-                unreachable!("the atom adds in i32")
-            }
+            other => unreachable!("the atom adds in i32, it has no {other:?}"),
         }
     }
 
