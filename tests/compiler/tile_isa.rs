@@ -3,8 +3,9 @@
 //! registers.
 
 use kernelgen::compile::{CompileError, compile};
+use kernelgen::cpus::{self, Cpu};
 use kernelgen::interp;
-use kernelgen::isa::{Accumulate, Atom, CostModel, Isa};
+use kernelgen::isa::{Accumulate, Atom, Isa};
 use kernelgen::machine::{Arg, Class, Inst, Intrinsic, Lowering, PartOp, Reg};
 use kernelgen::spec::KernelSpec;
 use tritforge_tests::Case;
@@ -40,15 +41,8 @@ impl Isa for Tiles {
         Atom { rows: 16, cols: 64, code_max: 255, accumulate: Accumulate::Tile { tokens: 16 } }
     }
 
-    fn cost_model(&self) -> CostModel {
-        CostModel {
-            issue: 4.0,
-            vector: 2.0,
-            multiply: 1.0,
-            load: 2.0,
-            multiply_latency: 16.0,
-            add_latency: 1.0,
-        }
+    fn typical_cpu(&self) -> &'static Cpu {
+        &cpus::GOLDEN_COVE
     }
 
     fn lower(&self, _low: &mut Lowering, op: PartOp) -> Inst {
