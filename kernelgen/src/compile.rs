@@ -33,7 +33,7 @@ pub struct Kernel {
     pub k_max: usize,
     /// Vector registers at the widest point.
     pub pressure: Pressure,
-    /// Its static cost.
+    /// Its static cost on the ISA's typical CPU.
     pub cost: Cost,
 }
 
@@ -167,7 +167,7 @@ pub fn compile(spec: &KernelSpec) -> Result<Kernel, CompileError> {
             available,
         });
     }
-    let cost = cost::cost(&machine, spec.isa, cost::overfetch(&machine));
+    let cost = cost::cost(&machine, spec.isa, &spec.isa.typical_cpu().model(spec.isa.vectors().bits));
     Ok(Kernel {
         spec: spec.clone(),
         name,

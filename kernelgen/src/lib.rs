@@ -17,6 +17,7 @@ pub mod builder;
 pub mod compile;
 pub mod config;
 pub mod contract;
+pub mod cpus;
 pub mod emit;
 pub mod interp;
 pub mod ir;

@@ -7,6 +7,8 @@ use std::process::ExitCode;
 use clap::{Parser, Subcommand};
 use kernelgen::Builder;
 use kernelgen::compile::{Kernel, compile};
+use kernelgen::cpus::{self, Cpu, CpuError};
+use kernelgen::passes::cost;
 use kernelgen::spec::KernelSpec;
 use kernelgen::{config, emit};
 
@@ -43,6 +45,10 @@ enum Command {
         /// Config files, or directories of them.
         #[arg(long = "config")]
         configs: Vec<PathBuf>,
+        /// The CPU to cost them for; without it, the typical one of each kernel's instruction set. Of the kernels for
+        /// configs, those are left out that the CPU cannot run.
+        #[arg(long)]
+        cpu: Option<String>,
     },
 }
 
@@ -68,6 +74,8 @@ enum Failure {
     Name(#[from] kernelgen::spec::NameError),
     #[error(transparent)]
     Compile(#[from] kernelgen::compile::CompileError),
+    #[error(transparent)]
+    Cpu(#[from] kernelgen::cpus::CpuError),
     #[error("cannot write the output: {0}")]
     Output(#[from] io::Error),
 }
@@ -94,33 +102,50 @@ fn run(command: Command) -> Result<(), Failure> {
             let kernel = compile(&kernel.parse::<KernelSpec>()?)?;
             write!(out, "{}", emit::single(&kernel))?;
         }
-        Command::Cost { kernels, configs } => {
+        Command::Cost { kernels, configs, cpu } => {
+            let cpu = cpu.as_deref().map(cpus::by_name).transpose()?;
             let kernels: Vec<Kernel> = if kernels.is_empty() {
-                builder(configs).compile()?
+                let mut kernels = builder(configs).compile()?;
+                kernels.retain(|kernel| cpu.is_none_or(|cpu| cpu.isas.contains(&kernel.spec.isa.id())));
+                kernels
             } else {
                 kernels
                     .iter()
                     .map(|name| Ok(compile(&name.parse::<KernelSpec>()?)?))
                     .collect::<Result<_, Failure>>()?
             };
-            writeln!(out, "cycles/256w  vector ops/256w  registers  text  reads ahead  kernel")?;
-            for kernel in kernels {
-                let cost = &kernel.cost;
-                writeln!(
-                    out,
-                    "{:>11.2}  {:>15.2}  {:>9}  {:>4}  {:>11}  {}",
-                    cost.cycles_per_256_weights,
-                    cost.vector_ops_per_256_weights,
-                    kernel.pressure.registers,
-                    cost.text_instructions,
-                    cost.overfetch_bytes,
-                    kernel.name
-                )?;
+            let rows = kernels.iter().map(|kernel| cost_row(kernel, cpu)).collect::<Result<Vec<_>, _>>()?;
+            writeln!(
+                out,
+                "{:>11}  {:>10}  {:>15}  {:>9}  {:>4}  {:>11}  {:<15}  kernel",
+                "cycles/256w", "MACs/cycle", "vector ops/256w", "registers", "text", "reads ahead", "CPU"
+            )?;
+            for row in rows {
+                writeln!(out, "{row}")?;
             }
         }
     }
     out.flush()?;
     Ok(())
+}
+
+/// A kernel's line in the table of costs.
+fn cost_row(kernel: &Kernel, cpu: Option<&'static Cpu>) -> Result<String, CpuError> {
+    let isa = kernel.spec.isa;
+    let cpu = cpu.unwrap_or_else(|| isa.typical_cpu());
+    let cost = cost::cost(&kernel.machine, isa, &cpu.cost_model(isa)?);
+    let products = (256 * kernel.machine.tokens) as f64;
+    Ok(format!(
+        "{:>11.2}  {:>10.1}  {:>15.2}  {:>9}  {:>4}  {:>11}  {:<15}  {}",
+        cost.cycles_per_256_weights,
+        products / cost.cycles_per_256_weights,
+        cost.vector_ops_per_256_weights,
+        kernel.pressure.registers,
+        cost.text_instructions,
+        cost.overfetch_bytes,
+        cpu.name,
+        kernel.name
+    ))
 }
 
 fn builder(paths: Vec<PathBuf>) -> Builder {

@@ -29,6 +29,10 @@ fn the_greatest_distance_is_the_one_worked_out_by_hand() {
         ("gemv_i2a16_anyxany_u3c1nr1p0__avx2", 6),
         // One result an atom at scale 64.
         ("gemv_i2a16_anyxany_u1c1mr2p0__avx2", 1),
+        // Sixteen rows a register instead of eight, the same lanes.
+        ("gemv_i2a16_anyxany_u1c1sr1p0__avx512bw", 16),
+        ("gemv_i2a16_anyxany_u2c2sr1p0__avx512bw", 32),
+        ("gemv_i2a16_anyxany_u2c1nr1p4096__avx512bw", 8),
         // One product at a time.
         ("gemv_i2a16_anyxany_u1c1sr1p0__portable", 32),
         ("gemv_i2a16_anyxany_u1c1nr1p0__portable", 16),
@@ -37,6 +41,7 @@ fn the_greatest_distance_is_the_one_worked_out_by_hand() {
         assert_eq!(compiled(name).program.fold, Some(atoms), "{name}");
     }
     assert_eq!(compiled("gemv_i2a16_anyxany_u4c2mr1p0__avx512vnni").program.fold, None);
+    assert_eq!(compiled("gemv_i2a16_anyxany_u4c2nr1p0__avxvnni").program.fold, None);
 }
 
 #[test]
@@ -82,6 +87,9 @@ fn the_greatest_k_is_the_one_worked_out_by_hand() {
         ("gemm4_i2a16_anyxany_u1c1sr1p0__portable", scale_one),
         ("gemv_i2a16_anyxany_u1c1sr1p0__avx2", scale_one),
         ("gemv_i2a16_anyxany_u2c1nr1p4096__avx2", scale_one),
+        ("gemv_i2a16_anyxany_u1c1sr1p0__avxvnni", scale_one),
+        ("gemv_i2a16_anyxany_u1c1mr2p0__avxvnni", scale_64),
+        ("gemv_i2a16_anyxany_u2c1nr1p4096__avx512bw", scale_one),
         ("gemv_i2a16_anyxany_u1c1sr1p0__avx512vnni", scale_one),
         ("gemv_i2a16_anyxany_u4c2mr1p4096__avx512vnni", scale_64),
         ("gemm4_i2a16_anyxany_u2c1mr1p2048__avx512vnni", scale_64),

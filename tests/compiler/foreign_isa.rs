@@ -2,9 +2,10 @@
 //! What is above the lowering must take it as it takes those that it knows.
 
 use kernelgen::compile::{CompileError, compile};
+use kernelgen::cpus::{CostModel, Cpu};
 use kernelgen::emit;
 use kernelgen::interp;
-use kernelgen::isa::{Accumulate, Atom, CostModel, Isa};
+use kernelgen::isa::{Accumulate, Atom, Isa};
 use kernelgen::machine::{Arg, Class, Inst, Intrinsic, Lowering, Memory, PartOp, Reg};
 use kernelgen::passes::range::RangeError;
 use kernelgen::spec::KernelSpec;
@@ -15,6 +16,25 @@ use crate::spec;
 struct SignedDot;
 
 static SIGNED_DOT: SignedDot = SignedDot;
+
+static SMALL_CORE: Cpu = Cpu {
+    name: "small-core",
+    about: "nowhere",
+    isas: &["signeddot"],
+    model: CostModel {
+        issue: 4.0,
+        logic: 0b11,
+        shift: 0b10,
+        multiply: 0b11,
+        add: 0b11,
+        load: 0b1100,
+        hold: 1.0,
+        registers: 32,
+        multiply_latency: 4.0,
+        add_latency: 2.0,
+    },
+    model_512: None,
+};
 
 impl Isa for SignedDot {
     fn id(&self) -> &'static str {
@@ -41,15 +61,8 @@ impl Isa for SignedDot {
         Atom { rows: 4, cols: 4, code_max: 127, accumulate: Accumulate::Wide }
     }
 
-    fn cost_model(&self) -> CostModel {
-        CostModel {
-            issue: 4.0,
-            vector: 2.0,
-            multiply: 2.0,
-            load: 2.0,
-            multiply_latency: 4.0,
-            add_latency: 2.0,
-        }
+    fn typical_cpu(&self) -> &'static Cpu {
+        &SMALL_CORE
     }
 
     fn lower(&self, _low: &mut Lowering, op: PartOp) -> Inst {

@@ -34,6 +34,16 @@ fn a_seeded_overflow_is_refused_with_the_value_and_its_bound() {
     );
 }
 
+/// Four accumulators, packed bytes and codes of two registers each, for sixteen rows; four masks and the activations
+/// of one: 8 + 2 + 2 + 4 + 1.
+#[test]
+fn sixteen_registers_are_too_few_for_masked_fields_of_a_whole_tile() {
+    let error = refusal("gemv_i2a16_64x2048_u4c1mr1p0__avxvnni");
+    assert!(matches!(error, CompileError::Registers { needed: 17, available: 16, .. }), "{error}");
+    // Half of the rows at a time: eight accumulators in two chains, four masks, and three.
+    assert_eq!(crate::compiled("gemv_i2a16_64x2048_u4c2mr2p0__avxvnni").pressure.registers, 15);
+}
+
 /// 36 accumulators, a mask, the packed bytes, codes and activations: 40 registers.
 #[test]
 fn a_seeded_schedule_of_40_registers_is_refused_with_the_number_and_the_bound() {
@@ -119,9 +129,15 @@ fn more_chains_than_atoms_are_refused() {
 
 #[test]
 fn a_row_split_that_cuts_the_contraction_is_refused() {
-    for (split, isa, rows) in
-        [(3, "avx2", 8), (4, "avx2", 8), (16, "avx2", 8), (2, "avx512vnni", 16), (32, "portable", 16)]
-    {
+    for (split, isa, rows) in [
+        (3, "avx2", 8),
+        (4, "avx2", 8),
+        (16, "avx2", 8),
+        (4, "avxvnni", 8),
+        (2, "avx512bw", 16),
+        (2, "avx512vnni", 16),
+        (32, "portable", 16),
+    ] {
         let error = refusal(&format!("gemv_i2a16_64x64_u1c1sr{split}p0__{isa}"));
         assert!(
             matches!(error, CompileError::RowSplit { row_split, atom_rows, .. } if (row_split, atom_rows) == (split, rows)),

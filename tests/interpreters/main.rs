@@ -17,7 +17,7 @@ use libtest_mimic::{Arguments, Failed, Trial};
 use tritforge_tests::default_builder;
 
 /// Kernels besides the default ones, so that every way to unpack and to split is lowered for every instruction set.
-const MORE_KERNELS: [&str; 12] = [
+const MORE_KERNELS: [&str; 20] = [
     "gemv_i2a16_37x1003_u2c2mr1p64__portable",
     "gemv_i2a16_37x1003_u4c3nr1p0__portable",
     "gemm3_i2a16_anyxany_u2c2sr1p0__portable",
@@ -26,6 +26,14 @@ const MORE_KERNELS: [&str; 12] = [
     "gemv_i2a16_anyxany_u5c1sr2p0f10__avx2",
     "gemv_i2a16_anyxany_u2c2nr2p0f6__avx2",
     "gemm2_i2a16_anyxany_u1c1nr2p0__avx2",
+    "gemv_i2a16_37x1003_u4c2mr2p64__avxvnni",
+    "gemv_i2a16_37x1003_u1c1mr2p0__avxvnni",
+    "gemm3_i2a16_anyxany_u2c1nr2p0__avxvnni",
+    "gemv_i2a16_anyxany_u5c3sr2p0__avxvnni",
+    "gemv_i2a16_37x1003_u1c1mr1p0__avx512bw",
+    "gemv_i2a16_anyxany_u5c2sr1p64__avx512bw",
+    "gemm3_i2a16_37x1003_u1c1mr1p0__avx512bw",
+    "gemv_i2a16_anyxany_u4c4nr1p0f8__avx512bw",
     "gemv_i2a16_37x1003_u3c2sr1p0__avx512vnni",
     "gemv_i2a16_anyxany_u7c3nr1p128__avx512vnni",
     "gemm3_i2a16_37x1003_u2c2nr1p0__avx512vnni",

@@ -29,7 +29,12 @@ pub fn trials() -> Vec<Trial> {
     let names = CHECKED_X86.iter().filter(|name| name.starts_with("_mm"));
     names
         .map(|&name| {
-            let isa = isa(if name.starts_with("_mm512") { "avx512vnni" } else { "avx2" });
+            let isa = isa(match name {
+                "_mm256_dpbusd_avx_epi32" => "avxvnni",
+                "_mm512_dpbusd_epi32" => "avx512vnni",
+                _ if name.starts_with("_mm512") => "avx512bw",
+                _ => "avx2",
+            });
             on_cpu(format!("models::{name}"), (isa.available)(), isa.features, move || compare(name))
         })
         .collect()
@@ -62,11 +67,11 @@ fn takes(name: &str) -> Takes {
     match name {
         "_mm256_setzero_si256" | "_mm512_setzero_si512" => Takes::Nothing,
         "_mm256_set1_epi8" | "_mm512_set1_epi8" => Takes::Scalar(8),
-        "_mm256_set1_epi16" => Takes::Scalar(16),
+        "_mm256_set1_epi16" | "_mm512_set1_epi16" => Takes::Scalar(16),
         "_mm256_set1_epi32" | "_mm512_set1_epi32" => Takes::Scalar(32),
         "_mm256_setr_epi32" => Takes::Lanes,
         "_mm256_load_si256" | "_mm512_load_si512" => Takes::Vectors(1),
-        "_mm512_dpbusd_epi32" => Takes::Vectors(3),
+        "_mm256_dpbusd_avx_epi32" | "_mm512_dpbusd_epi32" => Takes::Vectors(3),
         "_mm256_storeu_si256" | "_mm512_storeu_si512" => Takes::Store { mask: None },
         "_mm256_maskstore_epi32" => Takes::Store { mask: Some(Mask::Vector) },
         "_mm512_mask_storeu_epi32" => Takes::Store { mask: Some(Mask::Bits) },
@@ -125,11 +130,15 @@ fn compare(name: &str) -> Result<(), String> {
                 _ => None,
             }),
         };
-        let real = match name.starts_with("_mm512") {
-            // SAFETY: the trial runs only where the CPU has these features.
-            true => unsafe { avx512(name, &args) },
+        let real = match name {
+            // SAFETY: the trial runs only where the CPU has these features; so do those below.
+            "_mm256_dpbusd_avx_epi32" => unsafe { avxvnni(&args) },
             // SAFETY: as above.
-            false => unsafe { avx2(name, &args) },
+            "_mm512_dpbusd_epi32" => unsafe { avx512vnni(&args) },
+            // SAFETY: as above.
+            _ if name.starts_with("_mm512") => unsafe { avx512bw(name, &args) },
+            // SAFETY: as above.
+            _ => unsafe { avx2(name, &args) },
         };
         if real.is_none() || modelled != real {
             return Err(format!("{name}({args:?}) is modelled as {modelled:?}, it is {real:?}"));
@@ -167,6 +176,9 @@ fn avx2(name: &str, args: &[Value]) -> Option<Vec<u8>> {
         ("_mm256_srli_epi16", [Scalar(2), Bytes(x)]) => _mm256_srli_epi16::<2>(load(x)),
         ("_mm256_srli_epi16", [Scalar(4), Bytes(x)]) => _mm256_srli_epi16::<4>(load(x)),
         ("_mm256_srli_epi16", [Scalar(6), Bytes(x)]) => _mm256_srli_epi16::<6>(load(x)),
+        ("_mm256_srai_epi32", [Scalar(2), Bytes(x)]) => _mm256_srai_epi32::<2>(load(x)),
+        ("_mm256_srai_epi32", [Scalar(4), Bytes(x)]) => _mm256_srai_epi32::<4>(load(x)),
+        ("_mm256_srai_epi32", [Scalar(6), Bytes(x)]) => _mm256_srai_epi32::<6>(load(x)),
         ("_mm256_srai_epi16", [Scalar(2), Bytes(x)]) => _mm256_srai_epi16::<2>(load(x)),
         ("_mm256_srai_epi16", [Scalar(4), Bytes(x)]) => _mm256_srai_epi16::<4>(load(x)),
         ("_mm256_srai_epi16", [Scalar(6), Bytes(x)]) => _mm256_srai_epi16::<6>(load(x)),
@@ -196,8 +208,8 @@ fn avx2(name: &str, args: &[Value]) -> Option<Vec<u8>> {
 }
 
 /// Runs a 512-bit instruction; a store's result is what stands at its address afterwards.
-#[target_feature(enable = "avx512f,avx512bw,avx512vnni")]
-fn avx512(name: &str, args: &[Value]) -> Option<Vec<u8>> {
+#[target_feature(enable = "avx512f,avx512bw")]
+fn avx512bw(name: &str, args: &[Value]) -> Option<Vec<u8>> {
     use Value::{Bytes, Pointer, Scalar};
     // SAFETY: 64 bytes are read, and every buffer has 64.
     let load = |bytes: &[u8]| unsafe {
@@ -208,6 +220,7 @@ fn avx512(name: &str, args: &[Value]) -> Option<Vec<u8>> {
     let result = match (name, args) {
         ("_mm512_setzero_si512", []) => _mm512_setzero_si512(),
         ("_mm512_set1_epi8", [Scalar(x)]) => _mm512_set1_epi8(*x as i8),
+        ("_mm512_set1_epi16", [Scalar(x)]) => _mm512_set1_epi16(*x as i16),
         ("_mm512_set1_epi32", [Scalar(x)]) => _mm512_set1_epi32(*x as i32),
         ("_mm512_load_si512", [Bytes(x)]) => {
             let aligned = Placed::copy_of(x, 0);
@@ -217,15 +230,18 @@ fn avx512(name: &str, args: &[Value]) -> Option<Vec<u8>> {
         ("_mm512_srli_epi16", [Scalar(2), Bytes(x)]) => _mm512_srli_epi16::<2>(load(x)),
         ("_mm512_srli_epi16", [Scalar(4), Bytes(x)]) => _mm512_srli_epi16::<4>(load(x)),
         ("_mm512_srli_epi16", [Scalar(6), Bytes(x)]) => _mm512_srli_epi16::<6>(load(x)),
+        ("_mm512_srai_epi16", [Scalar(2), Bytes(x)]) => _mm512_srai_epi16::<2>(load(x)),
+        ("_mm512_srai_epi16", [Scalar(4), Bytes(x)]) => _mm512_srai_epi16::<4>(load(x)),
+        ("_mm512_srai_epi16", [Scalar(6), Bytes(x)]) => _mm512_srai_epi16::<6>(load(x)),
         ("_mm512_srai_epi32", [Scalar(2), Bytes(x)]) => _mm512_srai_epi32::<2>(load(x)),
         ("_mm512_srai_epi32", [Scalar(4), Bytes(x)]) => _mm512_srai_epi32::<4>(load(x)),
         ("_mm512_srai_epi32", [Scalar(6), Bytes(x)]) => _mm512_srai_epi32::<6>(load(x)),
         ("_mm512_and_si512", [Bytes(a), Bytes(b)]) => _mm512_and_si512(load(a), load(b)),
         ("_mm512_add_epi32", [Bytes(a), Bytes(b)]) => _mm512_add_epi32(load(a), load(b)),
         ("_mm512_sub_epi32", [Bytes(a), Bytes(b)]) => _mm512_sub_epi32(load(a), load(b)),
-        ("_mm512_dpbusd_epi32", [Bytes(acc), Bytes(codes), Bytes(acts)]) => {
-            _mm512_dpbusd_epi32(load(acc), load(codes), load(acts))
-        }
+        ("_mm512_add_epi16", [Bytes(a), Bytes(b)]) => _mm512_add_epi16(load(a), load(b)),
+        ("_mm512_maddubs_epi16", [Bytes(a), Bytes(b)]) => _mm512_maddubs_epi16(load(a), load(b)),
+        ("_mm512_madd_epi16", [Bytes(a), Bytes(b)]) => _mm512_madd_epi16(load(a), load(b)),
         ("_mm512_storeu_si512", [Pointer, Bytes(x)]) => {
             // SAFETY: the memory has sixteen lanes.
             unsafe { _mm512_storeu_si512(memory.as_mut_ptr().cast(), load(x)) };
@@ -242,4 +258,36 @@ fn avx512(name: &str, args: &[Value]) -> Option<Vec<u8>> {
     // SAFETY: the buffer has 64 bytes.
     unsafe { _mm512_storeu_si512(bytes.as_mut_ptr().cast(), result) };
     Some(bytes)
+}
+
+/// `vpdpbusd` on 256 bits, VEX encoded.
+#[target_feature(enable = "avx2,avxvnni")]
+fn avxvnni(args: &[Value]) -> Option<Vec<u8>> {
+    let [Value::Bytes(acc), Value::Bytes(codes), Value::Bytes(acts)] = args else { return None };
+    // SAFETY: 32 bytes are read, and every buffer has 32.
+    let load = |bytes: &[u8]| unsafe {
+        assert_eq!(bytes.len(), 32);
+        _mm256_loadu_si256(bytes.as_ptr().cast())
+    };
+    let mut result = vec![0; 32];
+    let sums = _mm256_dpbusd_avx_epi32(load(acc), load(codes), load(acts));
+    // SAFETY: the buffer has 32 bytes.
+    unsafe { _mm256_storeu_si256(result.as_mut_ptr().cast(), sums) };
+    Some(result)
+}
+
+/// `vpdpbusd` on 512 bits.
+#[target_feature(enable = "avx512f,avx512vnni")]
+fn avx512vnni(args: &[Value]) -> Option<Vec<u8>> {
+    let [Value::Bytes(acc), Value::Bytes(codes), Value::Bytes(acts)] = args else { return None };
+    // SAFETY: 64 bytes are read, and every buffer has 64.
+    let load = |bytes: &[u8]| unsafe {
+        assert_eq!(bytes.len(), 64);
+        _mm512_loadu_si512(bytes.as_ptr().cast())
+    };
+    let mut result = vec![0; 64];
+    let sums = _mm512_dpbusd_epi32(load(acc), load(codes), load(acts));
+    // SAFETY: the buffer has 64 bytes.
+    unsafe { _mm512_storeu_si512(result.as_mut_ptr().cast(), sums) };
+    Some(result)
 }

@@ -9,11 +9,12 @@ use libtest_mimic::{Failed, Trial};
 use tritforge::kernels::DESCRIPTORS;
 
 /// Instructions whose models are compared with what they model.
-pub const CHECKED_X86: [&str; 30] = [
+pub const CHECKED_X86: [&str; 37] = [
     "_mm256_add_epi16",
     "_mm256_add_epi32",
     "_mm256_and_si256",
     "_mm256_cmpgt_epi32",
+    "_mm256_dpbusd_avx_epi32",
     "_mm256_load_si256",
     "_mm256_madd_epi16",
     "_mm256_maddubs_epi16",
@@ -24,17 +25,23 @@ pub const CHECKED_X86: [&str; 30] = [
     "_mm256_setr_epi32",
     "_mm256_setzero_si256",
     "_mm256_srai_epi16",
+    "_mm256_srai_epi32",
     "_mm256_srli_epi16",
     "_mm256_storeu_si256",
     "_mm256_sub_epi32",
+    "_mm512_add_epi16",
     "_mm512_add_epi32",
     "_mm512_and_si512",
     "_mm512_dpbusd_epi32",
     "_mm512_load_si512",
+    "_mm512_madd_epi16",
+    "_mm512_maddubs_epi16",
     "_mm512_mask_storeu_epi32",
+    "_mm512_set1_epi16",
     "_mm512_set1_epi32",
     "_mm512_set1_epi8",
     "_mm512_setzero_si512",
+    "_mm512_srai_epi16",
     "_mm512_srai_epi32",
     "_mm512_srli_epi16",
     "_mm512_storeu_si512",

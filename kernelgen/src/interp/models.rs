@@ -26,6 +26,7 @@ pub fn model(name: &str, args: &[Value]) -> Option<Value> {
         ("portable_ops::zero_narrow", []) => Bytes(vec![0; 128]),
         ("_mm512_set1_epi8", [Scalar(x)]) => Bytes(vec![*x as u8; 64]),
         ("_mm256_set1_epi8", [Scalar(x)]) => Bytes(vec![*x as u8; 32]),
+        ("_mm512_set1_epi16", [Scalar(x)]) => Bytes((*x as i16).to_le_bytes().repeat(32)),
         ("_mm256_set1_epi16", [Scalar(x)]) => Bytes((*x as i16).to_le_bytes().repeat(16)),
         ("_mm512_set1_epi32", [Scalar(x)]) => Bytes((*x as i32).to_le_bytes().repeat(16)),
         ("_mm256_set1_epi32", [Scalar(x)]) => Bytes((*x as i32).to_le_bytes().repeat(8)),
@@ -47,11 +48,16 @@ pub fn model(name: &str, args: &[Value]) -> Option<Value> {
         ("_mm512_srli_epi16" | "_mm256_srli_epi16", [Scalar(by), Bytes(x)]) => {
             from_i16(i16s(x).map(|x| ((x as u16) >> by) as i16))
         }
-        ("_mm256_srai_epi16" | "portable_ops::shift_narrow", [Scalar(by), Bytes(x)]) => {
-            from_i16(i16s(x).map(|x| x >> by))
+        (
+            "_mm512_srai_epi16" | "_mm256_srai_epi16" | "portable_ops::shift_narrow",
+            [Scalar(by), Bytes(x)],
+        ) => from_i16(i16s(x).map(|x| x >> by)),
+        ("_mm512_srai_epi32" | "_mm256_srai_epi32", [Scalar(by), Bytes(x)]) => {
+            from_i32(i32s(x).map(|x| x >> by))
         }
-        ("_mm512_srai_epi32", [Scalar(by), Bytes(x)]) => from_i32(i32s(x).map(|x| x >> by)),
-        ("_mm512_dpbusd_epi32", [Bytes(acc), Bytes(codes), Bytes(acts)]) => dot(acc, codes, acts),
+        ("_mm512_dpbusd_epi32" | "_mm256_dpbusd_avx_epi32", [Bytes(acc), Bytes(codes), Bytes(acts)]) => {
+            dot(acc, codes, acts)
+        }
         ("portable_ops::dot_narrow", [Bytes(codes), Bytes(acts)]) => from_i16(
             codes
                 .iter()
@@ -62,17 +68,17 @@ pub fn model(name: &str, args: &[Value]) -> Option<Value> {
             let sums: Vec<i32> = i16s(narrow).map(i32::from).collect();
             from_i32(i32s(acc).zip(sums.chunks(4)).map(|(acc, four)| acc.wrapping_add(four.iter().sum())))
         }
-        ("_mm256_maddubs_epi16", [Bytes(codes), Bytes(acts)]) => {
+        ("_mm512_maddubs_epi16" | "_mm256_maddubs_epi16", [Bytes(codes), Bytes(acts)]) => {
             let products: Vec<i32> =
                 codes.iter().zip(acts).map(|(c, a)| i32::from(*c) * i32::from(*a as i8)).collect();
             let saturate = |sum: i32| sum.clamp(i16::MIN.into(), i16::MAX.into()) as i16;
             from_i16(products.chunks(2).map(|two| saturate(two[0] + two[1])))
         }
-        ("_mm256_madd_epi16", [Bytes(a), Bytes(b)]) => {
+        ("_mm512_madd_epi16" | "_mm256_madd_epi16", [Bytes(a), Bytes(b)]) => {
             let products: Vec<i32> = i16s(a).zip(i16s(b)).map(|(a, b)| i32::from(a) * i32::from(b)).collect();
             from_i32(products.chunks(2).map(|two| two[0].wrapping_add(two[1])))
         }
-        ("_mm256_add_epi16" | "portable_ops::add_narrow", [Bytes(a), Bytes(b)]) => {
+        ("_mm512_add_epi16" | "_mm256_add_epi16" | "portable_ops::add_narrow", [Bytes(a), Bytes(b)]) => {
             from_i16(i16s(a).zip(i16s(b)).map(|(a, b)| a.wrapping_add(b)))
         }
         ("_mm512_add_epi32" | "_mm256_add_epi32", [Bytes(a), Bytes(b)]) => {

@@ -2,10 +2,14 @@
 //! register's worth of rows; it contains no loop. Adding one means one new file and one line in [`ALL`].
 
 mod avx2;
+mod avx512bw;
 mod avx512vnni;
+mod avxvnni;
 mod portable;
+mod x86;
 
-use crate::machine::{Class, Inst, Lowering, PartOp, Reg};
+use crate::cpus::Cpu;
+use crate::machine::{Inst, Lowering, PartOp, Reg};
 
 /// Where the products of a contraction are added up.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -32,21 +36,13 @@ pub struct Atom {
     pub accumulate: Accumulate,
 }
 
-/// Throughputs and latencies for the static cost, in instructions and cycles of a typical CPU of the ISA.
-#[derive(Debug, Clone, Copy, PartialEq)]
-pub struct CostModel {
-    /// Instructions of any kind a cycle.
-    pub issue: f64,
-    /// Vector instructions (logic, shift, multiply, add) a cycle.
-    pub vector: f64,
-    /// Multiplies a cycle.
-    pub multiply: f64,
-    /// Loads a cycle.
-    pub load: f64,
-    /// Cycles from an accumulator's update to the next one, for an instruction of class multiply.
-    pub multiply_latency: f64,
-    /// The same for an addition.
-    pub add_latency: f64,
+/// The vectors that an ISA's operations stand for.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Vectors {
+    /// Bits of one.
+    pub bits: usize,
+    /// How many of them an operation works on, so how many instructions it takes.
+    pub per_operation: usize,
 }
 
 /// An instruction set.
@@ -63,8 +59,14 @@ pub trait Isa: Sync {
     fn registers(&self) -> Option<usize>;
     /// Its contraction.
     fn atom(&self) -> Atom;
-    /// Its costs.
-    fn cost_model(&self) -> CostModel;
+    /// The CPU whose figures cost its kernels where no other is asked for.
+    fn typical_cpu(&self) -> &'static Cpu;
+    /// The vectors that its operations stand for: one, as wide as the contraction, where an operation is one
+    /// instruction.
+    fn vectors(&self) -> Vectors {
+        let Atom { rows, cols, .. } = self.atom();
+        Vectors { bits: rows * cols * 8, per_operation: 1 }
+    }
     /// The instructions of one operation: all but the last are emitted, the last is returned.
     fn lower(&self, low: &mut Lowering, op: PartOp) -> Inst;
     /// Asks for the weight stream `offset` bytes past the cursor.
@@ -76,7 +78,8 @@ pub trait Isa: Sync {
 }
 
 /// Every ISA, in ascending rank.
-pub static ALL: [&dyn Isa; 3] = [&portable::Portable, &avx2::Avx2, &avx512vnni::Avx512Vnni];
+pub static ALL: [&dyn Isa; 5] =
+    [&portable::Portable, &avx2::AVX2, &avxvnni::AVX_VNNI, &avx512bw::AVX512_BW, &avx512vnni::AVX512_VNNI];
 
 /// The ISA of this id.
 pub fn by_id(id: &str) -> Option<&'static dyn Isa> {
@@ -86,14 +89,4 @@ pub fn by_id(id: &str) -> Option<&'static dyn Isa> {
 /// The ids of all ISAs.
 pub fn ids() -> Vec<&'static str> {
     ALL.iter().map(|isa| isa.id()).collect()
-}
-
-impl CostModel {
-    /// Cycles from one update of an accumulator to the next.
-    pub fn latency(&self, class: Class) -> f64 {
-        match class {
-            Class::Multiply => self.multiply_latency,
-            _ => self.add_latency,
-        }
-    }
 }

@@ -1,6 +1,7 @@
 //! Portable Rust: arrays of sixteen rows, for every CPU. The functions stand in [`crate::portable_ops`].
 
-use super::{Accumulate, Atom, CostModel, Isa};
+use super::{Accumulate, Atom, Isa, Vectors};
+use crate::cpus::{self, Cpu};
 use crate::machine::Arg::{ActSum, Acts, Const, Out, Reg as R, RowsLeft, Weights};
 use crate::machine::{Class, Inst, Intrinsic, Lowering, Memory, PartOp, Reg};
 
@@ -45,16 +46,14 @@ impl Isa for Portable {
         Atom { rows: 16, cols: 4, code_max: 255, accumulate: Accumulate::Narrow { products: 1 } }
     }
 
-    fn cost_model(&self) -> CostModel {
-        // An operation on sixteen rows is some eight instructions of a 128-bit machine.
-        CostModel {
-            issue: 0.5,
-            vector: 0.25,
-            multiply: 0.125,
-            load: 0.5,
-            multiply_latency: 8.0,
-            add_latency: 4.0,
-        }
+    fn typical_cpu(&self) -> &'static Cpu {
+        &cpus::SKYLAKE
+    }
+
+    /// What the baseline of x86-64 and of AArch64 has. Packed bytes and i32 sums of sixteen rows are four vectors, i16
+    /// sums eight, and it takes two instructions to widen codes to them.
+    fn vectors(&self) -> Vectors {
+        Vectors { bits: 128, per_operation: 8 }
     }
 
     fn lower(&self, _low: &mut Lowering, op: PartOp) -> Inst {

@@ -1,7 +1,8 @@
-//! The static cost: cycles of one row tile, from the instructions of each loop and the ISA's throughputs.
+//! The static cost: cycles of one row tile, from the instructions of each loop and the ports that a CPU has for them.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 
+use crate::cpus::{CostModel, Ports};
 use crate::isa::Isa;
 use crate::layout::{ATOM_BYTES, ATOM_COLS, TILE_ROWS};
 use crate::machine::{Class, Inst, Intrinsic, MProgram, MStmt, Reg};
@@ -9,20 +10,20 @@ use crate::machine::{Class, Inst, Intrinsic, MProgram, MStmt, Reg};
 /// Atoms a row at which the generic kernel is costed: K = 2560.
 pub const NOMINAL_K_ATOMS: usize = 160;
 
-/// What a kernel costs, by the ISA's cost model.
+/// What a kernel costs on one CPU.
 #[derive(Debug, Clone, Copy, PartialEq)]
 pub struct Cost {
     /// Cycles for 256 weights (times the tokens of the operation), loops and stores included.
     pub cycles_per_256_weights: f64,
     /// Vector instructions for 256 weights.
     pub vector_ops_per_256_weights: f64,
-    /// Instructions in the kernel's text, constants included: about six bytes each.
+    /// Operations in the kernel's text, constants included: about six bytes each where they are instructions.
     pub text_instructions: usize,
     /// Bytes that a call asks for past the end of its weights: the prefetch distance.
     pub overfetch_bytes: usize,
 }
 
-/// Instructions of each class, and cycles of the longest chain of dependent updates.
+/// Instructions of each class, and those that touch no vector.
 #[derive(Debug, Clone, Default)]
 struct Count {
     classes: BTreeMap<Class, f64>,
@@ -45,24 +46,27 @@ impl Count {
 /// Vector instructions that do arithmetic.
 const ARITHMETIC: [Class; 4] = [Class::Logic, Class::Shift, Class::Multiply, Class::Add];
 
-/// Costs a lowered kernel.
-pub fn cost(program: &MProgram, isa: &dyn Isa, overfetch_bytes: usize) -> Cost {
+/// Costs a lowered kernel of an instruction set on a CPU that has it.
+pub fn cost(program: &MProgram, isa: &dyn Isa, model: &CostModel) -> Cost {
     let k_atoms = program.k_atoms.unwrap_or(NOMINAL_K_ATOMS).max(1);
-    let mut costing = Costing { isa, tokens: program.tokens, k_atoms, text: program.setup.len() };
+    let constants = program.setup.iter().map(|(reg, _)| *reg).collect();
+    let per_operation = isa.vectors().per_operation;
+    let tokens = program.tokens;
+    let mut costing = Costing { model, per_operation, constants, tokens, k_atoms, text: program.setup.len() };
     let (mut cycles, count) = costing.block(&program.body);
     // The tile loop: cursors, the row count, the branch to the partial store.
-    cycles += 6.0 / isa.cost_model().issue;
+    cycles += 6.0 / model.issue;
     let tiles_of_256 = (k_atoms * ATOM_COLS * TILE_ROWS) as f64 / 256.0;
     Cost {
         cycles_per_256_weights: cycles / tiles_of_256,
         vector_ops_per_256_weights: count.of(&ARITHMETIC) / tiles_of_256,
         text_instructions: costing.text,
-        overfetch_bytes,
+        overfetch_bytes: overfetch(program),
     }
 }
 
 /// Bytes past the weight cursor of the farthest prefetch, less the atoms that its loop consumes.
-pub fn overfetch(program: &MProgram) -> usize {
+fn overfetch(program: &MProgram) -> usize {
     fn farthest(stmts: &[MStmt]) -> usize {
         stmts
             .iter()
@@ -86,7 +90,10 @@ pub fn overfetch(program: &MProgram) -> usize {
 }
 
 struct Costing<'a> {
-    isa: &'a dyn Isa,
+    model: &'a CostModel,
+    /// Instructions of an operation, and registers of a value.
+    per_operation: usize,
+    constants: BTreeSet<Reg>,
     tokens: usize,
     k_atoms: usize,
     text: usize,
@@ -106,7 +113,7 @@ impl Costing<'_> {
                 MStmt::Let(_, inst) | MStmt::Run(inst) => self.instruction(&inst.intrinsic, &mut own),
                 MStmt::Set(reg, inst) => {
                     self.instruction(&inst.intrinsic, &mut own);
-                    *updates.entry(*reg).or_default() += self.isa.cost_model().latency(inst.intrinsic.class);
+                    *updates.entry(*reg).or_default() += self.model.latency(inst.intrinsic.class);
                 }
                 MStmt::Store { whole, part, .. } => {
                     let (cycles, count) = self.block(whole);
@@ -120,13 +127,16 @@ impl Costing<'_> {
                     nested.add(&count, 1.0);
                 }
                 MStmt::Repeat { count, body, .. } => {
-                    let (cycles, mut each) = self.block(body);
+                    let (mut cycles, mut each) = self.block(body);
+                    let spills = self.spills(body);
+                    each.add(&spills, 1.0);
+                    cycles += self.throughput(&spills);
                     // The loop's own counter, branch, and one cursor for the weights and each token.
                     let overhead = (3 + self.tokens) as f64;
                     each.scalar += overhead;
                     self.text += 3 + self.tokens;
                     let times = count.at(self.k_atoms) as f64;
-                    nested_cycles += times * (cycles + overhead / self.isa.cost_model().issue);
+                    nested_cycles += times * (cycles + overhead / self.model.issue);
                     nested.add(&each, times);
                 }
             }
@@ -138,17 +148,45 @@ impl Costing<'_> {
     }
 
     fn instruction(&mut self, intrinsic: &Intrinsic, count: &mut Count) {
-        *count.classes.entry(intrinsic.class).or_default() += 1.0;
+        *count.classes.entry(intrinsic.class).or_default() += self.per_operation as f64;
         self.text += 1;
     }
 
+    /// What a run of a loop stores and loads again because the registers do not hold all that it keeps from one run to
+    /// the next: accumulators and constants. Kernels whose registers are counted never do; portable ones, whose values
+    /// are several registers wide, can.
+    fn spills(&self, body: &[MStmt]) -> Count {
+        let mut kept = BTreeSet::new();
+        for stmt in body {
+            if let MStmt::Set(reg, _) = stmt {
+                kept.insert(*reg);
+            }
+            if let MStmt::Let(_, inst) | MStmt::Set(_, inst) | MStmt::Run(inst) = stmt {
+                kept.extend(inst.reads().filter(|reg| self.constants.contains(reg)));
+            }
+        }
+        let spilled = (kept.len() * self.per_operation).saturating_sub(self.model.registers) as f64;
+        Count { classes: BTreeMap::from([(Class::Load, spilled), (Class::Store, spilled)]), scalar: 0.0 }
+    }
+
+    /// Cycles that the ports and the front end need for some instructions, each of which can go to any of its class's
+    /// ports: the greatest load that any set of ports cannot pass on to others.
     fn throughput(&self, count: &Count) -> f64 {
-        let model = self.isa.cost_model();
         let all: f64 = count.classes.values().sum::<f64>() + count.scalar;
-        let loads = count.of(&[Class::Load, Class::Broadcast, Class::Prefetch]);
-        (all / model.issue)
-            .max(count.of(&ARITHMETIC) / model.vector)
-            .max(count.of(&[Class::Multiply]) / model.multiply)
-            .max(loads / model.load)
+        let busy: Vec<(Ports, f64)> = count
+            .classes
+            .iter()
+            .map(|(class, n)| (self.model.ports(*class), n * self.model.hold(*class)))
+            .filter(|(ports, _)| *ports != 0)
+            .collect();
+        let unions = (1..1usize << busy.len()).map(|chosen| {
+            let chosen = busy.iter().enumerate().filter(|(i, _)| chosen >> i & 1 == 1);
+            chosen.fold(0, |union, (_, (ports, _))| union | ports)
+        });
+        let bound = |union: Ports| {
+            let confined = busy.iter().filter(|(ports, _)| ports & !union == 0);
+            confined.map(|(_, cycles)| cycles).sum::<f64>() / f64::from(union.count_ones())
+        };
+        unions.map(bound).fold(all / self.model.issue, f64::max)
     }
 }
