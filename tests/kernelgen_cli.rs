@@ -235,7 +235,7 @@ fn unknown_kernels_are_errors() {
         ("gemv", "'gemv' names no kernel: there is no '__<isa>' at its end"),
         (
             "gemv_i2a16_8x8_u1c1sr1p0__sse9",
-            "unknown ISA 'sse9', known are portable, avx2, avxvnni, avx512bw, avx512vnni",
+            "unknown ISA 'sse9', known are portable, avx2, avxvnni, avx512bw, avx512vnni, neon, neondotprod, neoni8mm",
         ),
         ("gemv_i2a16_8x8_fast__avx2", "'fast' is no schedule"),
         ("gemv_i2a16_0x8_u1c1sr1p0__avx2", "rows and columns must be at least 1"),
