@@ -94,6 +94,14 @@ pub enum CompileError {
         /// What is wrong with it.
         reason: String,
     },
+    /// A contraction on tiles that the operation or the schedule does not fit.
+    #[error("{kernel}: {reason}")]
+    Tile {
+        /// The kernel's name.
+        kernel: String,
+        /// What does not fit.
+        reason: String,
+    },
     /// A value could overflow.
     #[error("{kernel}: range proof failed at K = {k}: {error}")]
     Range {
@@ -185,8 +193,8 @@ fn fold_distance(spec: &KernelSpec, atom: &Atom) -> Result<usize, CompileError> 
     let unroll = spec.schedule.unroll;
     let refuse = |fold, reason: String| CompileError::Fold { kernel: spec.name(), fold, reason };
     match (atom.accumulate, spec.schedule.fold) {
-        (Accumulate::Wide, None) => Ok(unroll),
-        (Accumulate::Wide, Some(fold)) => {
+        (Accumulate::Wide | Accumulate::Tile { .. }, None) => Ok(unroll),
+        (Accumulate::Wide | Accumulate::Tile { .. }, Some(fold)) => {
             Err(refuse(fold, format!("has no meaning on {}, which adds in i32", spec.isa.id())))
         }
         (Accumulate::Narrow { .. }, Some(fold)) if !fold.is_multiple_of(unroll) => {

@@ -85,18 +85,28 @@ pub fn build(spec: &KernelSpec, atom: &Atom, fold: usize) -> Result<Program, Com
             tokens: spec.operation.tokens(),
             k_atoms,
             lanes: match atom.accumulate {
-                Accumulate::Wide => 1,
                 Accumulate::Narrow { products } => atom.cols / products,
+                Accumulate::Wide | Accumulate::Tile { .. } => 1,
             },
-            fold: (atom.accumulate != Accumulate::Wide).then_some(fold),
+            tile_tokens: match atom.accumulate {
+                Accumulate::Tile { tokens } => tokens,
+                Accumulate::Wide | Accumulate::Narrow { .. } => 1,
+            },
+            fold: matches!(atom.accumulate, Accumulate::Narrow { .. }).then_some(fold),
         },
     };
+    if let Accumulate::Tile { tokens } = atom.accumulate {
+        builder
+            .check_tile(atom, tokens)
+            .map_err(|reason| CompileError::Tile { kernel: spec.name(), reason })?;
+    }
     let passes = (0..spec.schedule.row_split).map(|pass| Stmt::Pass {
         first_row: pass * rows,
         rows,
         body: match atom.accumulate {
             Accumulate::Wide => builder.wide_pass(pass == 0),
             Accumulate::Narrow { .. } => builder.narrow_pass(pass == 0),
+            Accumulate::Tile { .. } => builder.tile_pass(pass == 0),
         },
     });
     let body = passes.collect();
@@ -111,6 +121,17 @@ struct Acc {
     chain: usize,
     position: u32,
     var: Var,
+}
+
+/// The codes of one field of an atom.
+struct Unpacked {
+    /// Which field.
+    p: usize,
+    /// First of the four columns, past the activation cursor.
+    col: usize,
+    /// Bits by which the codes are scaled.
+    position: u32,
+    codes: Var,
 }
 
 struct Builder {
@@ -161,15 +182,13 @@ impl Builder {
         accs
     }
 
-    /// Repeats `unroll` atoms at a time, then what is left one by one, over `k_atoms % modulo` atoms.
-    /// A loop that never runs is left out, one that runs once is not a loop.
+    /// Repeats `unroll` atoms at a time, then what is left one by one, over `k_atoms % modulo` atoms; `step` emits
+    /// the body for so many atoms. A loop that never runs is left out.
     fn over_atoms(
         &mut self,
         modulo: Option<usize>,
-        accs: &[Acc],
-        kind: Kind,
-        prefetch: bool,
         body: &mut Vec<Stmt>,
+        step: impl Fn(&mut Self, usize, &mut Vec<Stmt>),
     ) {
         let unroll = self.schedule.unroll;
         for (count, atoms) in [(self.count(modulo, unroll), unroll), (self.count(Some(unroll), 1), 1)] {
@@ -177,16 +196,19 @@ impl Builder {
                 continue;
             }
             let mut inner = Vec::new();
-            for atom in 0..atoms {
-                self.atom(atom, accs, kind, prefetch, &mut inner);
-            }
+            step(self, atoms, &mut inner);
             body.push(Stmt::Repeat { count, atoms, body: inner });
         }
     }
 
-    /// The products of one atom with every token.
-    fn atom(&mut self, atom: usize, accs: &[Acc], kind: Kind, prefetch: bool, body: &mut Vec<Stmt>) {
-        let chain = atom % self.schedule.chains;
+    /// Loads an atom and brings its fields apart; `each` emits what is done with the codes of one.
+    fn unpack(
+        &mut self,
+        atom: usize,
+        prefetch: bool,
+        body: &mut Vec<Stmt>,
+        each: impl Fn(&mut Self, &mut Vec<Stmt>, Unpacked),
+    ) {
         if prefetch && self.schedule.prefetch > 0 {
             body.push(Stmt::Prefetch { atom, distance: self.schedule.prefetch });
         }
@@ -200,26 +222,81 @@ impl Builder {
             }
             let op = Op::MaskField { packed: shifted.1, position };
             let codes = self.define(body, Kind::Codes, format!("codes{atom}_{p}"), op);
-            for acc in accs.iter().filter(|a| a.chain == chain && a.position == position) {
-                let col = atom * ATOM_COLS + field.col;
-                let name = format!("x{atom}_{p}_t{}", acc.token);
-                let acts = self.define(body, Kind::Acts, name, Op::LoadActs { token: acc.token, col });
-                if kind == Kind::Wide {
-                    body.push(Stmt::Set(acc.var, Op::Dot { acc: acc.var, codes, acts }));
-                } else {
-                    let name = format!("products{atom}_{p}_t{}", acc.token);
-                    let products = self.define(body, Kind::Narrow, name, Op::DotNarrow { codes, acts });
-                    body.push(Stmt::Set(acc.var, Op::AddNarrow { a: acc.var, b: products }));
-                }
-            }
+            each(self, body, Unpacked { p, col: atom * ATOM_COLS + field.col, position, codes });
         }
+    }
+
+    /// The products of some atoms with every token, added to their accumulators.
+    fn products(&mut self, atoms: usize, accs: &[Acc], kind: Kind, prefetch: bool, body: &mut Vec<Stmt>) {
+        for atom in 0..atoms {
+            let chain = atom % self.schedule.chains;
+            self.unpack(atom, prefetch, body, |builder, body, Unpacked { p, col, position, codes }| {
+                for acc in accs.iter().filter(|a| a.chain == chain && a.position == position) {
+                    let name = format!("x{atom}_{p}_t{}", acc.token);
+                    let acts = builder.define(body, Kind::Acts, name, Op::LoadActs { token: acc.token, col });
+                    if kind == Kind::Wide {
+                        body.push(Stmt::Set(acc.var, Op::Dot { acc: acc.var, codes, acts }));
+                    } else {
+                        let name = format!("products{atom}_{p}_t{}", acc.token);
+                        let products =
+                            builder.define(body, Kind::Narrow, name, Op::DotNarrow { codes, acts });
+                        body.push(Stmt::Set(acc.var, Op::AddNarrow { a: acc.var, b: products }));
+                    }
+                }
+            });
+        }
+    }
+
+    /// What a contraction on tiles demands of the operation and the schedule.
+    fn check_tile(&self, atom: &Atom, tile_tokens: usize) -> Result<(), String> {
+        let (tokens, unroll) = (self.program.tokens, self.schedule.unroll);
+        if !tokens.is_multiple_of(tile_tokens) {
+            return Err(format!("{tokens} activation vectors are no whole tiles of {tile_tokens}"));
+        }
+        if unroll * ATOM_COLS > atom.cols {
+            return Err(format!("{unroll} atoms are more than the {} columns of a tile", atom.cols));
+        }
+        if self.positions() != [0] {
+            return Err("the codes of a tile must all have the scale one: unpack by shifts".to_owned());
+        }
+        Ok(())
+    }
+
+    /// A contraction on tiles: codes are staged, then multiplied for all activation vectors.
+    fn tile_pass(&mut self, prefetch: bool) -> Vec<Stmt> {
+        let mut body = Vec::new();
+        let tile_tokens = self.program.tile_tokens;
+        let tiles: Vec<Var> = (0..self.program.tokens)
+            .step_by(tile_tokens)
+            .map(|token| self.define(&mut body, Kind::Tile, format!("tile_t{token}"), Op::ZeroTile))
+            .collect();
+        self.over_atoms(None, &mut body, |builder, atoms, body| {
+            for atom in 0..atoms {
+                builder.unpack(atom, prefetch, body, |_, body, Unpacked { col, codes, .. }| {
+                    body.push(Stmt::Stage { codes, slot: col / 4 });
+                });
+            }
+            for (index, &acc) in tiles.iter().enumerate() {
+                let (slots, token) = (atoms * ATOM_COLS / 4, index * tile_tokens);
+                body.push(Stmt::Set(acc, Op::DotTile { acc, slots, token, col: 0 }));
+            }
+        });
+        for token in 0..self.program.tokens {
+            let (tile, index) = (tiles[token / tile_tokens], token % tile_tokens);
+            let x =
+                self.define(&mut body, Kind::Wide, format!("total_t{token}"), Op::TileToken { tile, index });
+            self.finish(x, token, &mut body);
+        }
+        body
     }
 
     /// A contraction that adds in i32 all the way.
     fn wide_pass(&mut self, prefetch: bool) -> Vec<Stmt> {
         let mut body = Vec::new();
         let accs = self.accumulators(&mut body, Kind::Wide, "acc", Op::ZeroWide);
-        self.over_atoms(None, &accs, Kind::Wide, prefetch, &mut body);
+        self.over_atoms(None, &mut body, |builder, atoms, body| {
+            builder.products(atoms, &accs, Kind::Wide, prefetch, body);
+        });
         for token in 0..self.program.tokens {
             let mut total: Option<Var> = None;
             for position in self.positions() {
@@ -266,9 +343,7 @@ impl Builder {
             let mut block = Vec::new();
             let accs = self.accumulators(&mut block, Kind::Narrow, "narrow", Op::ZeroNarrow);
             let mut inner = Vec::new();
-            for atom in 0..self.schedule.unroll {
-                self.atom(atom, &accs, Kind::Narrow, prefetch, &mut inner);
-            }
+            self.products(self.schedule.unroll, &accs, Kind::Narrow, prefetch, &mut inner);
             let runs = fold / self.schedule.unroll;
             let count = Count { modulo: None, div: 1, fixed: Some(runs) };
             block.push(Stmt::Repeat { count, atoms: self.schedule.unroll, body: inner });
@@ -277,7 +352,9 @@ impl Builder {
         }
         if self.count(Some(fold), 1).fixed != Some(0) {
             let accs = self.accumulators(&mut body, Kind::Narrow, "rest", Op::ZeroNarrow);
-            self.over_atoms(Some(fold), &accs, Kind::Narrow, prefetch, &mut body);
+            self.over_atoms(Some(fold), &mut body, |builder, atoms, body| {
+                builder.products(atoms, &accs, Kind::Narrow, prefetch, body);
+            });
             self.widen(&accs, &totals, &mut body);
         }
         for (token, total) in totals.into_iter().enumerate() {

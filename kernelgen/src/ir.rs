@@ -23,6 +23,8 @@ pub enum Kind {
     Narrow,
     /// One i32 sum.
     Wide,
+    /// One i32 sum for each of [`Program::tile_tokens`] activation vectors.
+    Tile,
 }
 
 /// Name and kind of a value.
@@ -118,6 +120,27 @@ pub enum Op {
         /// Wide sums.
         b: Var,
     },
+    /// Sums of zero for a tile.
+    ZeroTile,
+    /// acc + the products of the codes in the first `slots` slots of the stage, four columns each, with the
+    /// activations of the tile's vectors from column `col` past the cursor on.
+    DotTile {
+        /// Sums of a tile.
+        acc: Var,
+        /// Slots.
+        slots: usize,
+        /// The tile's first activation vector.
+        token: usize,
+        /// Columns past the cursor.
+        col: usize,
+    },
+    /// The sums of one activation vector of a tile.
+    TileToken {
+        /// Sums of a tile.
+        tile: Var,
+        /// Which of the tile's vectors.
+        index: usize,
+    },
     /// x minus the sum of the token's activations: turns codes 0, 1, 2 into trits -1, 0, +1.
     SubActSum {
         /// Wide sums.
@@ -169,6 +192,13 @@ pub enum Stmt {
         /// Bytes ahead of that atom.
         distance: usize,
     },
+    /// Puts codes into a slot of the stage: memory that the caller lends.
+    Stage {
+        /// Codes.
+        codes: Var,
+        /// Slot; slot s holds columns 4s..4s+4 of what a [`Op::DotTile`] multiplies.
+        slot: usize,
+    },
     /// Writes the pass's rows of one token; rows past the matrix are left out.
     Store {
         /// Wide sums.
@@ -209,6 +239,8 @@ pub struct Program {
     pub k_atoms: Option<usize>,
     /// i16 sums a row in a narrow value: four over the products that the atom adds into one.
     pub lanes: usize,
+    /// Activation vectors of a tile, for contractions that work on tiles.
+    pub tile_tokens: usize,
     /// Atoms between two widenings, for contractions that add in i16.
     pub fold: Option<usize>,
 }
@@ -231,6 +263,7 @@ impl Program {
                 format!("{} = {}", self.name(*var), self.describe_op(op))
             }
             Stmt::Prefetch { atom, distance } => format!("prefetch atom +{atom}, {distance} bytes ahead"),
+            Stmt::Stage { codes, slot } => format!("stage[{slot}] = {}", self.name(*codes)),
             Stmt::Store { value, token } => format!("out[{token}] = {}", self.name(*value)),
             Stmt::Repeat { count, atoms, .. } => format!("{count} times, {atoms} atoms each"),
             Stmt::Pass { first_row, rows, .. } => {
@@ -242,7 +275,7 @@ impl Program {
     fn describe_op(&self, op: &Op) -> String {
         let n = |var: &Var| self.name(*var);
         match op {
-            Op::ZeroNarrow | Op::ZeroWide => "0".to_owned(),
+            Op::ZeroNarrow | Op::ZeroWide | Op::ZeroTile => "0".to_owned(),
             Op::LoadPacked { atom } => format!("weights of atom +{atom}"),
             Op::ShiftRight { packed, by } => format!("{} >> {by}", n(packed)),
             Op::MaskField { packed, position } => format!("field at bit {position} of {}", n(packed)),
@@ -252,6 +285,10 @@ impl Program {
             Op::AddNarrow { a, b } | Op::AddWide { a, b } => format!("{} + {}", n(a), n(b)),
             Op::ShiftNarrow { x, by } | Op::ShiftWide { x, by } => format!("{} >> {by}", n(x)),
             Op::Widen { acc, narrow } => format!("{} + widened {}", n(acc), n(narrow)),
+            Op::DotTile { acc, slots, token, col } => {
+                format!("{} + stage[0..{slots}] . acts[{token}..][+{col}..+{}]", n(acc), col + 4 * slots)
+            }
+            Op::TileToken { tile, index } => format!("{} for vector +{index}", n(tile)),
             Op::SubActSum { x, token } => format!("{} - act_sum[{token}]", n(x)),
         }
     }

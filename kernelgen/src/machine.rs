@@ -240,6 +240,14 @@ pub enum PartOp {
     ShiftWide(Reg, u32),
     /// i32 sum.
     AddWide(Reg, Reg),
+    /// Sums of zero for a tile.
+    ZeroTile,
+    /// Codes into a slot of the stage, from this row of the tile on.
+    Stage(Reg, usize, usize),
+    /// acc + staged codes times activations: so many slots, first vector, bytes past the activation cursor.
+    DotTile(Reg, usize, usize, usize),
+    /// The sums of one vector of a tile.
+    TileToken(Reg, usize),
     /// i32 less the sum of a token's activations.
     SubActSum(Reg, usize),
 }
@@ -342,6 +350,13 @@ impl Driver<'_> {
             Stmt::Prefetch { atom, distance } => {
                 self.isa.prefetch(&mut self.low, atom * ATOM_BYTES + distance);
             }
+            Stmt::Stage { codes, slot } => {
+                let rows = self.isa.atom().rows;
+                for (part, reg) in self.regs[codes.0].clone().into_iter().enumerate() {
+                    let inst = self.isa.lower(&mut self.low, PartOp::Stage(reg, *slot, part * rows));
+                    self.low.run(inst);
+                }
+            }
             Stmt::Store { value, token } => {
                 let rows = self.isa.atom().rows;
                 for (part, reg) in self.regs[value.0].clone().into_iter().enumerate() {
@@ -381,6 +396,7 @@ impl Driver<'_> {
         let op = match op {
             Op::ZeroNarrow => PartOp::ZeroNarrow,
             Op::ZeroWide => PartOp::ZeroWide,
+            Op::ZeroTile => PartOp::ZeroTile,
             Op::LoadPacked { atom } => PartOp::Load(atom * ATOM_BYTES + first_row * (ATOM_COLS / 4)),
             Op::ShiftRight { packed, by } => PartOp::ShiftRight(reg(packed), *by),
             Op::MaskField { packed, position } => PartOp::Mask(reg(packed), 3 << position),
@@ -392,6 +408,8 @@ impl Driver<'_> {
             Op::Widen { acc, narrow } => PartOp::Widen(reg(acc), reg(narrow)),
             Op::ShiftWide { x, by } => PartOp::ShiftWide(reg(x), *by),
             Op::AddWide { a, b } => PartOp::AddWide(reg(a), reg(b)),
+            Op::DotTile { acc, slots, token, col } => PartOp::DotTile(reg(acc), *slots, *token, *col),
+            Op::TileToken { tile, index } => PartOp::TileToken(reg(tile), *index),
             Op::SubActSum { x, token } => PartOp::SubActSum(reg(x), *token),
         };
         self.isa.lower(&mut self.low, op)

@@ -293,7 +293,14 @@ fn argument(arg: &Arg) -> TokenStream {
                     quote!(out.add(#token * p.out_stride))
                 }
             };
-            let pointer = at(pointer, row);
+            // In the tile's last rows the address may lie past the results; nothing is then stored there.
+            let pointer = match row {
+                0 => pointer,
+                _ => {
+                    let row = Literal::usize_unsuffixed(row);
+                    quote!(#pointer.wrapping_add(#row))
+                }
+            };
             quote!(#pointer.cast())
         }
         Arg::RowsLeft(0) => quote!(rows),

@@ -5,16 +5,13 @@ use std::ops::Range;
 use rayon::prelude::*;
 
 use crate::cpu::{self, CpuError};
-use crate::kernels::DESCRIPTORS;
-use crate::kernels::abi::{self, ATOM_BYTES, ATOM_COLS, IsaInfo, Kernel, KernelError, Problem, TILE_ROWS};
+use crate::dispatch::Dispatch;
+use crate::kernels::abi::{IsaInfo, Kernel, KernelError, TILE_ROWS};
 use crate::numerics::quantize::QuantizedActivations;
 use crate::packed::PackedTernaryWeights;
 
 /// Products (weights times tokens) below which handing work to other threads costs more than it saves.
 const MIN_PARALLEL_PRODUCTS: usize = 1 << 17;
-
-/// Packed bytes that are worked on for all tokens before the next ones are read: half of a small L2 cache.
-const BLOCK_BYTES: usize = 256 << 10;
 
 /// Why an engine cannot be made or a product not be computed.
 #[derive(Debug, Clone, PartialEq, thiserror::Error)]
@@ -74,11 +71,7 @@ pub enum EngineError {
 /// Kernels chosen for this CPU, and a pool of threads.
 #[derive(Debug)]
 pub struct Engine {
-    isa: &'static IsaInfo,
-    /// The kernels of the instruction set; those of fixed shape first.
-    kernels: Vec<Kernel>,
-    /// The portable kernels, which are always right.
-    portable: Vec<Kernel>,
+    dispatch: Dispatch,
     pool: rayon::ThreadPool,
 }
 
@@ -104,18 +97,18 @@ impl Engine {
     /// # Errors
     /// [`EngineError::Cpu`] where the CPU lacks it, or [`EngineError::Threads`].
     pub fn with_isa(isa: &'static IsaInfo, threads: usize) -> Result<Self, EngineError> {
-        cpu::by_id(isa.id)?;
+        let dispatch = Dispatch::new(isa)?;
         let pool = rayon::ThreadPoolBuilder::new()
             .num_threads(threads.max(1))
             .thread_name(|index| format!("tritforge-{index}"))
             .build()
             .map_err(|e| EngineError::Threads { threads, reason: e.to_string() })?;
-        Ok(Engine { isa, kernels: kernels_of(isa.id), portable: kernels_of("portable"), pool })
+        Ok(Engine { dispatch, pool })
     }
 
     /// The instruction set in use.
     pub fn isa(&self) -> &'static IsaInfo {
-        self.isa
+        self.dispatch.isa()
     }
 
     /// The number of threads.
@@ -131,7 +124,7 @@ impl Engine {
     /// The kernel for a matrix `[rows][cols]` and so many tokens at once: the one made for the shape, else the generic
     /// one; `None` where no kernel takes that number of tokens.
     pub fn kernel(&self, rows: usize, cols: usize, tokens: usize) -> Option<Kernel> {
-        find(&self.kernels, rows, cols, tokens).or_else(|| find(&self.portable, rows, cols, tokens))
+        self.dispatch.kernel(rows, cols, tokens)
     }
 
     /// y[t * rows + m] = (W x_t)`[m]` * scale(m) / s_t, rounded twice: `((dot as f32) * scale(m)) * (1 / s_t)`.
@@ -157,7 +150,7 @@ impl Engine {
         let parts = if products < MIN_PARALLEL_PRODUCTS { 1 } else { self.threads().min(tiles) };
         if parts == 1 {
             let mut out: Vec<&mut [f32]> = y.chunks_mut(rows).collect();
-            return self.block(weights, x, 0..tiles, &mut out);
+            return self.dispatch.block(weights, x, 0..tiles, &mut out);
         }
         // Each thread streams one contiguous block of row tiles.
         let bounds: Vec<usize> = (0..=parts).map(|part| part * tiles / parts).collect();
@@ -172,52 +165,10 @@ impl Engine {
             }
         }
         self.pool.install(|| {
-            blocks.into_par_iter().try_for_each(|(range, mut out)| self.block(weights, x, range, &mut out))
+            blocks
+                .into_par_iter()
+                .try_for_each(|(range, mut out)| self.dispatch.block(weights, x, range, &mut out))
         })
-    }
-
-    /// The rows of some tiles, for all tokens: `out[t]` takes those of token t.
-    fn block(
-        &self,
-        weights: &PackedTernaryWeights,
-        x: &QuantizedActivations,
-        tiles: Range<usize>,
-        out: &mut [&mut [f32]],
-    ) -> Result<(), EngineError> {
-        let (rows, cols, tokens) = (weights.rows(), weights.cols(), x.tokens());
-        let tile_bytes = cols.div_ceil(ATOM_COLS) * ATOM_BYTES;
-        let step = if tokens == 1 { tiles.len().max(1) } else { (BLOCK_BYTES / tile_bytes).max(1) };
-        let mut sums: Vec<i32> = Vec::new();
-        let mut start = tiles.start;
-        while start < tiles.end {
-            let end = (start + step).min(tiles.end);
-            let covered = (end * TILE_ROWS).min(rows) - start * TILE_ROWS;
-            let mut token = 0;
-            while token < tokens {
-                let (kernel, taken) = self.widest(rows, cols, tokens - token)?;
-                sums.resize(covered * taken, 0);
-                let problem = problem(weights, x, token, taken);
-                kernel.run(&problem, start..end, &mut sums, covered)?;
-                for (t, sums) in sums.chunks_exact(covered).enumerate() {
-                    let first = (start - tiles.start) * TILE_ROWS;
-                    let y = &mut out[token + t][first..first + covered];
-                    scale(sums, weights, start * TILE_ROWS, 1.0 / x.scales()[token + t], y);
-                }
-                token += taken;
-            }
-            start = end;
-        }
-        Ok(())
-    }
-
-    /// The kernel that takes the most tokens at once, but not more than there are.
-    fn widest(&self, rows: usize, cols: usize, tokens: usize) -> Result<(Kernel, usize), EngineError> {
-        let sizes = self.portable.iter().map(|kernel| kernel.descriptor().tokens);
-        let size = sizes.filter(|size| *size <= tokens).max().unwrap_or(1);
-        match self.kernel(rows, cols, size) {
-            Some(kernel) => Ok((kernel, size)),
-            None => Err(KernelError::Shape { kernel: "any", found: (rows, cols), expected: None }.into()),
-        }
     }
 
     /// Compares every kernel that is selected for a matrix with the portable one, on its first and last tile and
@@ -226,78 +177,6 @@ impl Engine {
     /// # Errors
     /// [`EngineError::SelfCheck`] where they disagree.
     pub fn self_check(&self, weights: &PackedTernaryWeights) -> Result<(), EngineError> {
-        let (rows, cols) = (weights.rows(), weights.cols());
-        let last = rows.div_ceil(TILE_ROWS) - 1;
-        for portable in &self.portable {
-            let tokens = portable.descriptor().tokens;
-            let Some(kernel) = self.kernel(rows, cols, tokens) else { continue };
-            // Any activations would do; these are cheap, differ from place to place, and hold -127 and 127.
-            let values: Vec<f32> = (0..cols * tokens).map(|i| (i * 89 % 255) as f32 - 127.0).collect();
-            let x = QuantizedActivations::quantize(cols, &values);
-            let problem = problem(weights, &x, 0, tokens);
-            for tile in [0, last] {
-                let covered = (rows - tile * TILE_ROWS).min(TILE_ROWS);
-                let mut found = vec![0; covered * tokens];
-                let mut expected = vec![1; covered * tokens];
-                kernel.run(&problem, tile..tile + 1, &mut found, covered)?;
-                portable.run(&problem, tile..tile + 1, &mut expected, covered)?;
-                if found != expected {
-                    let (kernel, reference) = (kernel.descriptor().name, portable.descriptor().name);
-                    return Err(EngineError::SelfCheck { kernel, reference });
-                }
-            }
-        }
-        Ok(())
-    }
-}
-
-/// The kernels of an instruction set that this CPU has, those of fixed shape first.
-fn kernels_of(isa: &str) -> Vec<Kernel> {
-    let of_isa = |d: &&'static abi::Descriptor| d.isa.id == isa;
-    let mut kernels: Vec<Kernel> = DESCRIPTORS.iter().filter(of_isa).filter_map(Kernel::new).collect();
-    kernels.sort_by_key(|kernel| kernel.descriptor().shape.is_none());
-    kernels
-}
-
-fn find(kernels: &[Kernel], rows: usize, cols: usize, tokens: usize) -> Option<Kernel> {
-    kernels
-        .iter()
-        .find(|kernel| {
-            let d = kernel.descriptor();
-            d.tokens == tokens && d.shape.is_none_or(|shape| shape == (rows, cols)) && cols <= d.k_max
-        })
-        .copied()
-}
-
-fn problem<'a>(
-    weights: &'a PackedTernaryWeights,
-    x: &'a QuantizedActivations,
-    token: usize,
-    tokens: usize,
-) -> Problem<'a> {
-    let stride = x.stride();
-    Problem {
-        rows: weights.rows(),
-        cols: weights.cols(),
-        weights: weights.data(),
-        acts: &x.data()[token * stride..(token + tokens) * stride],
-        act_stride: stride,
-        act_sums: &x.sums()[token..token + tokens],
-    }
-}
-
-/// The epilogue: integer sums to f32, times the weights' and the activations' scales.
-fn scale(sums: &[i32], weights: &PackedTernaryWeights, first_row: usize, inverse: f32, y: &mut [f32]) {
-    match weights.scales() {
-        crate::packed::Scales::PerTensor(scale) => {
-            for (y, sum) in y.iter_mut().zip(sums) {
-                *y = (*sum as f32 * scale) * inverse;
-            }
-        }
-        crate::packed::Scales::PerRow(scales) => {
-            for ((y, sum), scale) in y.iter_mut().zip(sums).zip(&scales[first_row..]) {
-                *y = (*sum as f32 * scale) * inverse;
-            }
-        }
+        self.dispatch.self_check(weights)
     }
 }

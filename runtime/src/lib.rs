@@ -28,6 +28,7 @@ pub mod convert;
 pub mod cpu;
 pub mod demo;
 pub mod dense;
+mod dispatch;
 pub mod engine;
 pub mod format;
 pub mod generate;

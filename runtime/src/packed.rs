@@ -1,6 +1,9 @@
 //! Packed ternary weights: two bits a weight in the kernels' resident layout, with their scales.
 
-use crate::engine::{Engine, EngineError};
+use crate::cpu;
+use crate::dispatch::Dispatch;
+use crate::engine::EngineError;
+use crate::kernels::abi::TILE_ROWS;
 use crate::kernels::layouts::i2a16;
 use crate::memory::{MatrixMemory, ScaleKind};
 use crate::numerics::quantize::QuantizedActivations;
@@ -230,5 +233,9 @@ pub fn packed_mat_vec(
         return Err(EngineError::NotFinite { index, value: input[index] });
     }
     let quantized = QuantizedActivations::quantize(weights.cols(), input);
-    Engine::with_threads(1)?.linear(weights, &quantized, output)
+    if output.len() != weights.rows() {
+        return Err(EngineError::Output { found: output.len(), expected: weights.rows() });
+    }
+    let tiles = 0..weights.rows().div_ceil(TILE_ROWS);
+    Dispatch::new(cpu::select()?)?.block(weights, &quantized, tiles, &mut [output])
 }

@@ -96,20 +96,11 @@ fn verbose_names_the_kernels() {
     }
 }
 
-#[test]
-fn a_prompt_longer_than_the_context_is_an_error() {
-    let prompt = "The king went out. ".repeat(400);
-    let run = tritforge(["run", "-n", "5", "-p", &prompt]);
-    assert!(!run.stdout.contains("panicked"));
-    let error = run.error();
-    assert!(error.contains("context") && error.contains("1024") && error.contains("shorten"), "{error}");
-}
-
 /// A prompt of so many tokens.
 fn long_prompt(tokens: usize) -> String {
     let model = demo::load(&LoadOptions::default()).expect("the demo model");
     let tokenizer = model.tokenizer.loaded().expect("a tokenizer");
-    let text: String = (0..4).map(|index| tale(index).0).collect();
+    let text: String = (0..8).map(|index| tale(index).0).collect();
     let ids = tokenizer.encode(&text, true).expect("a text");
     let prompt = tokenizer.decode(&ids[..tokens]);
     assert_eq!(tokenizer.encode(&prompt, true).expect("a text"), ids[..tokens]);
@@ -127,6 +118,19 @@ fn the_end_of_the_context_is_said() {
     assert!(lines[0].contains("context of 1024 tokens is full"), "{stderr}");
     // Four more positions are fed, and one token is chosen behind the last.
     assert!(lines[1].contains("prompt: 1020 tokens") && lines[1].contains("decode: 4 tokens"), "{stderr}");
+}
+
+#[test]
+fn a_prompt_may_fill_the_context_but_not_exceed_it() {
+    let run = tritforge(["run", "--greedy", "-n", "100", "-p", &long_prompt(1024)]);
+    let filled = run.stderr.contains("is full") && run.stderr.contains("decode: 0 tokens");
+    assert!(filled, "{}", run.stderr);
+    run.success();
+    for tokens in [1025, 3000] {
+        let error = tritforge(["run", "-n", "5", "-p", &long_prompt(tokens)]).error();
+        let parts = ["context", "of 1024 positions", &tokens.to_string(), "shorten the prompt"];
+        assert!(parts.iter().all(|part| error.contains(part)), "{error}");
+    }
 }
 
 #[test]

@@ -87,13 +87,7 @@ impl Isa for SignedDot {
                 inst("vshrq_n_s32", Class::Shift, &[Arg::Const(by.into()), Arg::Reg(x)])
             }
             PartOp::SubActSum(x, token) => inst("vsub", Class::Add, &[Arg::Reg(x), Arg::ActSum(token)]),
-            PartOp::ZeroNarrow
-            | PartOp::DotNarrow(..)
-            | PartOp::AddNarrow(..)
-            | PartOp::ShiftNarrow(..)
-            | PartOp::Widen(..) => {
-                unreachable!("the atom adds in i32")
-            }
+            other => unreachable!("the atom adds in i32, it has no {other:?}"),
         }
     }
 

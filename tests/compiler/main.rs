@@ -9,6 +9,7 @@ mod layouts;
 mod refusals;
 mod schedules;
 mod sources;
+mod tile_isa;
 
 use kernelgen::compile::{CompileError, Kernel, compile};
 use kernelgen::spec::KernelSpec;

@@ -88,6 +88,7 @@ fn a_lossy_shift_is_refused() {
         tokens: 1,
         k_atoms: None,
         lanes: 1,
+        tile_tokens: 1,
         fold: None,
     };
     let atom = isa::by_id("avx512vnni").expect("a known ISA").atom();

@@ -623,48 +623,48 @@ pub unsafe fn gemm4_i2a16_128x256_u2c1sr2p2048__avx2(p: &abi::Operands) {
                 let v207 = _mm256_sub_epi32(v114, v206);
                 // out[0] = y_t0
                 if rows >= 16 {
-                    _mm256_storeu_si256(out.add(8).cast(), v207);
+                    _mm256_storeu_si256(out.wrapping_add(8).cast(), v207);
                 } else {
                     let v208 = _mm256_setr_epi32(0, 1, 2, 3, 4, 5, 6, 7);
                     let v209 = _mm256_set1_epi32(rows - 8);
                     let v210 = _mm256_cmpgt_epi32(v209, v208);
-                    _mm256_maskstore_epi32(out.add(8).cast(), v210, v207);
+                    _mm256_maskstore_epi32(out.wrapping_add(8).cast(), v210, v207);
                 }
                 // y_t1 = total_t1 - act_sum[1]
                 let v211 = _mm256_set1_epi32(*p.act_sums.add(1));
                 let v212 = _mm256_sub_epi32(v115, v211);
                 // out[1] = y_t1
                 if rows >= 16 {
-                    _mm256_storeu_si256(out.add(p.out_stride).add(8).cast(), v212);
+                    _mm256_storeu_si256(out.add(p.out_stride).wrapping_add(8).cast(), v212);
                 } else {
                     let v213 = _mm256_setr_epi32(0, 1, 2, 3, 4, 5, 6, 7);
                     let v214 = _mm256_set1_epi32(rows - 8);
                     let v215 = _mm256_cmpgt_epi32(v214, v213);
-                    _mm256_maskstore_epi32(out.add(p.out_stride).add(8).cast(), v215, v212);
+                    _mm256_maskstore_epi32(out.add(p.out_stride).wrapping_add(8).cast(), v215, v212);
                 }
                 // y_t2 = total_t2 - act_sum[2]
                 let v216 = _mm256_set1_epi32(*p.act_sums.add(2));
                 let v217 = _mm256_sub_epi32(v116, v216);
                 // out[2] = y_t2
                 if rows >= 16 {
-                    _mm256_storeu_si256(out.add(2 * p.out_stride).add(8).cast(), v217);
+                    _mm256_storeu_si256(out.add(2 * p.out_stride).wrapping_add(8).cast(), v217);
                 } else {
                     let v218 = _mm256_setr_epi32(0, 1, 2, 3, 4, 5, 6, 7);
                     let v219 = _mm256_set1_epi32(rows - 8);
                     let v220 = _mm256_cmpgt_epi32(v219, v218);
-                    _mm256_maskstore_epi32(out.add(2 * p.out_stride).add(8).cast(), v220, v217);
+                    _mm256_maskstore_epi32(out.add(2 * p.out_stride).wrapping_add(8).cast(), v220, v217);
                 }
                 // y_t3 = total_t3 - act_sum[3]
                 let v221 = _mm256_set1_epi32(*p.act_sums.add(3));
                 let v222 = _mm256_sub_epi32(v117, v221);
                 // out[3] = y_t3
                 if rows >= 16 {
-                    _mm256_storeu_si256(out.add(3 * p.out_stride).add(8).cast(), v222);
+                    _mm256_storeu_si256(out.add(3 * p.out_stride).wrapping_add(8).cast(), v222);
                 } else {
                     let v223 = _mm256_setr_epi32(0, 1, 2, 3, 4, 5, 6, 7);
                     let v224 = _mm256_set1_epi32(rows - 8);
                     let v225 = _mm256_cmpgt_epi32(v224, v223);
-                    _mm256_maskstore_epi32(out.add(3 * p.out_stride).add(8).cast(), v225, v222);
+                    _mm256_maskstore_epi32(out.add(3 * p.out_stride).wrapping_add(8).cast(), v225, v222);
                 }
             }
         }

@@ -235,12 +235,12 @@ pub unsafe fn gemv_i2a16_128x256_u4c2nr1p4096__avxvnni(p: &abi::Operands) {
                     _mm256_maskstore_epi32(out.cast(), v88, v83);
                 }
                 if rows >= 16 {
-                    _mm256_storeu_si256(out.add(8).cast(), v85);
+                    _mm256_storeu_si256(out.wrapping_add(8).cast(), v85);
                 } else {
                     let v89 = _mm256_setr_epi32(0, 1, 2, 3, 4, 5, 6, 7);
                     let v90 = _mm256_set1_epi32(rows - 8);
                     let v91 = _mm256_cmpgt_epi32(v90, v89);
-                    _mm256_maskstore_epi32(out.add(8).cast(), v91, v85);
+                    _mm256_maskstore_epi32(out.wrapping_add(8).cast(), v91, v85);
                 }
             }
         }

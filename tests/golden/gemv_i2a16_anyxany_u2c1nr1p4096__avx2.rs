@@ -369,12 +369,12 @@ pub unsafe fn gemv_i2a16_anyxany_u2c1nr1p4096__avx2(p: &abi::Operands) {
                     _mm256_maskstore_epi32(out.cast(), v151, v146);
                 }
                 if rows >= 16 {
-                    _mm256_storeu_si256(out.add(8).cast(), v148);
+                    _mm256_storeu_si256(out.wrapping_add(8).cast(), v148);
                 } else {
                     let v152 = _mm256_setr_epi32(0, 1, 2, 3, 4, 5, 6, 7);
                     let v153 = _mm256_set1_epi32(rows - 8);
                     let v154 = _mm256_cmpgt_epi32(v153, v152);
-                    _mm256_maskstore_epi32(out.add(8).cast(), v154, v148);
+                    _mm256_maskstore_epi32(out.wrapping_add(8).cast(), v154, v148);
                 }
             }
         }

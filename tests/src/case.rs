@@ -38,9 +38,14 @@ pub struct Case {
 impl Case {
     /// Random weights and activations.
     pub fn random(rows: usize, cols: usize, seed: u64) -> Self {
+        Self::random_for(TOKENS, rows, cols, seed)
+    }
+
+    /// The same with so many activation vectors.
+    pub fn random_for(tokens: usize, rows: usize, cols: usize, seed: u64) -> Self {
         let mut random = Random::new(seed);
         let trits = random.trits(rows * cols);
-        let vectors: Vec<Vec<i8>> = (0..TOKENS).map(|_| random.acts(cols)).collect();
+        let vectors: Vec<Vec<i8>> = (0..tokens).map(|_| random.acts(cols)).collect();
         let expected =
             vectors.iter().flat_map(|q| trits.chunks(cols).map(|row| exact(naive_dot(row, q)))).collect();
         Self::with(
@@ -54,9 +59,14 @@ impl Case {
 
     /// Every weight the trit `weight`, every activation `act`: the sums of the greatest magnitude.
     pub fn uniform(rows: usize, cols: usize, weight: i8, act: i8) -> Self {
+        Self::uniform_for(TOKENS, rows, cols, weight, act)
+    }
+
+    /// The same with so many activation vectors.
+    pub fn uniform_for(tokens: usize, rows: usize, cols: usize, weight: i8, act: i8) -> Self {
         let weights = pack(rows, cols, |_| vec![weight; cols]);
         let sum = exact(cols as i64 * i64::from(weight) * i64::from(act));
-        Self::with(rows, cols, weights, &vec![vec![act; cols]; TOKENS], vec![sum; TOKENS * rows])
+        Self::with(rows, cols, weights, &vec![vec![act; cols]; tokens], vec![sum; tokens * rows])
     }
 
     /// One weight that is not zero in each row that `column` names one for, -1 in odd columns and +1 in even ones.

@@ -6,7 +6,7 @@ use crate::ir::{Op, Stmt, Var};
 use crate::layout::{ATOM_BYTES, ATOM_COLS, TILE_ROWS};
 use crate::passes::range::{self, Interval};
 
-/// A value: some integers for each row of the pass (four bytes, some narrow sums or one wide one).
+/// A value: some integers for each row of the pass (four bytes, some narrow sums, one wide one, or those of a tile).
 type Value = Vec<i64>;
 
 /// Runs a kernel's IR; results stand vector by vector, `rows of the tiles` values each.
@@ -24,6 +24,7 @@ pub fn run(kernel: &Kernel, data: &Data<'_>) -> Result<Vec<i32>, Fault> {
         tile: 0,
         rows: 0..0,
         atom: 0,
+        staged: Vec::new(),
         out: vec![0; data.out_rows() * kernel.program.tokens],
     };
     for tile in data.tiles() {
@@ -42,6 +43,8 @@ struct State<'a> {
     rows: std::ops::Range<usize>,
     /// Atoms past the start of the tile.
     atom: usize,
+    /// The codes in each slot of the stage.
+    staged: Vec<Value>,
     out: Vec<i32>,
 }
 
@@ -55,6 +58,11 @@ impl State<'_> {
                     self.values[var.0] = Some(value);
                 }
                 Stmt::Prefetch { .. } => {}
+                Stmt::Stage { codes, slot } => {
+                    let codes = self.get(*codes)?.clone();
+                    self.staged.resize(self.staged.len().max(slot + 1), Vec::new());
+                    self.staged[*slot] = codes;
+                }
                 Stmt::Store { value, token } => self.store(*value, *token)?,
                 Stmt::Repeat { count, atoms, body } => {
                     for _ in 0..count.at(self.data.k_atoms()) {
@@ -132,6 +140,31 @@ impl State<'_> {
                 let sums = self.get(*narrow)?.chunks(lanes).map(|some| some.iter().sum::<i64>());
                 self.get(*acc)?.iter().zip(sums).map(|(acc, sum)| acc + sum).collect()
             }
+            Op::ZeroTile => vec![0; rows * self.kernel.program.tile_tokens],
+            Op::DotTile { acc, slots, token, col } => {
+                let tokens = self.kernel.program.tile_tokens;
+                let mut sums = self.get(*acc)?.clone();
+                for index in 0..tokens {
+                    let acts = self.data.acts_at(token + index, self.atom, *col, 4 * slots)?;
+                    for (slot, acts) in acts.chunks(4).enumerate() {
+                        let codes =
+                            self.staged.get(slot).ok_or(Fault::Undefined(format!("stage[{slot}]")))?;
+                        for row in 0..rows {
+                            let products =
+                                codes[4 * row..][..4].iter().zip(acts).map(|(c, q)| c * i64::from(*q));
+                            sums[row * tokens + index] += products.sum::<i64>();
+                        }
+                    }
+                }
+                sums
+            }
+            Op::TileToken { tile, index } => self
+                .get(*tile)?
+                .iter()
+                .skip(*index)
+                .step_by(self.kernel.program.tile_tokens)
+                .copied()
+                .collect(),
             Op::SubActSum { x, token } => {
                 let sum = i64::from(self.data.act_sums[*token]);
                 self.map(*x, |x| x - sum)?

@@ -25,6 +25,11 @@ pub enum Accumulate {
         /// Products of neighbouring columns that one instruction adds into one i16: 1, 2 or 4.
         products: usize,
     },
+    /// In i32, for a whole tile of rows x tokens in one operation, from codes that are staged in memory first.
+    Tile {
+        /// Activation vectors of a tile.
+        tokens: usize,
+    },
 }
 
 /// The contraction that one instruction (or one short sequence) of an ISA does.

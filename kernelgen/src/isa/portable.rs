@@ -77,9 +77,7 @@ impl Isa for Portable {
             PartOp::ShiftNarrow(x, by) => Inst::new(SRA, [Const(by.into()), R(x)]),
             PartOp::Widen(acc, narrow) => Inst::new(WIDEN, [R(acc), R(narrow)]),
             PartOp::SubActSum(x, token) => Inst::new(SUB, [R(x), ActSum(token)]),
-            PartOp::Dot(..) | PartOp::AddWide(..) | PartOp::ShiftWide(..) => {
-                unreachable!("the atom adds in i16")
-            }
+            other => unreachable!("the atom adds in i16, it has no {other:?}"),
         }
     }
 

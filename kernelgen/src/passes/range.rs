@@ -98,13 +98,7 @@ const ACTS: Interval = Interval::new(-128, 127, 0);
 /// # Errors
 /// The first value that could leave its type.
 pub fn prove(program: &Program, atom: &Atom, k_atoms: usize) -> Result<Vec<Proven>, RangeError> {
-    let mut proof = Proof {
-        program,
-        atom,
-        k_atoms,
-        now: vec![None; program.vars.len()],
-        hull: vec![None; program.vars.len()],
-    };
+    let mut proof = Proof::new(program, atom, k_atoms);
     proof.block(&program.body)?;
     Ok(proof.report())
 }
@@ -136,11 +130,10 @@ pub fn prove_up_to(
 /// The interval of every value over the whole run, for matrices of `k_atoms` atoms a row; empty where the program
 /// is not proven for them.
 pub fn hulls(program: &Program, atom: &Atom, k_atoms: usize) -> Vec<Option<Interval>> {
-    let empty = vec![None; program.vars.len()];
-    let mut proof = Proof { program, atom, k_atoms, now: empty.clone(), hull: empty.clone() };
+    let mut proof = Proof::new(program, atom, k_atoms);
     match proof.block(&program.body) {
         Ok(()) => proof.hull,
-        Err(_) => empty,
+        Err(_) => vec![None; program.vars.len()],
     }
 }
 
@@ -172,6 +165,8 @@ struct Proof<'a> {
     k_atoms: usize,
     /// Each value's interval at the current point.
     now: Vec<Option<Interval>>,
+    /// The codes in each slot of the stage.
+    staged: Vec<Interval>,
     /// Each value's interval over the whole run.
     hull: Vec<Option<Interval>>,
 }
@@ -182,11 +177,16 @@ fn limits(kind: Kind) -> (&'static str, u32, i64, i64) {
         Kind::Packed | Kind::Codes => ("byte", 8, 0, 255),
         Kind::Acts => ("int8 activation", 8, -128, 127),
         Kind::Narrow => ("i16 lane", 16, i16::MIN as i64, i16::MAX as i64),
-        Kind::Wide => ("i32 lane", 32, i32::MIN as i64, i32::MAX as i64),
+        Kind::Wide | Kind::Tile => ("i32 lane", 32, i32::MIN as i64, i32::MAX as i64),
     }
 }
 
-impl Proof<'_> {
+impl<'a> Proof<'a> {
+    fn new(program: &'a Program, atom: &'a Atom, k_atoms: usize) -> Self {
+        let unknown = vec![None; program.vars.len()];
+        Proof { program, atom, k_atoms, now: unknown.clone(), staged: Vec::new(), hull: unknown }
+    }
+
     fn block(&mut self, stmts: &[Stmt]) -> Result<(), RangeError> {
         stmts.iter().try_for_each(|stmt| match stmt {
             Stmt::Let(var, op) | Stmt::Set(var, op) => {
@@ -194,6 +194,12 @@ impl Proof<'_> {
                 self.assign(*var, interval)
             }
             Stmt::Prefetch { .. } | Stmt::Store { .. } => Ok(()),
+            Stmt::Stage { codes, slot } => {
+                let codes = self.codes(*codes)?;
+                self.staged.resize(self.staged.len().max(slot + 1), codes);
+                self.staged[*slot] = codes;
+                Ok(())
+            }
             Stmt::Pass { body, .. } => self.block(body),
             Stmt::Repeat { count, body, .. } => self.repeat(count.at(self.k_atoms) as i64, body),
         })
@@ -272,7 +278,7 @@ impl Proof<'_> {
     fn operation(&self, op: &Op) -> Result<Interval, RangeError> {
         let columns = (self.k_atoms * ATOM_COLS) as i64;
         Ok(match op {
-            Op::ZeroNarrow | Op::ZeroWide => Interval::new(0, 0, 32),
+            Op::ZeroNarrow | Op::ZeroWide | Op::ZeroTile => Interval::new(0, 0, 32),
             Op::LoadPacked { .. } | Op::ShiftRight { .. } => Interval::new(0, 255, 0),
             Op::MaskField { position, .. } => Interval::new(0, CODE_MAX << position, *position),
             Op::LoadActs { .. } => ACTS,
@@ -289,6 +295,11 @@ impl Proof<'_> {
             Op::Widen { acc, narrow } => {
                 self.get(*acc).add(self.get(*narrow).times(self.program.lanes as i64))
             }
+            Op::DotTile { acc, slots, .. } => {
+                let products = self.staged.iter().take(*slots).map(|codes| codes.product(ACTS).times(4));
+                products.fold(self.get(*acc), Interval::add)
+            }
+            Op::TileToken { tile, .. } => self.get(*tile),
             Op::SubActSum { x, .. } => {
                 let sum = ACTS.times(columns);
                 self.get(*x).add(Interval::new(-sum.hi, -sum.lo, 0))
@@ -301,7 +312,8 @@ impl Proof<'_> {
         let sums = self.program.vars.iter().zip(&self.hull);
         let mut proven: Vec<Proven> = Vec::new();
         for (info, hull) in sums {
-            let (Some(interval), Kind::Narrow | Kind::Wide | Kind::Codes) = (*hull, info.kind) else {
+            let (Some(interval), Kind::Narrow | Kind::Wide | Kind::Tile | Kind::Codes) = (*hull, info.kind)
+            else {
                 continue;
             };
             // Values of different tokens, atoms and fields share one line where they share their range.

@@ -120,15 +120,8 @@ impl Isa for Backend {
                 let sum = low.emit(Inst::new(SPLAT32, [ActSum(token)]));
                 Inst::new(SUB, [R(x), R(sum)])
             }
-            (PartOp::Dot(..), Product::Singles) => unreachable!("the atom adds in i16"),
-            (
-                PartOp::ZeroNarrow
-                | PartOp::DotNarrow(..)
-                | PartOp::AddNarrow(..)
-                | PartOp::ShiftNarrow(..)
-                | PartOp::Widen(..),
-                Product::Quads { .. },
-            ) => unreachable!("the atom adds in i32"),
+            (other, Product::Singles) => unreachable!("the atom adds in i16, it has no {other:?}"),
+            (other, Product::Quads { .. }) => unreachable!("the atom adds in i32, it has no {other:?}"),
         }
     }
 

@@ -138,6 +138,17 @@ pub enum GgufError {
         /// Size of the data section.
         available: u64,
     },
+    /// Bytes that belong to no tensor.
+    #[error(
+        "{bytes} bytes after {before} belong to no tensor: the file is damaged, or its writer used other sizes or \
+         types than it says"
+    )]
+    Gap {
+        /// What stands before them.
+        before: String,
+        /// How many there are.
+        bytes: usize,
+    },
     /// Two tensors that share bytes.
     #[error("tensors `{first}` and `{second}` overlap in the file")]
     Overlap {

@@ -147,14 +147,30 @@ impl GgufFile {
             let tensor = &self.tensors[index as usize];
             (tensor.data_at, tensor.data_length)
         });
-        for pair in by_place.windows(2) {
-            let (first, second) = (&self.tensors[pair[0] as usize], &self.tensors[pair[1] as usize]);
-            if first.data_at + first.data_length > second.data_at {
-                let (first, second) = (self.name(first).to_owned(), self.name(second).to_owned());
+        // The tensors fill the data from end to end: a gap would mean that a size or a type is not what it says.
+        let mut end = data_start as usize;
+        let mut before: Option<&GgufTensor> = None;
+        for tensor in by_place.iter().map(|&index| &self.tensors[index as usize]) {
+            if let Some(before) = before.filter(|before| before.data_at + before.data_length > tensor.data_at)
+            {
+                let (first, second) = (self.name(before).to_owned(), self.name(tensor).to_owned());
                 return Err(GgufError::Overlap { first, second });
             }
+            self.check_gap(before, end, tensor.data_at)?;
+            before = Some(tensor);
+            end = (tensor.data_at + tensor.data_length).next_multiple_of(alignment as usize);
         }
-        Ok(())
+        self.check_gap(before, end, self.bytes.len())
+    }
+
+    /// Refuses bytes between the padded end of a tensor and the start of the next one, or the file's end.
+    fn check_gap(&self, before: Option<&GgufTensor>, end: usize, next: usize) -> Result<(), GgufError> {
+        if next <= end {
+            return Ok(());
+        }
+        let before = before
+            .map_or_else(|| "the header".to_owned(), |tensor| format!("tensor `{}`", self.name(tensor)));
+        Err(GgufError::Gap { before, bytes: next - end })
     }
 
     fn alignment(&self) -> Result<u64, GgufError> {

@@ -136,7 +136,14 @@ fn dimensions_types_and_places_are_checked() {
     assert!(matches!(one(info("w", &[8], 0, !31), 64), Some(GgufError::OutOfFile { .. })));
     let unknown = one(info("w", &[256], 14, 0), 210).unwrap().to_string();
     assert!(unknown.contains("Q6_K") && unknown.contains("I2_S (36)"), "{unknown}");
-    assert_eq!(one(info("w", &[128], 36, 32), 96), None);
+    assert_eq!(one(info("w", &[128], 36, 0), 64), None);
+    let gap = |before: &str, bytes| Some(GgufError::Gap { before: before.into(), bytes });
+    assert_eq!(one(info("w", &[128], 36, 32), 96), gap("the header", 32));
+    // Eight values declared as f16 leave room for the other halves of f32 ones: 16 bytes, padded to 32.
+    assert_eq!(one(info("w", &[8], 1, 0), 32), None);
+    assert_eq!(one(info("w", &[16], 1, 0), 64), gap("tensor `w`", 32));
+    let between = build(&[], &[info("a", &[8], 0, 0), info("b", &[8], 0, 64)], 96);
+    assert_eq!(parse(between).err(), gap("tensor `a`", 32));
     let overlap = build(&[], &[info("a", &[16], 0, 32), info("b", &[16], 0, 0)], 96);
     assert_eq!(parse(overlap).err(), Some(GgufError::Overlap { first: "b".into(), second: "a".into() }));
 }
@@ -145,7 +152,8 @@ fn dimensions_types_and_places_are_checked() {
 fn alignment_and_splits() {
     for (value, fine) in [(64, true), (1, true), (0, false), (48, false)] {
         let file = build(&[u32_entry("general.alignment", value)], &[info("w", &[8], 0, 0)], 64);
-        assert_eq!(parse(file).is_ok(), fine, "{value}");
+        let refused = matches!(parse(file).err(), Some(GgufError::Alignment { .. }));
+        assert_eq!(refused, !fine, "{value}");
     }
     let file = build(&[u32_entry("split.count", 3)], &[], 0);
     assert_eq!(parse(file).err(), Some(GgufError::Split { parts: 3 }));
