@@ -1,16 +1,26 @@
 //! Generates the kernels that the crate links: generic ones for every instruction set, and specialised ones for
-//! the shapes of the default configs.
+//! the shapes of some models. `TRITFORGE_CONFIGS` says which: paths of configs, or of folders of them, separated like
+//! those of `PATH`; relative ones start at the root of the repository. Empty, it leaves the generic kernels alone.
 
 use std::path::Path;
 
-/// The models whose shapes get kernels of their own.
+use kernelgen::Builder;
+
+const CONFIGS_VARIABLE: &str = "TRITFORGE_CONFIGS";
+
+/// The models whose shapes get kernels of their own where the variable is not set.
 const DEFAULT_CONFIGS: [&str; 3] = ["demo.toml", "bitnet-b1.58-large.toml", "bitnet-b1.58-2b-4t.toml"];
 
 fn main() {
-    let models = Path::new(env!("CARGO_MANIFEST_DIR")).join("../configs/models");
-    let builder = DEFAULT_CONFIGS
-        .iter()
-        .fold(kernelgen::Builder::new(), |builder, config| builder.config(models.join(config)));
+    println!("cargo:rerun-if-env-changed={CONFIGS_VARIABLE}");
+    let root = Path::new(env!("CARGO_MANIFEST_DIR")).join("..");
+    let builder = match std::env::var_os(CONFIGS_VARIABLE) {
+        Some(list) => Builder::new().config_list(list, &root),
+        None => {
+            let models = root.join("configs/models");
+            DEFAULT_CONFIGS.iter().fold(Builder::new(), |builder, config| builder.config(models.join(config)))
+        }
+    };
     if let Err(error) = builder.generate() {
         // cargo shows what a build script prints to stderr when it fails.
         eprintln!("error: {error}");

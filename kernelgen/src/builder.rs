@@ -1,6 +1,7 @@
 //! The generator as a library for build scripts.
 
 use std::collections::BTreeMap;
+use std::ffi::OsStr;
 use std::path::{Path, PathBuf};
 
 use crate::compile::{CompileError, Kernel, compile};
@@ -32,7 +33,7 @@ pub enum BuildError {
     /// No schedule can serve a shape.
     #[error("{origin}: {error}")]
     Compile {
-        /// Where the shape comes from: `file:line:column: role`, or the builder.
+        /// The shape and where it comes from: `file:line:column: role of MxK`, or the builder.
         origin: String,
         /// Why it cannot be served.
         error: Box<CompileError>,
@@ -93,6 +94,13 @@ impl Builder {
         self
     }
 
+    /// Adds the configs of a list of paths, separated as the operating system separates those of `PATH`: what an
+    /// environment variable holds. Relative paths start at `base`; an empty list adds nothing.
+    pub fn config_list(self, list: impl AsRef<OsStr>, base: &Path) -> Self {
+        let paths = std::env::split_paths(&list).filter(|path| !path.as_os_str().is_empty());
+        paths.fold(self, |builder, path| builder.config(base.join(path)))
+    }
+
     /// Adds a single matrix shape, rows M x columns K.
     pub fn shape(mut self, rows: usize, cols: usize) -> Self {
         self.shapes.push((rows, cols));
@@ -134,7 +142,10 @@ impl Builder {
             for matrix in model.matrices.iter().filter(|m| m.role.is_ternary()) {
                 shapes.entry((matrix.rows, matrix.cols)).or_insert_with(|| {
                     let (file, role) = (model.file.display(), matrix.role.name());
-                    format!("{file}:{}:{}: {role}", matrix.line, matrix.column)
+                    format!(
+                        "{file}:{}:{}: {role} of {}x{}",
+                        matrix.line, matrix.column, matrix.rows, matrix.cols
+                    )
                 });
             }
         }

@@ -38,9 +38,74 @@ fn a_shape_that_no_schedule_can_serve_is_reported_with_its_place() {
     let message = error.to_string();
     let text = std::fs::read_to_string(&config).expect("the config");
     let line = 1 + text.lines().position(|line| line.starts_with("q_proj = ")).expect("a line for q_proj");
-    let place = format!("{}:{line}:10: q_proj: gemv_i2a16_1536x1536_", config.display());
+    let place = format!("{}:{line}:10: q_proj of 1536x1536: gemv_i2a16_1536x1536_", config.display());
     assert!(message.starts_with(&place), "{message}");
     assert!(message.contains("can reach -64000..=63500"), "{message}");
+}
+
+/// The demo's config with one matrix widened, in a folder of its own.
+fn wide_demo(folder: &std::path::Path, ffn: usize) -> std::path::PathBuf {
+    let demo = std::fs::read_to_string(configs().join("models/demo.toml")).expect("the config");
+    let path = folder.join("wide.toml");
+    let wide = demo.replace("768", &ffn.to_string());
+    assert_ne!(wide, demo);
+    std::fs::write(&path, wide).expect("the config can be written");
+    path
+}
+
+/// What a build script reads from an environment variable.
+#[test]
+fn a_list_of_configs_is_split_like_a_search_path() {
+    let models = configs().join("models");
+    let names = |builder: Builder| -> Vec<String> {
+        builder.compile().expect("it compiles").into_iter().map(|kernel| kernel.name).collect()
+    };
+    let list = std::env::join_paths(["demo.toml".into(), models.join("bitnet-b1.58-large.toml")]);
+    let listed = Builder::new().config_list(list.expect("no separator in a path"), &models);
+    let each = ["demo.toml", "bitnet-b1.58-large.toml"].map(|name| models.join(name));
+    assert_eq!(names(listed), names(each.into_iter().fold(Builder::new(), Builder::config)));
+    // An empty list leaves the generic kernels; so do empty parts of one.
+    assert_eq!(names(Builder::new().config_list("", &models)), names(Builder::new()));
+    let gaps = std::env::join_paths(["", "demo.toml", ""]).expect("no separator in a path");
+    assert_eq!(
+        names(Builder::new().config_list(gaps, &models)),
+        names(Builder::new().config(models.join("demo.toml")))
+    );
+}
+
+#[test]
+fn a_config_of_a_list_that_is_wrong_is_reported_with_its_place() {
+    let folder = tempdir().expect("a folder for temporary files");
+    let refusal = |list: &str| {
+        Builder::new()
+            .config_list(list, folder.path())
+            .out_dir(folder.path())
+            .generate()
+            .expect_err(list)
+            .to_string()
+    };
+    // A file that is not there.
+    let missing = folder.path().join("missing.toml");
+    assert!(refusal("missing.toml").starts_with(&format!("{}: cannot be read: ", missing.display())));
+    // No rows.
+    let path = wide_demo(folder.path(), 0);
+    let text = std::fs::read_to_string(&path).expect("the config");
+    let line = 1 + text.lines().position(|line| line.starts_with("ffn = ")).expect("a line for ffn");
+    let error = refusal("wide.toml");
+    let place = format!("{}:{line}:7: ffn is 0, expected a whole number from 1", path.display());
+    assert!(error.lines().any(|line| line.starts_with(&place)), "{error}");
+    // A K whose sums do not fit i32 with masked fields: 524288 columns are proven, see `refusals`.
+    let path = wide_demo(folder.path(), 524_304);
+    let text = std::fs::read_to_string(&path).expect("the config");
+    let line =
+        1 + text.lines().position(|line| line.starts_with("down_proj = ")).expect("a line for down_proj");
+    let error = refusal("wide.toml");
+    let place = format!("{}:{line}:13: down_proj of 256x524304: gemv_i2a16_", path.display());
+    assert!(error.starts_with(&place), "{error}");
+    assert!(error.contains("range proof failed at K = 524304: value "), "{error}");
+    assert!(error.contains("its i32 lane holds -2147483648..=2147483647"), "{error}");
+    assert_eq!(error.lines().count(), 1, "{error}");
+    assert!(!folder.path().join("kernels.rs").exists());
 }
 
 #[test]

@@ -1,11 +1,13 @@
-//! The compiler's promises: what it refuses and how it says so, how far it folds, what a schedule changes, what it
-//! emits, where its layouts put every weight, and that its middle knows no instruction set.
+//! The compiler's promises: what it refuses and how it says so, how far it folds, what a schedule changes, what its
+//! kernels cost, what it emits, where its layouts put every weight, and that its middle knows no instruction set.
 
 mod builder;
+mod costs;
 mod folds;
 mod foreign_isa;
 mod generated_layouts;
 mod layouts;
+mod mca;
 mod refusals;
 mod schedules;
 mod sources;

@@ -15,7 +15,7 @@ use std::path::PathBuf;
 
 use kernelgen::Builder;
 
-/// The configs that the runtime's kernels are generated from.
+/// The configs that the runtime's kernels are generated from, where `TRITFORGE_CONFIGS` does not name others.
 pub const DEFAULT_CONFIGS: [&str; 3] = ["demo.toml", "bitnet-b1.58-large.toml", "bitnet-b1.58-2b-4t.toml"];
 
 /// The directory of all configs.
@@ -25,6 +25,9 @@ pub fn configs() -> PathBuf {
 
 /// A builder for the kernels that the runtime links, for every instruction set on every machine.
 pub fn default_builder() -> Builder {
+    if let Some(list) = option_env!("TRITFORGE_CONFIGS") {
+        return Builder::new().config_list(list, &configs().join(".."));
+    }
     let models = configs().join("models");
     DEFAULT_CONFIGS.iter().fold(Builder::new(), |builder, config| builder.config(models.join(config)))
 }

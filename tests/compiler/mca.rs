@@ -1,0 +1,119 @@
+//! The static cost against llvm-mca, where that is installed: the kernels are compiled to assembly, and the innermost
+//! loop of each is simulated. Not among the tests of every run:
+//! `cargo test -p tritforge-tests --test compiler -- --ignored --nocapture mca`.
+//! `LLVM_MCA` names the command; from LLVM 16 on it knows Zen 4.
+
+use std::path::Path;
+use std::process::Command;
+
+use kernelgen::compile::Kernel;
+use kernelgen::passes::cost;
+use kernelgen::{cpus, emit, isa};
+use tempfile::tempdir;
+
+/// CPUs, as they are called here and by LLVM.
+const CPUS: [(&str, &str); 7] = [
+    ("haswell", "haswell"),
+    ("skylake", "skylake"),
+    ("skylake-avx512", "skylake-avx512"),
+    ("ice-lake-server", "icelake-server"),
+    ("golden-cove", "sapphirerapids"),
+    ("zen3", "znver3"),
+    ("zen4", "znver4"),
+];
+
+/// Of fixed shape and long rows, so that nearly all of the time goes to the innermost loop.
+const KERNELS: [&str; 8] = [
+    "gemv_i2a16_16x65536_u4c1nr1p4096__avx2",
+    "gemm4_i2a16_16x65536_u2c1sr2p2048__avx2",
+    "gemv_i2a16_16x65536_u4c2nr1p4096__avxvnni",
+    "gemm4_i2a16_16x65536_u2c1sr1p2048__avxvnni",
+    "gemv_i2a16_16x65536_u2c1nr1p4096__avx512bw",
+    "gemm4_i2a16_16x65536_u2c1nr1p2048__avx512bw",
+    "gemv_i2a16_16x65536_u4c2mr1p4096__avx512vnni",
+    "gemm4_i2a16_16x65536_u2c1mr1p2048__avx512vnni",
+];
+
+/// Runs of a loop that are simulated.
+const RUNS: usize = 1000;
+
+fn run(command: &mut Command) -> String {
+    let output = command.output().unwrap_or_else(|e| panic!("{command:?}: {e}"));
+    assert!(output.status.success(), "{command:?}: {}", String::from_utf8_lossy(&output.stderr));
+    String::from_utf8_lossy(&output.stdout).into_owned()
+}
+
+/// A kernel's assembly, without any target feature but its own.
+fn assembly(kernel: &Kernel, folder: &Path) -> String {
+    let (source, out) = (folder.join("kernel.rs"), folder.join("kernel.s"));
+    let text = emit::source(std::slice::from_ref(kernel), &isa::ALL, "a test", 0);
+    std::fs::write(&source, text).expect("the source can be written");
+    let rustc = std::env::var_os("RUSTC").unwrap_or_else(|| "rustc".into());
+    let options = ["--crate-type=lib", "--edition=2024", "-Copt-level=3", "--emit=asm", "-o"];
+    run(Command::new(rustc).args(options).arg(&out).arg(&source));
+    std::fs::read_to_string(out).expect("the assembly")
+}
+
+fn products(lines: &[&str]) -> usize {
+    lines.iter().filter(|line| line.contains("vpdpbusd") || line.contains("vpmaddubsw")).count()
+}
+
+/// The loop with the most products among those that hold no other: from a label to a jump back to it.
+fn innermost_loop(assembly: &str) -> Vec<&str> {
+    let lines: Vec<&str> = assembly.lines().map(str::trim).collect();
+    let mut loops: Vec<(usize, usize)> = Vec::new();
+    for (end, line) in lines.iter().enumerate() {
+        let Some((jump, target)) = line.split_once(char::is_whitespace) else { continue };
+        let label = format!("{}:", target.trim());
+        if jump.starts_with('j')
+            && let Some(start) = lines[..end].iter().rposition(|line| *line == label)
+        {
+            loops.push((start, end));
+        }
+    }
+    let holds_another = |&(start, end): &(usize, usize)| {
+        loops.iter().any(|&(s, e)| (s, e) != (start, end) && start <= s && e <= end)
+    };
+    let innermost = loops.iter().filter(|each| !holds_another(each));
+    let &(start, end) = innermost.max_by_key(|&&(s, e)| products(&lines[s..e])).expect("a loop");
+    lines[start..=end].to_vec()
+}
+
+#[test]
+#[ignore = "needs llvm-mca"]
+fn mca_agrees_with_the_static_cost() {
+    let mca = std::env::var("LLVM_MCA").unwrap_or_else(|_| "llvm-mca".to_owned());
+    let help = Command::new(&mca).arg("-mcpu=help").output().unwrap_or_else(|e| panic!("{mca}: {e}"));
+    let known = String::from_utf8_lossy(&help.stderr).into_owned();
+    let folder = tempdir().expect("a folder for temporary files");
+    println!("cycles for 256 weights: static, llvm-mca");
+    for name in KERNELS {
+        let kernel = crate::compiled(name);
+        let text = assembly(&kernel, folder.path());
+        let lines = innermost_loop(&text);
+        let isa = kernel.spec.isa;
+        let an_atom = 4 * 16 / isa.atom().rows * kernel.machine.tokens;
+        let atoms = products(&lines) as f64 / an_atom as f64;
+        let spilled = lines.iter().filter(|line| line.contains("(%rsp)") && line.contains("mm")).count();
+        let body = folder.path().join("loop.s");
+        std::fs::write(&body, lines.join("\n")).expect("the loop can be written");
+        for (ours, theirs) in CPUS {
+            let cpu = cpus::by_name(ours).expect("a CPU");
+            let Ok(model) = cpu.cost_model(isa) else { continue };
+            if !known.contains(&format!("  {theirs} ")) {
+                println!("{name}: {mca} does not know {theirs}");
+                continue;
+            }
+            let cost = cost::cost(&kernel.machine, isa, &model).cycles_per_256_weights;
+            let report = run(Command::new(&mca)
+                .arg(format!("-mcpu={theirs}"))
+                .arg(format!("-iterations={RUNS}"))
+                .arg(&body));
+            let total = report.lines().find_map(|line| line.strip_prefix("Total Cycles:")).expect("a total");
+            let simulated = total.trim().parse::<f64>().expect("cycles") / RUNS as f64 / atoms;
+            println!(
+                "{cost:>6.2} {simulated:>6.2}  {ours:<15} {name} ({atoms} atoms a run, {spilled} spills)"
+            );
+        }
+    }
+}
