@@ -1,6 +1,6 @@
 //! CPUs by name, with what decides the static cost of a kernel on them: so that kernels can be costed for CPUs that
-//! are not at hand. Figures come from the vendors' optimisation guides (Intel 248966; AMD 56665, 57647 and 58455) and
-//! the public instruction tables at uops.info and agner.org;
+//! are not at hand. Figures come from the vendors' optimisation guides (Intel 248966; AMD 56665, 57647 and 58455; Arm's
+//! of each core, as LLVM's scheduling models have them) and the public instruction tables at uops.info and agner.org;
 //! those of Zen 4 were measured as well.
 
 use crate::isa::Isa;
@@ -20,6 +20,8 @@ pub struct CostModel {
     pub shift: Ports,
     /// Ports that take multiplies, with or without an addition in the same instruction.
     pub multiply: Ports,
+    /// Ports that take four-way dot products, where these are not multiplies like others.
+    pub dot: Ports,
     /// Ports that take integer additions.
     pub add: Ports,
     /// Ports that take loads, broadcasts and prefetches. They are numbered apart from the arithmetic ones.
@@ -41,9 +43,10 @@ impl CostModel {
             Class::Logic => self.logic,
             Class::Shift => self.shift,
             Class::Multiply => self.multiply,
+            Class::Dot => self.dot,
             Class::Add => self.add,
             Class::Load | Class::Broadcast | Class::Prefetch => self.load,
-            Class::Store | Class::Setup => 0,
+            Class::Store | Class::Setup | Class::Fused => 0,
         }
     }
 
@@ -59,7 +62,7 @@ impl CostModel {
     /// Cycles from one update of an accumulator to the next.
     pub fn latency(&self, class: Class) -> f64 {
         match class {
-            Class::Multiply => self.multiply_latency,
+            Class::Multiply | Class::Dot | Class::Fused => self.multiply_latency,
             _ => self.add_latency,
         }
     }
@@ -109,6 +112,7 @@ const SKYLAKE_256: CostModel = CostModel {
     logic: 0b100011,
     shift: 0b000011,
     multiply: 0b000011,
+    dot: 0b000011,
     add: 0b100011,
     load: LOADS_2,
     hold: 1.0,
@@ -188,6 +192,7 @@ const ZEN3_256: CostModel = CostModel {
     logic: 0b1111,
     shift: 0b0110,
     multiply: 0b1001,
+    dot: 0b1001,
     add: 0b1111,
     load: LOADS_2,
     hold: 1.0,
@@ -226,9 +231,77 @@ pub static ZEN5: Cpu = Cpu {
     model_512: Some(CostModel { registers: 32, ..ZEN5_256 }),
 };
 
+/// Cortex-A72: of its two vector pipes one multiplies and the other shifts; a sum is forwarded to the next multiply.
+const CORTEX_A72_128: CostModel = CostModel {
+    issue: 3.0,
+    logic: 0b11,
+    shift: 0b10,
+    multiply: 0b01,
+    // It has none.
+    dot: 0,
+    add: 0b11,
+    load: 0b1 << 8,
+    hold: 1.0,
+    registers: 32,
+    multiply_latency: 1.0,
+    add_latency: 3.0,
+};
+
+/// Cortex-A72.
+pub static CORTEX_A72: Cpu = Cpu {
+    name: "cortex-a72",
+    about: "Raspberry Pi 4, AWS Graviton",
+    isas: &["portable", "neon"],
+    model: CORTEX_A72_128,
+    model_512: None,
+};
+
+/// Neoverse N1, whose core is that of Cortex-A76: pipes like those of Cortex-A72, but both take dot products.
+const NEOVERSE_N1_128: CostModel =
+    CostModel { issue: 4.0, dot: 0b11, load: LOADS_2, add_latency: 2.0, ..CORTEX_A72_128 };
+
+/// Neoverse N1.
+pub static NEOVERSE_N1: Cpu = Cpu {
+    name: "neoverse-n1",
+    about: "AWS Graviton 2, Ampere Altra; Cortex-A76 of the Raspberry Pi 5",
+    isas: &["portable", "neon", "neondotprod"],
+    model: NEOVERSE_N1_128,
+    model_512: None,
+};
+
+/// Neoverse V1: four pipes, two of which multiply and the other two shift.
+pub static NEOVERSE_V1: Cpu = Cpu {
+    name: "neoverse-v1",
+    about: "AWS Graviton 3",
+    isas: &["portable", "neon", "neondotprod", "neoni8mm"],
+    model: CostModel {
+        issue: 8.0,
+        logic: 0b1111,
+        shift: 0b1010,
+        multiply: 0b0101,
+        dot: 0b1111,
+        add: 0b1111,
+        load: LOADS_3,
+        ..NEOVERSE_N1_128
+    },
+    model_512: None,
+};
+
 /// Every CPU.
-pub static ALL: [&Cpu; 9] =
-    [&HASWELL, &SKYLAKE, &SKYLAKE_AVX512, &CASCADE_LAKE, &ICE_LAKE_SERVER, &GOLDEN_COVE, &ZEN3, &ZEN4, &ZEN5];
+pub static ALL: [&Cpu; 12] = [
+    &HASWELL,
+    &SKYLAKE,
+    &SKYLAKE_AVX512,
+    &CASCADE_LAKE,
+    &ICE_LAKE_SERVER,
+    &GOLDEN_COVE,
+    &ZEN3,
+    &ZEN4,
+    &ZEN5,
+    &CORTEX_A72,
+    &NEOVERSE_N1,
+    &NEOVERSE_V1,
+];
 
 /// A CPU that cannot be had.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]

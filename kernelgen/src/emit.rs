@@ -13,8 +13,6 @@ use crate::print;
 
 /// The types that generated kernels share, emitted as they stand.
 const ABI: &str = include_str!("abi.rs");
-/// The functions of the portable back-end, emitted as they stand.
-const PORTABLE_OPS: &str = include_str!("portable_ops.rs");
 
 /// Why generated items may stay unused: the module that includes them need not be public.
 const UNUSED: &str = "not every crate uses all of it";
@@ -53,12 +51,17 @@ fn module(kernel: &Kernel) -> String {
 /// The whole source: to be included as the body of a module.
 pub fn source(kernels: &[Kernel], isas: &[&'static dyn Isa], command: &str, hash: u64) -> String {
     let mut out = header(command, hash);
-    let shared = |name: &str, about: &str, text: &str| {
-        format!("\n/// {about}\n#[allow(dead_code, reason = \"{UNUSED}\")]\npub mod {name} {{\n{text}}}\n")
+    let shared = |name: &str, about: &str, cfg: &str, text: &str| {
+        format!(
+            "\n/// {about}\n{cfg}#[allow(dead_code, reason = \"{UNUSED}\")]\npub mod {name} {{\n{text}}}\n"
+        )
     };
-    out += &shared("abi", "Operands, descriptors and the safe call of a kernel.", ABI);
-    if isas.iter().any(|isa| isa.arch().is_none()) {
-        out += &shared("portable_ops", "Operations of the portable kernels.", PORTABLE_OPS);
+    out += &shared("abi", "Operands, descriptors and the safe call of a kernel.", "", ABI);
+    // Back-ends may share their functions.
+    let ops = isas.iter().filter_map(|isa| Some((isa.ops()?, isa.arch())));
+    let ops: BTreeMap<&str, _> = ops.map(|(ops, arch)| (ops.name, (ops, arch))).collect();
+    for (ops, arch) in ops.into_values() {
+        out += &shared(ops.name, ops.about, &cfg(arch), ops.source);
     }
     out += &pretty(tables(kernels, isas));
     let mut modules: BTreeMap<String, Vec<&Kernel>> = BTreeMap::new();
@@ -71,18 +74,23 @@ pub fn source(kernels: &[Kernel], isas: &[&'static dyn Isa], command: &str, hash
     out
 }
 
+/// The line that keeps an item to its architecture.
+fn cfg(arch: Option<&str>) -> String {
+    arch.map_or_else(String::new, |arch| format!("#[cfg(target_arch = \"{arch}\")]\n"))
+}
+
 fn kernel_module(name: &str, kernels: &[&Kernel]) -> String {
     let spec = &kernels[0].spec;
     let mut out = format!("\n/// Kernels: {} on {}.\n", spec.operation, spec.isa.id());
-    let ops = match spec.isa.arch() {
-        Some(arch) => {
-            out += &format!("#[cfg(target_arch = \"{arch}\")]\n");
-            format!("std::arch::{arch}::*")
-        }
-        None => "super::portable_ops".to_owned(),
-    };
+    out += &cfg(spec.isa.arch());
     out += "#[allow(non_snake_case, reason = \"the name grammar sets off the ISA by two underscores\")]\n";
-    out += &format!("pub mod {name} {{\nuse super::abi;\nuse {ops};\n");
+    out += &format!("pub mod {name} {{\nuse super::abi;\n");
+    if let Some(ops) = spec.isa.ops() {
+        out += &format!("use super::{};\n", ops.name);
+    }
+    if let Some(arch) = spec.isa.arch() {
+        out += &format!("use std::arch::{arch}::*;\n");
+    }
     for kernel in kernels {
         out.push('\n');
         out += &print::kernel(kernel);

@@ -24,6 +24,9 @@ pub mod ir;
 pub mod isa;
 pub mod layout;
 pub mod machine;
+/// What the Arm kernels call besides intrinsics; compiled here too so that it is formatted, linted and documented.
+#[cfg(target_arch = "aarch64")]
+pub mod neon_ops;
 pub mod passes;
 /// What the portable kernels call; compiled here too so that it is formatted, linted and documented.
 pub mod portable_ops;

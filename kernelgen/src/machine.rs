@@ -21,8 +21,12 @@ pub enum Class {
     Shift,
     /// Multiply, with or without an addition in the same instruction.
     Multiply,
+    /// Multiply that adds four products, where it has more ports than others.
+    Dot,
     /// Integer addition or subtraction.
     Add,
+    /// Addition that the compiler joins with the multiply whose product it adds, so that it is no instruction.
+    Fused,
     /// Writes results.
     Store,
     /// Asks for a cache line.
@@ -47,8 +51,21 @@ pub enum Memory {
 pub enum File {
     /// A vector register.
     Vector,
+    /// Two vector registers, each written by an instruction of its own.
+    Pair,
     /// Anything else: a mask or a scalar.
     Other,
+}
+
+impl File {
+    /// Vector registers that a result of this kind takes.
+    pub fn vectors(self) -> usize {
+        match self {
+            File::Vector => 1,
+            File::Pair => 2,
+            File::Other => 0,
+        }
+    }
 }
 
 /// An instruction, named by the Rust function that stands for it.
@@ -73,6 +90,20 @@ impl Intrinsic {
     /// The same, touching memory.
     pub const fn with_memory(self, memory: Memory) -> Self {
         Intrinsic { memory, ..self }
+    }
+
+    /// The same, with a result of two vectors: two instructions.
+    pub const fn into_pair(self) -> Self {
+        Intrinsic { file: File::Pair, ..self }
+    }
+
+    /// How many instructions it is.
+    pub fn instructions(&self) -> usize {
+        match (self.class, self.file) {
+            (Class::Fused, _) => 0,
+            (_, File::Pair) => 2,
+            _ => 1,
+        }
     }
 
     /// The same, with a result that is no vector.

@@ -36,6 +36,12 @@ fn the_busiest_ports_bound_a_kernel() {
         ("zen5", "gemv_i2a16_16x65536_u8c4mr1p0__avx512vnni", 2.5),
         // One chain of four products, each waiting five cycles for the one before.
         ("golden-cove", "gemv_i2a16_16x65536_u4c1sr1p0__avx512vnni", 20.0),
+        // Sixteen rows are four registers: twelve shifts on one port, 32 multiplies on the other, 16 ands on either.
+        ("cortex-a72", "gemv_i2a16_16x65536_u4c1sr1p0__neon", 32.0),
+        // Four shifts, 16 ands and 16 products on two ports.
+        ("neoverse-n1", "gemv_i2a16_16x65536_u4c1nr1p0__neondotprod", 18.0),
+        // 16 ands and 16 products on four.
+        ("neoverse-v1", "gemv_i2a16_16x65536_u4c1mr1p0__neoni8mm", 8.0),
     ] {
         let found = on(cpu, name);
         // What is on top is the loop's own counting.

@@ -3,7 +3,7 @@
 //!
 //! A `vpmaddubsw` result of codes up to 2 is in -512..=508. An i16 lane holds 64 of them: 64 * -512 = -32768 and
 //! 64 * 508 = 32512. Codes that count four times leave room for 16, sixteen times for 4, 64 times for 1. The portable
-//! kernels keep each product in a lane of its own, which so holds twice as many.
+//! and the NEON kernels keep each product in a lane of its own, which so holds twice as many.
 
 use kernelgen::compile::CompileError;
 
@@ -37,6 +37,8 @@ fn the_greatest_distance_is_the_one_worked_out_by_hand() {
         ("gemv_i2a16_anyxany_u1c1sr1p0__portable", 32),
         ("gemv_i2a16_anyxany_u1c1nr1p0__portable", 16),
         ("gemv_i2a16_anyxany_u1c1mr1p0__portable", 2),
+        ("gemv_i2a16_anyxany_u1c1sr1p0__neon", 32),
+        ("gemv_i2a16_anyxany_u3c1nr2p0__neon", 15),
     ] {
         assert_eq!(compiled(name).program.fold, Some(atoms), "{name}");
     }
@@ -52,6 +54,9 @@ fn a_distance_by_hand_is_kept_up_to_the_greatest() {
     // One atom more: the 65th result is one too many.
     let error = refusal("gemv_i2a16_anyxany_u1c1sr1p0f17__avx2");
     assert!(error.to_string().contains("can reach -33280..=33020"), "{error}");
+    // The 129th product.
+    let error = refusal("gemv_i2a16_anyxany_u1c1sr1p0f33__neon");
+    assert!(error.to_string().contains("'narrow_t0_c0_x1' can reach -33024..=32766"), "{error}");
     let error = refusal("gemv_i2a16_anyxany_u1c1nr1p0f9__avx2");
     assert!(error.to_string().contains("'narrow_t0_c0_x4' can reach -34816..=34544"), "{error}");
 }
@@ -77,10 +82,12 @@ fn an_unroll_past_the_greatest_distance_is_refused() {
 
 /// The proofs of whole kernels. At scale one, codes add up to -256..=254 a column, and taking away a sum of
 /// activations of -128..=127 a column leaves -383..=382: 2^31 / 383 columns, whole atoms of 16. At scale 64, four
-/// columns of an atom add up to 4 * 128 * -128 = -65536: 2^31 / 65536 atoms.
+/// columns of an atom add up to 4 * 128 * -128 = -65536: 2^31 / 65536 atoms. At scale four, eight columns add up to
+/// 8 * 8 * -128 = -8192.
 #[test]
 fn the_greatest_k_is_the_one_worked_out_by_hand() {
     let scale_one = (1usize << 31) / 383 / 16 * 16;
+    let scale_four = (1usize << 31) / 8192 * 16;
     let scale_64 = (1usize << 31) / 65536 * 16;
     for (name, k_max) in [
         ("gemv_i2a16_anyxany_u1c1sr1p0__portable", scale_one),
@@ -91,6 +98,9 @@ fn the_greatest_k_is_the_one_worked_out_by_hand() {
         ("gemv_i2a16_anyxany_u1c1mr2p0__avxvnni", scale_64),
         ("gemv_i2a16_anyxany_u2c1nr1p4096__avx512bw", scale_one),
         ("gemv_i2a16_anyxany_u1c1sr1p0__avx512vnni", scale_one),
+        ("gemv_i2a16_anyxany_u2c1sr1p0__neon", scale_one),
+        ("gemv_i2a16_anyxany_u2c1nr1p0__neondotprod", scale_four),
+        ("gemv_i2a16_anyxany_u2c1mr1p0__neoni8mm", scale_64),
         ("gemv_i2a16_anyxany_u4c2mr1p4096__avx512vnni", scale_64),
         ("gemm4_i2a16_anyxany_u2c1mr1p2048__avx512vnni", scale_64),
     ] {

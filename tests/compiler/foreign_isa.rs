@@ -26,6 +26,7 @@ static SMALL_CORE: Cpu = Cpu {
         logic: 0b11,
         shift: 0b10,
         multiply: 0b11,
+        dot: 0b11,
         add: 0b11,
         load: 0b1100,
         hold: 1.0,

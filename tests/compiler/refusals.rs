@@ -138,6 +138,7 @@ fn a_row_split_that_cuts_the_contraction_is_refused() {
         (2, "avx512bw", 16),
         (2, "avx512vnni", 16),
         (32, "portable", 16),
+        (8, "neondotprod", 4),
     ] {
         let error = refusal(&format!("gemv_i2a16_64x64_u1c1sr{split}p0__{isa}"));
         assert!(
@@ -163,6 +164,17 @@ fn a_fixed_shape_past_the_proof_is_refused() {
     let error = refusal("gemv_i2a16_16x524304_u4c2mr1p0__avx512vnni");
     assert!(matches!(error, CompileError::Range { k: 524304, .. }), "{error}");
     assert!(error.to_string().contains("its i32 lane holds -2147483648..=2147483647"), "{error}");
+}
+
+/// Masked, not shifted, code 2 of the topmost field is 128; the weight operand of `smull` and `sdot` ends at 127.
+#[test]
+fn codes_past_a_signed_operand_are_refused() {
+    for isa in ["neon", "neondotprod"] {
+        let error = refusal(&format!("gemv_i2a16_anyxany_u1c1mr4p0__{isa}")).to_string();
+        let part = "value 'codes0_3' can reach 0..=128, its weight operand of the product holds -128..=127";
+        assert!(error.contains(part), "{error}");
+    }
+    crate::compiled("gemv_i2a16_anyxany_u1c1mr4p0__neoni8mm");
 }
 
 #[test]

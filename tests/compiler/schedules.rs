@@ -26,6 +26,13 @@ fn each_value_of_a_schedule_changes_code_and_cost() {
             "u4c1sr1p4096",
             &["u2c1sr1p4096", "u4c2sr1p4096", "u4c1nr1p4096", "u4c1sr2p4096", "u4c1sr1p0", "u4c1sr1p4096f8"],
         ),
+        (
+            "neon",
+            "u4c1sr2p1024",
+            &["u2c1sr2p1024", "u4c2sr2p1024", "u4c1nr2p1024", "u4c1sr1p1024", "u4c1sr2p0", "u4c1sr2p1024f8"],
+        ),
+        ("neondotprod", "u4c1sr2p0", &["u2c1sr2p0", "u4c2sr2p0", "u4c1nr2p0", "u4c1sr1p0", "u4c1sr2p1024"]),
+        ("neoni8mm", "u2c1mr2p0", &["u4c1mr2p0", "u2c2mr2p0", "u2c1nr2p0", "u2c1mr1p0", "u2c1mr2p1024"]),
         ("portable", "u4c2sr1p0", &["u2c2sr1p0", "u4c1sr1p0", "u4c2nr1p0", "u4c2sr1p0f8"]),
     ] {
         let (code, cost) = code_and_cost(isa, base);

@@ -113,7 +113,10 @@ fn isas_are_restricted_by_id() {
     let kernels = builder().isas(["avx2"]).compile().expect("it compiles");
     assert!(!kernels.is_empty() && kernels.iter().all(|kernel| kernel.spec.isa.id() == "avx2"));
     let error = builder().isas(["sse9"]).compile().expect_err("there is no sse9").to_string();
-    assert_eq!(error, "unknown ISA 'sse9', known are portable, avx2, avxvnni, avx512bw, avx512vnni");
+    assert_eq!(
+        error,
+        "unknown ISA 'sse9', known are portable, avx2, avxvnni, avx512bw, avx512vnni, neon, neondotprod, neoni8mm"
+    );
 }
 
 #[test]

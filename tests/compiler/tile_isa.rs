@@ -3,7 +3,7 @@
 //! registers.
 
 use kernelgen::compile::{CompileError, compile};
-use kernelgen::cpus::{self, Cpu};
+use kernelgen::cpus::{Cpu, GOLDEN_COVE};
 use kernelgen::interp;
 use kernelgen::isa::{Accumulate, Atom, Isa};
 use kernelgen::machine::{Arg, Class, Inst, Intrinsic, Lowering, PartOp, Reg};
@@ -42,7 +42,7 @@ impl Isa for Tiles {
     }
 
     fn typical_cpu(&self) -> &'static Cpu {
-        &cpus::GOLDEN_COVE
+        &GOLDEN_COVE
     }
 
     fn lower(&self, _low: &mut Lowering, op: PartOp) -> Inst {

@@ -4,9 +4,12 @@
 
 mod agreement;
 mod faults;
+mod models_arm;
 #[cfg(target_arch = "x86_64")]
 mod models_x86;
 mod portable_models;
+#[cfg(target_arch = "aarch64")]
+mod silicon_arm;
 mod used;
 
 use std::process::ExitCode;
@@ -17,7 +20,7 @@ use libtest_mimic::{Arguments, Failed, Trial};
 use tritforge_tests::default_builder;
 
 /// Kernels besides the default ones, so that every way to unpack and to split is lowered for every instruction set.
-const MORE_KERNELS: [&str; 20] = [
+const MORE_KERNELS: [&str; 27] = [
     "gemv_i2a16_37x1003_u2c2mr1p64__portable",
     "gemv_i2a16_37x1003_u4c3nr1p0__portable",
     "gemm3_i2a16_anyxany_u2c2sr1p0__portable",
@@ -38,6 +41,13 @@ const MORE_KERNELS: [&str; 20] = [
     "gemv_i2a16_anyxany_u7c3nr1p128__avx512vnni",
     "gemm3_i2a16_37x1003_u2c2nr1p0__avx512vnni",
     "gemm4_i2a16_anyxany_u2c2sr1p0__avx512vnni",
+    "gemv_i2a16_37x1003_u2c2nr2p0__neon",
+    "gemm2_i2a16_37x1003_u1c1nr4p0__neon",
+    "gemv_i2a16_anyxany_u5c1sr4p0f10__neon",
+    "gemv_i2a16_37x1003_u3c2sr1p0__neondotprod",
+    "gemm3_i2a16_anyxany_u2c1nr4p0__neondotprod",
+    "gemv_i2a16_37x1003_u3c2mr2p0__neoni8mm",
+    "gemm3_i2a16_anyxany_u2c2sr4p64__neoni8mm",
 ];
 
 /// Every kernel that is interpreted.
@@ -75,6 +85,7 @@ fn main() -> ExitCode {
     trials.extend(portable_models::trials());
     #[cfg(target_arch = "x86_64")]
     trials.extend(models_x86::trials());
+    trials.extend(models_arm::trials());
     trials.extend(kernels.into_iter().flat_map(agreement::trials));
     libtest_mimic::run(&arguments, trials).exit_code()
 }

@@ -8,6 +8,8 @@ use kernelgen::machine::{Class, Inst, MStmt};
 use libtest_mimic::{Failed, Trial};
 use tritforge::kernels::DESCRIPTORS;
 
+use crate::models_arm::CHECKED as CHECKED_ARM;
+
 /// Instructions whose models are compared with what they model.
 pub const CHECKED_X86: [&str; 37] = [
     "_mm256_add_epi16",
@@ -56,7 +58,11 @@ pub fn trials(kernels: &[Kernel]) -> Vec<Trial> {
         kernel.machine.setup.iter().for_each(|(_, inst)| note(inst, &mut names));
         collect(&kernel.machine.body, &mut names);
     }
-    let checked = |name: &str| CHECKED_X86.contains(&name) || name.starts_with("portable_ops::");
+    let checked = |name: &str| {
+        CHECKED_X86.contains(&name)
+            || CHECKED_ARM.iter().any(|(checked, ..)| *checked == name)
+            || name.starts_with("portable_ops::")
+    };
     let unchecked: Vec<&str> = names.into_iter().filter(|name| !checked(name)).collect();
     let interpreted: BTreeSet<String> = kernels.iter().map(|kernel| kernel.name.clone()).collect();
     vec![

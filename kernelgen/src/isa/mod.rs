@@ -1,10 +1,14 @@
 //! The instruction sets. A back-end is one file that says how to load, mask, multiply, reduce and store one
 //! register's worth of rows; it contains no loop. Adding one means one new file and one line in [`ALL`].
 
+mod arm;
 mod avx2;
 mod avx512bw;
 mod avx512vnni;
 mod avxvnni;
+mod neon;
+mod neondotprod;
+mod neoni8mm;
 mod portable;
 mod x86;
 
@@ -50,6 +54,17 @@ pub struct Vectors {
     pub per_operation: usize,
 }
 
+/// Rust functions that kernels call besides intrinsics: the body of a module of the generated source.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Ops {
+    /// The module's name.
+    pub name: &'static str,
+    /// What it is for, as its documentation says.
+    pub about: &'static str,
+    /// Its items.
+    pub source: &'static str,
+}
+
 /// An instruction set.
 pub trait Isa: Sync {
     /// Its id in names and in `TRITFORGE_ISA`.
@@ -62,6 +77,10 @@ pub trait Isa: Sync {
     fn features(&self) -> &'static [&'static str];
     /// Vector registers; `None` where the Rust compiler is free to use what there is.
     fn registers(&self) -> Option<usize>;
+    /// The functions that its kernels call besides intrinsics.
+    fn ops(&self) -> Option<Ops> {
+        None
+    }
     /// Its contraction.
     fn atom(&self) -> Atom;
     /// The CPU whose figures cost its kernels where no other is asked for.
@@ -82,9 +101,17 @@ pub trait Isa: Sync {
     fn store_part(&self, low: &mut Lowering, value: Reg, token: usize, first_row: usize);
 }
 
-/// Every ISA, in ascending rank.
-pub static ALL: [&dyn Isa; 5] =
-    [&portable::Portable, &avx2::AVX2, &avxvnni::AVX_VNNI, &avx512bw::AVX512_BW, &avx512vnni::AVX512_VNNI];
+/// Every ISA, in ascending rank; ranks of different architectures never meet.
+pub static ALL: [&dyn Isa; 8] = [
+    &portable::Portable,
+    &avx2::AVX2,
+    &avxvnni::AVX_VNNI,
+    &avx512bw::AVX512_BW,
+    &avx512vnni::AVX512_VNNI,
+    &neon::NEON,
+    &neondotprod::NEON_DOTPROD,
+    &neoni8mm::NEON_I8MM,
+];
 
 /// The ISA of this id.
 pub fn by_id(id: &str) -> Option<&'static dyn Isa> {

@@ -1,6 +1,6 @@
 //! Portable Rust: arrays of sixteen rows, for every CPU. The functions stand in [`crate::portable_ops`].
 
-use super::{Accumulate, Atom, Isa, Vectors};
+use super::{Accumulate, Atom, Isa, Ops, Vectors};
 use crate::cpus::{self, Cpu};
 use crate::machine::Arg::{ActSum, Acts, Const, Out, Reg as R, RowsLeft, Weights};
 use crate::machine::{Class, Inst, Intrinsic, Lowering, Memory, PartOp, Reg};
@@ -40,6 +40,14 @@ impl Isa for Portable {
 
     fn registers(&self) -> Option<usize> {
         None
+    }
+
+    fn ops(&self) -> Option<Ops> {
+        Some(Ops {
+            name: "portable_ops",
+            about: "Operations of the portable kernels.",
+            source: include_str!("../portable_ops.rs"),
+        })
     }
 
     fn atom(&self) -> Atom {

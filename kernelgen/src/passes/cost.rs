@@ -44,7 +44,7 @@ impl Count {
 }
 
 /// Vector instructions that do arithmetic.
-const ARITHMETIC: [Class; 4] = [Class::Logic, Class::Shift, Class::Multiply, Class::Add];
+const ARITHMETIC: [Class; 5] = [Class::Logic, Class::Shift, Class::Multiply, Class::Dot, Class::Add];
 
 /// Costs a lowered kernel of an instruction set on a CPU that has it.
 pub fn cost(program: &MProgram, isa: &dyn Isa, model: &CostModel) -> Cost {
@@ -148,8 +148,9 @@ impl Costing<'_> {
     }
 
     fn instruction(&mut self, intrinsic: &Intrinsic, count: &mut Count) {
-        *count.classes.entry(intrinsic.class).or_default() += self.per_operation as f64;
-        self.text += 1;
+        let instructions = self.per_operation * intrinsic.instructions();
+        *count.classes.entry(intrinsic.class).or_default() += instructions as f64;
+        self.text += intrinsic.instructions();
     }
 
     /// What a run of a loop stores and loads again because the registers do not hold all that it keeps from one run to

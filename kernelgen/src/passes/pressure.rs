@@ -2,7 +2,7 @@
 
 use std::collections::BTreeSet;
 
-use crate::machine::{File, Inst, MProgram, MStmt, Reg};
+use crate::machine::{Inst, MProgram, MStmt, Reg};
 
 /// The widest point of a kernel.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -88,7 +88,7 @@ impl Walk<'_> {
     }
 
     fn count(&mut self, live: &BTreeSet<Reg>) {
-        let vectors = live.iter().filter(|reg| self.program.files[reg.0] == File::Vector).count();
+        let vectors = live.iter().map(|reg| self.program.files[reg.0].vectors()).sum();
         self.widest.registers = self.widest.registers.max(vectors);
     }
 }

@@ -141,7 +141,8 @@ impl Isa for Backend {
                 let sum = low.emit(Inst::new(v.splat32, [ActSum(token)]));
                 Inst::new(v.sub32, [R(x), R(sum)])
             }
-            (other, _) => unreachable!("no such product: {other:?}"),
+            (other, Product::Pairs) => unreachable!("the atom adds in i16, it has no {other:?}"),
+            (other, Product::Quads(_)) => unreachable!("the atom adds in i32, it has no {other:?}"),
         }
     }
 
