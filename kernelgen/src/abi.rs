@@ -111,6 +111,54 @@ pub struct ProvenRange {
     pub bits: u32,
 }
 
+/// Columns K up to which rows count as short: their kernels spend a good part of the time outside of the loop.
+pub const SHORT_COLS: usize = 256;
+
+/// Per cent that a kernel of fixed shape must gain over the generic one to be worth its place in a binary.
+pub const WORTHWHILE_GAIN: f64 = 3.0;
+
+/// What a kernel of fixed shape was measured to gain over the generic one, in per cent of the time, by class of shape;
+/// `None` where nobody has measured it.
+#[derive(Debug, Clone, Copy, PartialEq, Default)]
+pub struct Gain {
+    /// K up to [`SHORT_COLS`].
+    pub short: Option<f64>,
+    /// Greater K.
+    pub long: Option<f64>,
+}
+
+impl Gain {
+    /// The gain for matrices of so many columns.
+    pub fn of(self, cols: usize) -> Option<f64> {
+        if cols <= SHORT_COLS { self.short } else { self.long }
+    }
+
+    /// Whether matrices of so many columns get kernels of their own.
+    pub fn is_worthwhile(self, cols: usize) -> bool {
+        self.of(cols).is_some_and(|gain| gain >= WORTHWHILE_GAIN)
+    }
+}
+
+/// A matrix of a model that kernels were generated for.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Matrix {
+    /// What it is for, `q_proj` for example.
+    pub role: &'static str,
+    /// Rows M.
+    pub rows: usize,
+    /// Columns K.
+    pub cols: usize,
+}
+
+/// A model that kernels were generated for.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Model {
+    /// Its name in its config.
+    pub name: &'static str,
+    /// The ternary matrices of a layer.
+    pub matrices: &'static [Matrix],
+}
+
 /// A generated kernel: what it is, what is known about it, and its entry point.
 #[derive(Debug)]
 pub struct Descriptor {
@@ -136,6 +184,8 @@ pub struct Descriptor {
     pub registers: usize,
     /// Static cost: cycles for 256 weights times the tokens of the operation.
     pub cycles_per_256_weights: f64,
+    /// What kernels of fixed shape gain for this operation on this instruction set.
+    pub gain: Gain,
     /// The kernel.
     pub entry: unsafe fn(&Operands),
 }

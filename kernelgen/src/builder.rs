@@ -5,8 +5,8 @@ use std::ffi::OsStr;
 use std::path::{Path, PathBuf};
 
 use crate::compile::{CompileError, Kernel, compile};
-use crate::config::{self, ConfigError};
-use crate::emit;
+use crate::config::{self, ConfigError, ModelShapes};
+use crate::emit::{self, Contents};
 use crate::isa::{self, Isa};
 use crate::layout;
 use crate::spec::{KernelSpec, Shape};
@@ -79,6 +79,7 @@ pub struct Builder {
     shapes: Vec<(usize, usize)>,
     isas: Vec<String>,
     schedules: Option<PathBuf>,
+    specialise_all: bool,
     out_dir: Option<PathBuf>,
 }
 
@@ -120,6 +121,14 @@ impl Builder {
         self
     }
 
+    /// Generates kernels of every shape that was asked for on every ISA, whatever they gain. Without it, a shape gets
+    /// kernels of its own where the schedule table says that they gain at least 3%
+    /// ([`WORTHWHILE_GAIN`](crate::table::WORTHWHILE_GAIN)) over the generic ones, which serve every shape.
+    pub fn specialise_all(mut self) -> Self {
+        self.specialise_all = true;
+        self
+    }
+
     /// Writes to this directory instead of cargo's `OUT_DIR`.
     pub fn out_dir(mut self, path: impl Into<PathBuf>) -> Self {
         self.out_dir = Some(path.into());
@@ -131,14 +140,21 @@ impl Builder {
     /// # Errors
     /// [`BuildError`] for a wrong config, table, ISA or shape.
     pub fn compile(&self) -> Result<Vec<Kernel>, BuildError> {
-        let table = self.table()?;
-        let isas = self.selected()?;
+        self.kernels(&self.table()?, &self.selected()?, &config::load_all(&self.configs)?)
+    }
+
+    fn kernels(
+        &self,
+        table: &ScheduleTable,
+        isas: &[&'static dyn Isa],
+        models: &[ModelShapes],
+    ) -> Result<Vec<Kernel>, BuildError> {
         // Each shape once, with where it was first asked for.
         let mut shapes: BTreeMap<(usize, usize), String> = BTreeMap::new();
         for &(rows, cols) in &self.shapes {
             shapes.entry((rows, cols)).or_insert_with(|| format!("shape {rows}x{cols}"));
         }
-        for model in config::load_all(&self.configs)? {
+        for model in models {
             for matrix in model.matrices.iter().filter(|m| m.role.is_ternary()) {
                 shapes.entry((matrix.rows, matrix.cols)).or_insert_with(|| {
                     let (file, role) = (model.file.display(), matrix.role.name());
@@ -152,19 +168,22 @@ impl Builder {
         let mut kernels = Vec::new();
         for (id, operation, entry) in table.iter() {
             let Some(isa) = isas.iter().copied().find(|isa| isa.id() == id) else { continue };
-            let mut one = |shape, schedule, origin: &str| {
-                let spec = KernelSpec { operation, layout: layout::i2a16(), shape, schedule, isa };
-                let compiled = compile(&spec).map_err(|error| BuildError::Compile {
+            let one = |shape, origin: &str| {
+                let spec =
+                    KernelSpec { operation, layout: layout::i2a16(), shape, schedule: entry.schedule, isa };
+                compile(&spec).map_err(|error| BuildError::Compile {
                     origin: origin.to_owned(),
                     error: Box::new(error),
-                })?;
-                kernels.push(compiled);
-                Ok::<(), BuildError>(())
+                })
             };
-            one(Shape::Any, entry.generic, "generic kernel")?;
+            let generic = one(Shape::Any, "generic kernel")?;
+            let served = generic.k_max;
+            kernels.push(generic);
             for (&(rows, cols), origin) in &shapes {
-                if let Some(schedule) = entry.fixed {
-                    one(Shape::Fixed { rows, cols }, schedule, origin)?;
+                // A shape that the generic kernel cannot serve has its own, or the build says why there is none.
+                let unserved = rows == 0 || !(1..=served).contains(&cols);
+                if unserved || self.specialise_all || entry.gain.is_worthwhile(cols) {
+                    kernels.push(one(Shape::Fixed { rows, cols }, origin)?);
                 }
             }
         }
@@ -186,11 +205,12 @@ impl Builder {
             Some(dir) => dir.clone(),
             None => std::env::var_os("OUT_DIR").map(PathBuf::from).ok_or(BuildError::NoOutDir)?,
         };
-        let kernels = self.compile()?;
+        let (table, isas, models) = (self.table()?, self.selected()?, config::load_all(&self.configs)?);
+        let kernels = self.kernels(&table, &isas, &models)?;
         let names: Vec<String> = kernels.iter().map(|kernel| kernel.name.clone()).collect();
         let hash = emit::fingerprint(names.iter().map(String::as_str).chain([env!("CARGO_PKG_VERSION")]));
-        let isas = self.selected()?;
-        let text = emit::source(&kernels, &isas, "kernelgen::Builder", hash);
+        let contents = Contents { kernels: &kernels, isas: &isas, table: &table, models: &models };
+        let text = emit::source(&contents, "kernelgen::Builder", hash);
         let path = out_dir.join("kernels.rs");
         let io = |error| BuildError::Io { path: path.clone(), error };
         // An unchanged file keeps its time, so that nothing is compiled again for it.

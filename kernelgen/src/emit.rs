@@ -7,9 +7,11 @@ use proc_macro2::TokenStream;
 use quote::{format_ident, quote};
 
 use crate::compile::Kernel;
+use crate::config::ModelShapes;
 use crate::isa::{self, Isa};
 use crate::layout;
 use crate::print;
+use crate::table::ScheduleTable;
 
 /// The types that generated kernels share, emitted as they stand.
 const ABI: &str = include_str!("abi.rs");
@@ -48,8 +50,22 @@ fn module(kernel: &Kernel) -> String {
     format!("{}_{}", kernel.spec.isa.id(), kernel.spec.operation)
 }
 
+/// What a generated source is made of.
+#[derive(Clone, Copy)]
+pub struct Contents<'a> {
+    /// The kernels.
+    pub kernels: &'a [Kernel],
+    /// The instruction sets, in ascending rank.
+    pub isas: &'a [&'static dyn Isa],
+    /// What kernels of fixed shapes gain.
+    pub table: &'a ScheduleTable,
+    /// The models whose shapes were asked for.
+    pub models: &'a [ModelShapes],
+}
+
 /// The whole source: to be included as the body of a module.
-pub fn source(kernels: &[Kernel], isas: &[&'static dyn Isa], command: &str, hash: u64) -> String {
+pub fn source(contents: &Contents<'_>, command: &str, hash: u64) -> String {
+    let Contents { kernels, isas, .. } = *contents;
     let mut out = header(command, hash);
     let shared = |name: &str, about: &str, cfg: &str, text: &str| {
         format!(
@@ -63,7 +79,7 @@ pub fn source(kernels: &[Kernel], isas: &[&'static dyn Isa], command: &str, hash
     for (ops, arch) in ops.into_values() {
         out += &shared(ops.name, ops.about, &cfg(arch), ops.source);
     }
-    out += &pretty(tables(kernels, isas));
+    out += &pretty(tables(contents));
     let mut modules: BTreeMap<String, Vec<&Kernel>> = BTreeMap::new();
     for kernel in kernels {
         modules.entry(module(kernel)).or_default().push(kernel);
@@ -107,12 +123,14 @@ fn pretty(tokens: TokenStream) -> String {
     }
 }
 
-fn tables(kernels: &[Kernel], isas: &[&'static dyn Isa]) -> TokenStream {
+fn tables(contents: &Contents<'_>) -> TokenStream {
+    let Contents { kernels, isas, table, models } = *contents;
     let layouts = layout::all();
     let layouts = layouts.iter().map(|layout| layout.emit());
     let infos = isas.iter().map(|isa| isa_info(*isa));
     let info_names = isas.iter().map(|isa| isa_name(*isa));
-    let descriptors = kernels.iter().map(descriptor);
+    let descriptors = kernels.iter().map(|kernel| descriptor(kernel, table));
+    let models = models.iter().map(model);
     quote! {
         pub use abi::InvalidCode;
         /// Packers and unpackers, one module a layout.
@@ -127,6 +145,9 @@ fn tables(kernels: &[Kernel], isas: &[&'static dyn Isa]) -> TokenStream {
         /// Every kernel.
         #[allow(dead_code, reason = #UNUSED)]
         pub static DESCRIPTORS: &[abi::Descriptor] = &[#(#descriptors),*];
+        /// Every model whose shapes were asked for.
+        #[allow(dead_code, reason = #UNUSED)]
+        pub static MODELS: &[abi::Model] = &[#(#models),*];
     }
 }
 
@@ -168,7 +189,20 @@ fn isa_info(isa: &dyn Isa) -> TokenStream {
     }
 }
 
-fn descriptor(kernel: &Kernel) -> TokenStream {
+fn model(model: &ModelShapes) -> TokenStream {
+    let name = &model.name;
+    let matrices = model.matrices.iter().filter(|matrix| matrix.role.is_ternary()).map(|matrix| {
+        let (role, rows, cols) = (matrix.role.name(), matrix.rows, matrix.cols);
+        quote!(abi::Matrix { role: #role, rows: #rows, cols: #cols })
+    });
+    quote!(abi::Model { name: #name, matrices: &[#(#matrices),*] })
+}
+
+fn per_cent(gain: Option<f64>) -> TokenStream {
+    gain.map_or_else(|| quote!(None), |gain| quote!(Some(#gain)))
+}
+
+fn descriptor(kernel: &Kernel, table: &ScheduleTable) -> TokenStream {
     let spec = &kernel.spec;
     let cfg = spec.isa.arch().map(|arch| quote!(#[cfg(target_arch = #arch)]));
     let (name, operation, tokens) = (&kernel.name, spec.operation.to_string(), spec.operation.tokens());
@@ -184,6 +218,8 @@ fn descriptor(kernel: &Kernel) -> TokenStream {
     });
     let (k_max, registers) = (kernel.k_max, kernel.pressure.registers);
     let cycles = (kernel.cost.cycles_per_256_weights * 1000.0).round() / 1000.0;
+    let gain = table.get(spec.isa.id(), spec.operation).map(|entry| entry.gain).unwrap_or_default();
+    let (short, long) = (per_cent(gain.short), per_cent(gain.long));
     let (module, function) = (format_ident!("{}", module(kernel)), format_ident!("{}", kernel.name));
     quote! {
         #cfg
@@ -199,6 +235,7 @@ fn descriptor(kernel: &Kernel) -> TokenStream {
             proof: &[#(#proof),*],
             registers: #registers,
             cycles_per_256_weights: #cycles,
+            gain: abi::Gain { short: #short, long: #long },
             entry: #module::#function,
         }
     }

@@ -62,16 +62,21 @@ pub fn by_id(id: &str) -> Result<&'static IsaInfo, CpuError> {
     }
 }
 
-/// The instruction set to use: what `TRITFORGE_ISA` names, else the best that the CPU has.
+/// The instruction set that `TRITFORGE_ISA` names, if it names one.
 ///
 /// # Errors
 /// [`CpuError`] where the variable names something that cannot be had; an empty variable counts as unset.
-pub fn select() -> Result<&'static IsaInfo, CpuError> {
+pub fn asked_for() -> Result<Option<&'static IsaInfo>, CpuError> {
     match std::env::var(ISA_VARIABLE) {
-        Ok(id) if !id.is_empty() => by_id(&id),
+        Ok(id) if !id.is_empty() => by_id(&id).map(Some),
         Err(std::env::VarError::NotUnicode(_)) => Err(CpuError::NotUnicode { known: ids(ISAS) }),
-        _ => Ok(available().into_iter().max_by_key(|isa| isa.rank).unwrap_or(ISAS[0])),
+        _ => Ok(None),
     }
+}
+
+/// The highest instruction set that this CPU has.
+pub fn highest() -> &'static IsaInfo {
+    available().into_iter().max_by_key(|isa| isa.rank).unwrap_or(ISAS[0])
 }
 
 #[cfg(test)]

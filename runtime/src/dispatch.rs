@@ -1,170 +1,244 @@
-//! The choice of kernels, and their call on one thread.
+//! The choice of kernels.
 
-use std::ops::Range;
+use std::collections::HashMap;
+use std::sync::atomic::{AtomicBool, Ordering};
+use std::sync::{LazyLock, Mutex, PoisonError};
 
 use crate::cpu;
 use crate::engine::EngineError;
-use crate::kernels::DESCRIPTORS;
-use crate::kernels::abi::{self, ATOM_BYTES, ATOM_COLS, IsaInfo, Kernel, KernelError, Problem, TILE_ROWS};
+use crate::fault::{Fault, Finding};
+use crate::kernels::abi::{self, IsaInfo, Kernel, KernelError, TILE_ROWS};
+use crate::kernels::{DESCRIPTORS, ISAS};
 use crate::numerics::quantize::QuantizedActivations;
 use crate::packed::PackedTernaryWeights;
+use crate::product::{Product, exact_products};
+use crate::trial::try_level;
 
-/// Packed bytes that are worked on for all tokens before the next ones are read: half of a small L2 cache.
-const BLOCK_BYTES: usize = 256 << 10;
-
-/// The kernels of one instruction set that this CPU has.
+/// The kernels that may be used: those of one instruction set and of all that rank below it on this CPU.
 #[derive(Debug)]
 pub(crate) struct Dispatch {
     isa: &'static IsaInfo,
-    /// The kernels of the instruction set; those of fixed shape first.
-    kernels: Vec<Kernel>,
-    /// The portable kernels, which are always right.
-    portable: Vec<Kernel>,
+    /// Whether `isa` was asked for: its kernels are then used whatever they cost.
+    asked_for: bool,
+    candidates: Vec<Candidate>,
+    faults: Mutex<Vec<Fault>>,
+}
+
+/// A kernel that this CPU can run.
+#[derive(Debug)]
+struct Candidate {
+    kernel: Kernel,
+    /// Found to return wrong sums.
+    broken: AtomicBool,
+}
+
+impl Candidate {
+    fn works(&self) -> bool {
+        !self.broken.load(Ordering::Relaxed)
+    }
 }
 
 impl Dispatch {
-    /// The kernels of an instruction set.
+    /// What `TRITFORGE_ISA` asks for, else all that this CPU has.
+    ///
+    /// # Errors
+    /// [`EngineError::Cpu`] where the variable names what cannot be had.
+    pub fn select() -> Result<Self, EngineError> {
+        match cpu::asked_for()? {
+            Some(isa) => Self::asked_for(isa),
+            None => Ok(Self::tried(cpu::highest(), false)),
+        }
+    }
+
+    /// The kernels of an instruction set, and for what it has none those below it.
     ///
     /// # Errors
     /// [`EngineError::Cpu`] where the CPU lacks it.
-    pub fn new(isa: &'static IsaInfo) -> Result<Self, EngineError> {
+    pub fn asked_for(isa: &'static IsaInfo) -> Result<Self, EngineError> {
         cpu::by_id(isa.id)?;
-        Ok(Dispatch { isa, kernels: kernels_of(isa.id), portable: kernels_of("portable") })
+        Ok(Self::tried(isa, true))
     }
 
-    /// The instruction set.
+    fn tried(isa: &'static IsaInfo, asked_for: bool) -> Self {
+        // Of several levels that do not work, each is tried once a process.
+        static TRIED: LazyLock<Mutex<HashMap<&'static str, Option<Fault>>>> = LazyLock::new(Mutex::default);
+        let mut tried = TRIED.lock().unwrap_or_else(PoisonError::into_inner);
+        let fault = |level: &'static IsaInfo, kernels: &[Kernel]| {
+            tried.entry(level.id).or_insert_with(|| try_level(level.id, kernels)).clone()
+        };
+        Self::of(isa, asked_for, ISAS, DESCRIPTORS, fault)
+    }
+
+    /// The same from any kernels: those of the levels up to `isa` in which `fault` finds nothing wrong.
+    fn of(
+        isa: &'static IsaInfo,
+        asked_for: bool,
+        levels: &[&'static IsaInfo],
+        descriptors: &'static [abi::Descriptor],
+        mut fault: impl FnMut(&'static IsaInfo, &[Kernel]) -> Option<Fault>,
+    ) -> Self {
+        let (mut best, mut candidates, mut faults) = (isa, Vec::new(), Vec::new());
+        // The portable kernels are what others are compared with.
+        for level in levels.iter().copied().filter(|level| level.rank <= isa.rank && (level.available)()) {
+            let of_level = |d: &&'static abi::Descriptor| d.isa.id == level.id;
+            let kernels: Vec<Kernel> = descriptors.iter().filter(of_level).filter_map(Kernel::new).collect();
+            if level.rank > 0
+                && let Some(fault) = fault(level, &kernels)
+            {
+                faults.push(fault);
+                continue;
+            }
+            best = level;
+            candidates.extend(
+                kernels.into_iter().map(|kernel| Candidate { kernel, broken: AtomicBool::new(false) }),
+            );
+        }
+        Dispatch { isa: best, asked_for, candidates, faults: Mutex::new(faults) }
+    }
+
+    /// The highest instruction set in use.
     pub fn isa(&self) -> &'static IsaInfo {
         self.isa
     }
 
-    /// The kernel for a matrix `[rows][cols]` and so many tokens at once: the one made for the shape, else the generic
-    /// one; `None` where no kernel takes that number of tokens.
-    pub fn kernel(&self, rows: usize, cols: usize, tokens: usize) -> Option<Kernel> {
-        find(&self.kernels, rows, cols, tokens).or_else(|| find(&self.portable, rows, cols, tokens))
+    /// What was found not to work.
+    pub fn faults(&self) -> Vec<Fault> {
+        self.faults.lock().unwrap_or_else(PoisonError::into_inner).clone()
     }
 
-    /// The rows of some tiles, for all tokens: `out[t]` takes those of token t.
-    pub fn block(
-        &self,
-        weights: &PackedTernaryWeights,
-        x: &QuantizedActivations,
-        tiles: Range<usize>,
-        out: &mut [&mut [f32]],
-    ) -> Result<(), EngineError> {
-        let (rows, cols, tokens) = (weights.rows(), weights.cols(), x.tokens());
-        let tile_bytes = cols.div_ceil(ATOM_COLS) * ATOM_BYTES;
-        let step = if tokens == 1 { tiles.len().max(1) } else { (BLOCK_BYTES / tile_bytes).max(1) };
-        let mut sums: Vec<i32> = Vec::new();
-        let mut start = tiles.start;
-        while start < tiles.end {
-            let end = (start + step).min(tiles.end);
-            let covered = (end * TILE_ROWS).min(rows) - start * TILE_ROWS;
-            let mut token = 0;
-            while token < tokens {
-                let (kernel, taken) = self.widest(rows, cols, tokens - token)?;
-                sums.resize(covered * taken, 0);
-                let problem = problem(weights, x, token, taken);
-                kernel.run(&problem, start..end, &mut sums, covered)?;
-                for (t, sums) in sums.chunks_exact(covered).enumerate() {
-                    let first = (start - tiles.start) * TILE_ROWS;
-                    let y = &mut out[token + t][first..first + covered];
-                    scale(sums, weights, start * TILE_ROWS, 1.0 / x.scales()[token + t], y);
-                }
-                token += taken;
+    /// One kernel of each instruction set for a matrix `[rows][cols]` and so many tokens at once, in descending rank: the
+    /// one made for the shape, else the generic one.
+    pub fn levels(&self, rows: usize, cols: usize, tokens: usize) -> Vec<Kernel> {
+        let mut levels: Vec<Kernel> = Vec::new();
+        for candidate in self.candidates.iter().filter(|candidate| candidate.works()) {
+            let d = candidate.kernel.descriptor();
+            let serves = d.shape.is_none_or(|shape| shape == (rows, cols)) && cols <= d.k_max;
+            if d.tokens != tokens || !serves {
+                continue;
             }
-            start = end;
+            match levels.iter_mut().find(|kernel| kernel.descriptor().isa.id == d.isa.id) {
+                Some(generic) if d.shape.is_some() => *generic = candidate.kernel,
+                Some(_) => {}
+                None => levels.push(candidate.kernel),
+            }
         }
-        Ok(())
+        levels.sort_by_key(|kernel| std::cmp::Reverse(kernel.descriptor().isa.rank));
+        levels
     }
 
-    /// The kernel that takes the most tokens at once, but not more than there are.
-    fn widest(&self, rows: usize, cols: usize, tokens: usize) -> Result<(Kernel, usize), EngineError> {
-        let sizes = self.portable.iter().map(|kernel| kernel.descriptor().tokens);
-        let size = sizes.filter(|size| *size <= tokens).max().unwrap_or(1);
-        match self.kernel(rows, cols, size) {
-            Some(kernel) => Ok((kernel, size)),
-            None => Err(KernelError::Shape { kernel: "any", found: (rows, cols), expected: None }.into()),
-        }
+    /// The kernel for a matrix `[rows][cols]` and so many tokens at once: of the instruction set that was asked for, else
+    /// of that on which the operation has the least static cost. `None` where no kernel takes that number of tokens.
+    pub fn kernel(&self, rows: usize, cols: usize, tokens: usize) -> Option<Kernel> {
+        let cost = |kernel: &Kernel| kernel.descriptor().cycles_per_256_weights;
+        let levels = self.levels(rows, cols, tokens);
+        let asked_for =
+            levels.first().filter(|kernel| self.asked_for && kernel.descriptor().isa.id == self.isa.id);
+        // Of equal ones the first counts, that of the highest rank.
+        asked_for.copied().or_else(|| levels.into_iter().min_by(|a, b| cost(a).total_cmp(&cost(b))))
     }
 
-    /// Compares every kernel that is selected for a matrix with the portable one, on its first and last tile and
-    /// activations that reach both ends of int8.
+    /// The numbers of tokens that kernels take at once, ascending.
+    pub fn token_counts(&self) -> Vec<usize> {
+        let mut counts: Vec<usize> = self.candidates.iter().map(|c| c.kernel.descriptor().tokens).collect();
+        counts.sort_unstable();
+        counts.dedup();
+        counts
+    }
+
+    /// Kernels that together take `tokens` tokens, each its share in turn, at the least static cost.
+    pub fn plan(&self, rows: usize, cols: usize, tokens: usize) -> Result<Vec<Kernel>, EngineError> {
+        let kernels: Vec<Kernel> = match tokens {
+            // Decode asks for nothing else.
+            1 => self.kernel(rows, cols, 1).into_iter().collect(),
+            _ => self.token_counts().into_iter().filter_map(|n| self.kernel(rows, cols, n)).collect(),
+        };
+        // The least cost of the first n tokens, and the kernel that takes the last of them.
+        let mut least: Vec<Option<(f64, Kernel)>> = vec![None; tokens + 1];
+        for n in 1..=tokens {
+            for &kernel in &kernels {
+                let d = kernel.descriptor();
+                let before = match n.checked_sub(d.tokens) {
+                    Some(0) => Some(0.0),
+                    Some(before) => least[before].map(|(cost, _)| cost),
+                    None => None,
+                };
+                let Some(cost) = before.map(|cost| cost + d.cycles_per_256_weights) else { continue };
+                if least[n].is_none_or(|(best, _)| cost < best) {
+                    least[n] = Some((cost, kernel));
+                }
+            }
+        }
+        let (mut plan, mut left) = (Vec::new(), tokens);
+        while left > 0 {
+            let Some((_, kernel)) = least[left] else {
+                return Err(KernelError::Shape { kernel: "any", found: (rows, cols), expected: None }.into());
+            };
+            plan.push(kernel);
+            left -= kernel.descriptor().tokens;
+        }
+        Ok(plan)
+    }
+
+    /// y = W x for every token of `x`, to be computed by up to `threads` threads: see [`Product`].
     ///
     /// # Errors
-    /// [`EngineError::SelfCheck`] where they disagree.
-    pub fn self_check(&self, weights: &PackedTernaryWeights) -> Result<(), EngineError> {
+    /// [`EngineError`] for operands whose lengths do not belong together.
+    pub fn product<'a>(
+        &self,
+        weights: &'a PackedTernaryWeights,
+        x: &'a QuantizedActivations,
+        y: &'a mut [f32],
+        threads: usize,
+    ) -> Result<Product<'a>, EngineError> {
+        let (rows, cols, tokens) = (weights.rows(), weights.cols(), x.tokens());
+        if x.cols() != cols {
+            return Err(EngineError::Activations { found: x.cols(), expected: cols });
+        }
+        if y.len() != tokens * rows {
+            return Err(EngineError::Output { found: y.len(), expected: tokens * rows });
+        }
+        Ok(Product::new(self.plan(rows, cols, tokens)?, weights, x, y, threads))
+    }
+
+    /// Compares every kernel that may be used for a matrix with the portable one, on the first and the last tile and
+    /// activations that reach both ends of int8. One that disagrees is not used again, and reported by
+    /// [`Dispatch::faults`].
+    pub fn check(&self, weights: &PackedTernaryWeights) {
         let (rows, cols) = (weights.rows(), weights.cols());
         let last = rows.div_ceil(TILE_ROWS) - 1;
-        for portable in &self.portable {
-            let tokens = portable.descriptor().tokens;
-            let Some(kernel) = self.kernel(rows, cols, tokens) else { continue };
-            // Any activations would do; these are cheap, differ from place to place, and hold -127 and 127.
-            let values: Vec<f32> = (0..cols * tokens).map(|i| (i * 89 % 255) as f32 - 127.0).collect();
-            let x = QuantizedActivations::quantize(cols, &values);
-            let problem = problem(weights, &x, 0, tokens);
-            for tile in [0, last] {
-                let covered = (rows - tile * TILE_ROWS).min(TILE_ROWS);
-                let mut found = vec![0; covered * tokens];
-                let mut expected = vec![1; covered * tokens];
-                kernel.run(&problem, tile..tile + 1, &mut found, covered)?;
-                portable.run(&problem, tile..tile + 1, &mut expected, covered)?;
-                if found != expected {
-                    let (kernel, reference) = (kernel.descriptor().name, portable.descriptor().name);
-                    return Err(EngineError::SelfCheck { kernel, reference });
+        let Some(portable) = self.portable(rows, cols) else { return };
+        let counts = self.token_counts();
+        let most = counts.last().copied().unwrap_or(1);
+        // Any activations would do; these are cheap, differ from place to place, and hold -127 and 127.
+        let values: Vec<f32> = (0..cols * most).map(|i| (i * 89 % 255) as f32 - 127.0).collect();
+        let x = QuantizedActivations::quantize(cols, &values);
+        for tile in if last == 0 { vec![0] } else { vec![0, last] } {
+            let tiles = tile..tile + 1;
+            let expected = exact_products(&portable, weights, &x, most, &tiles);
+            for tokens in &counts {
+                // When one is found wrong, the next best takes its place and its trial.
+                while let Some(kernel) = self.kernel(rows, cols, *tokens)
+                    && exact_products(&kernel, weights, &x, *tokens, &tiles)[..] != expected[..*tokens]
+                {
+                    self.disable(kernel);
                 }
             }
         }
-        Ok(())
     }
-}
 
-/// The kernels of an instruction set that this CPU has, those of fixed shape first.
-fn kernels_of(isa: &str) -> Vec<Kernel> {
-    let of_isa = |d: &&'static abi::Descriptor| d.isa.id == isa;
-    let mut kernels: Vec<Kernel> = DESCRIPTORS.iter().filter(of_isa).filter_map(Kernel::new).collect();
-    kernels.sort_by_key(|kernel| kernel.descriptor().shape.is_none());
-    kernels
-}
-
-fn find(kernels: &[Kernel], rows: usize, cols: usize, tokens: usize) -> Option<Kernel> {
-    kernels
-        .iter()
-        .find(|kernel| {
-            let d = kernel.descriptor();
-            d.tokens == tokens && d.shape.is_none_or(|shape| shape == (rows, cols)) && cols <= d.k_max
-        })
-        .copied()
-}
-
-fn problem<'a>(
-    weights: &'a PackedTernaryWeights,
-    x: &'a QuantizedActivations,
-    token: usize,
-    tokens: usize,
-) -> Problem<'a> {
-    let stride = x.stride();
-    Problem {
-        rows: weights.rows(),
-        cols: weights.cols(),
-        weights: weights.data(),
-        acts: &x.data()[token * stride..(token + tokens) * stride],
-        act_stride: stride,
-        act_sums: &x.sums()[token..token + tokens],
+    fn portable(&self, rows: usize, cols: usize) -> Option<Kernel> {
+        self.levels(rows, cols, 1).into_iter().find(|kernel| kernel.descriptor().isa.rank == 0)
     }
-}
 
-/// The epilogue: integer sums to f32, times the weights' and the activations' scales.
-fn scale(sums: &[i32], weights: &PackedTernaryWeights, first_row: usize, inverse: f32, y: &mut [f32]) {
-    match weights.scales() {
-        crate::packed::Scales::PerTensor(scale) => {
-            for (y, sum) in y.iter_mut().zip(sums) {
-                *y = (*sum as f32 * scale) * inverse;
-            }
+    fn disable(&self, kernel: Kernel) {
+        let subject = kernel.descriptor().name;
+        for candidate in self.candidates.iter().filter(|c| c.kernel.descriptor().name == subject) {
+            candidate.broken.store(true, Ordering::Relaxed);
         }
-        crate::packed::Scales::PerRow(scales) => {
-            for ((y, sum), scale) in y.iter_mut().zip(sums).zip(&scales[first_row..]) {
-                *y = (*sum as f32 * scale) * inverse;
-            }
-        }
+        let mut faults = self.faults.lock().unwrap_or_else(PoisonError::into_inner);
+        faults.push(Fault { subject, finding: Finding::Wrong });
     }
 }
+
+#[cfg(test)]
+mod tests;

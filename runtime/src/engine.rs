@@ -1,17 +1,13 @@
 //! The engine: kernels chosen for this CPU, and the threads that run them.
 
-use std::ops::Range;
-
 use rayon::prelude::*;
 
-use crate::cpu::{self, CpuError};
+use crate::cpu::CpuError;
 use crate::dispatch::Dispatch;
-use crate::kernels::abi::{IsaInfo, Kernel, KernelError, TILE_ROWS};
+use crate::fault::Fault;
+use crate::kernels::abi::{IsaInfo, Kernel, KernelError};
 use crate::numerics::quantize::QuantizedActivations;
 use crate::packed::PackedTernaryWeights;
-
-/// Products (weights times tokens) below which handing work to other threads costs more than it saves.
-const MIN_PARALLEL_PRODUCTS: usize = 1 << 17;
 
 /// Why an engine cannot be made or a product not be computed.
 #[derive(Debug, Clone, PartialEq, thiserror::Error)]
@@ -55,17 +51,6 @@ pub enum EngineError {
         /// Its value.
         value: f32,
     },
-    /// A kernel disagrees with the portable one.
-    #[error(
-        "kernel {kernel} disagrees with {reference} on this CPU; set {}=portable and report it",
-        cpu::ISA_VARIABLE
-    )]
-    SelfCheck {
-        /// The kernel.
-        kernel: &'static str,
-        /// The portable one.
-        reference: &'static str,
-    },
 }
 
 /// Kernels chosen for this CPU, and a pool of threads.
@@ -76,7 +61,8 @@ pub struct Engine {
 }
 
 impl Engine {
-    /// An engine with the best instruction set (or the one that `TRITFORGE_ISA` names) and a thread a CPU.
+    /// An engine with the kernels of least cost (or those of the instruction set that `TRITFORGE_ISA` names) and a
+    /// thread a CPU.
     ///
     /// # Errors
     /// [`EngineError::Cpu`] or [`EngineError::Threads`].
@@ -89,15 +75,19 @@ impl Engine {
     /// # Errors
     /// [`EngineError::Cpu`] or [`EngineError::Threads`].
     pub fn with_threads(threads: usize) -> Result<Self, EngineError> {
-        Self::with_isa(cpu::select()?, threads)
+        Self::with_dispatch(Dispatch::select()?, threads)
     }
 
-    /// An engine for one instruction set and so many threads, at least one.
+    /// An engine for one instruction set and so many threads, at least one. What it has no kernel for is left to those
+    /// that rank below it. Instruction sets that fail a trial are left out: see [`Engine::faults`].
     ///
     /// # Errors
     /// [`EngineError::Cpu`] where the CPU lacks it, or [`EngineError::Threads`].
     pub fn with_isa(isa: &'static IsaInfo, threads: usize) -> Result<Self, EngineError> {
-        let dispatch = Dispatch::new(isa)?;
+        Self::with_dispatch(Dispatch::asked_for(isa)?, threads)
+    }
+
+    fn with_dispatch(dispatch: Dispatch, threads: usize) -> Result<Self, EngineError> {
         let pool = rayon::ThreadPoolBuilder::new()
             .num_threads(threads.max(1))
             .thread_name(|index| format!("tritforge-{index}"))
@@ -106,7 +96,7 @@ impl Engine {
         Ok(Engine { dispatch, pool })
     }
 
-    /// The instruction set in use.
+    /// The highest instruction set in use.
     pub fn isa(&self) -> &'static IsaInfo {
         self.dispatch.isa()
     }
@@ -121,10 +111,21 @@ impl Engine {
         &self.pool
     }
 
-    /// The kernel for a matrix `[rows][cols]` and so many tokens at once: the one made for the shape, else the generic
-    /// one; `None` where no kernel takes that number of tokens.
+    /// The kernel for a matrix `[rows][cols]` and so many tokens at once: of the instruction set that was asked for, else
+    /// of that on which the operation has the least static cost; there the one made for the shape, else the generic one.
+    /// `None` where no kernel takes that number of tokens.
     pub fn kernel(&self, rows: usize, cols: usize, tokens: usize) -> Option<Kernel> {
         self.dispatch.kernel(rows, cols, tokens)
+    }
+
+    /// What [`Engine::kernel`] chooses from: one kernel of each instruction set in use, in descending rank.
+    pub fn levels(&self, rows: usize, cols: usize, tokens: usize) -> Vec<Kernel> {
+        self.dispatch.levels(rows, cols, tokens)
+    }
+
+    /// The numbers of tokens that kernels take at once, ascending; a batch is divided among them at the least cost.
+    pub fn token_counts(&self) -> Vec<usize> {
+        self.dispatch.token_counts()
     }
 
     /// y[t * rows + m] = (W x_t)`[m]` * scale(m) / s_t, rounded twice: `((dot as f32) * scale(m)) * (1 / s_t)`.
@@ -138,45 +139,22 @@ impl Engine {
         x: &QuantizedActivations,
         y: &mut [f32],
     ) -> Result<(), EngineError> {
-        let (rows, cols, tokens) = (weights.rows(), weights.cols(), x.tokens());
-        if x.cols() != cols {
-            return Err(EngineError::Activations { found: x.cols(), expected: cols });
+        let product = self.dispatch.product(weights, x, y, self.threads())?;
+        match product.parts() {
+            1 => product.run(0),
+            parts => self.pool.install(|| (0..parts).into_par_iter().try_for_each(|part| product.run(part))),
         }
-        if y.len() != tokens * rows {
-            return Err(EngineError::Output { found: y.len(), expected: tokens * rows });
-        }
-        let tiles = rows.div_ceil(TILE_ROWS);
-        let products = rows.saturating_mul(cols).saturating_mul(tokens);
-        let parts = if products < MIN_PARALLEL_PRODUCTS { 1 } else { self.threads().min(tiles) };
-        if parts == 1 {
-            let mut out: Vec<&mut [f32]> = y.chunks_mut(rows).collect();
-            return self.dispatch.block(weights, x, 0..tiles, &mut out);
-        }
-        // Each thread streams one contiguous block of row tiles.
-        let bounds: Vec<usize> = (0..=parts).map(|part| part * tiles / parts).collect();
-        let mut blocks: Vec<(Range<usize>, Vec<&mut [f32]>)> =
-            bounds.windows(2).map(|b| (b[0]..b[1], Vec::with_capacity(tokens))).collect();
-        for mut token in y.chunks_mut(rows) {
-            for (range, out) in &mut blocks {
-                let len = (range.end * TILE_ROWS).min(rows) - range.start * TILE_ROWS;
-                let (head, tail) = token.split_at_mut(len);
-                out.push(head);
-                token = tail;
-            }
-        }
-        self.pool.install(|| {
-            blocks
-                .into_par_iter()
-                .try_for_each(|(range, mut out)| self.dispatch.block(weights, x, range, &mut out))
-        })
     }
 
-    /// Compares every kernel that is selected for a matrix with the portable one, on its first and last tile and
-    /// activations that reach both ends of int8.
-    ///
-    /// # Errors
-    /// [`EngineError::SelfCheck`] where they disagree.
-    pub fn self_check(&self, weights: &PackedTernaryWeights) -> Result<(), EngineError> {
-        self.dispatch.self_check(weights)
+    /// Compares every kernel that may be used for a matrix with the portable one, on its first and last rows and on
+    /// activations that reach both ends of int8. One that disagrees is not used again: see [`Engine::faults`].
+    pub fn check(&self, weights: &PackedTernaryWeights) {
+        self.dispatch.check(weights);
+    }
+
+    /// What this CPU says it has and does not do, as far as trials have found: kernels and instruction sets that are
+    /// not used. Worth a warning; the results are right without them.
+    pub fn faults(&self) -> Vec<Fault> {
+        self.dispatch.faults()
     }
 }

@@ -81,6 +81,119 @@ impl std::fmt::Debug for AlignedBytes {
     }
 }
 
+/// How a trial ended.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Trial {
+    /// It returned true.
+    Passed,
+    /// It returned false.
+    Failed,
+    /// It never returned: this signal ended it.
+    Died {
+        /// The signal's number.
+        signal: i32,
+    },
+}
+
+/// Runs `trial` in a copy of this process, so that an illegal instruction in it ends the copy alone. What it writes to
+/// memory is lost. It must neither allocate nor lock: another thread may have been about to when the copy was made;
+/// a trial that hangs is ended after ten seconds.
+///
+/// Where the system cannot copy a process, the trial runs in this one.
+pub fn try_out(trial: impl FnOnce() -> bool) -> Trial {
+    #[cfg(unix)]
+    {
+        unix::in_copy(trial)
+    }
+    #[cfg(not(unix))]
+    {
+        if trial() { Trial::Passed } else { Trial::Failed }
+    }
+}
+
+#[cfg(unix)]
+mod unix {
+    use super::Trial;
+
+    /// Seconds that a trial may take.
+    const LIMIT: u32 = 10;
+    /// The byte by which the copy says that the trial has returned, and what.
+    const RETURNED: [u8; 2] = [b'n', b'y'];
+
+    pub(super) fn in_copy(trial: impl FnOnce() -> bool) -> Trial {
+        let mut ends = [0; 2];
+        // SAFETY: `pipe` writes two descriptors to the array.
+        if unsafe { libc::pipe(ends.as_mut_ptr()) } != 0 {
+            return here(trial);
+        }
+        let [read, write] = ends;
+        // SAFETY: the copy runs nothing but async-signal-safe calls and the trial, which neither allocates nor locks.
+        match unsafe { libc::fork() } {
+            0 => {
+                // SAFETY: each is async-signal-safe and gets values of its own types. Handlers of the program must not
+                // see the signals of a trial, and a trial that dies leaves no core file.
+                unsafe {
+                    for signal in [libc::SIGILL, libc::SIGSEGV, libc::SIGBUS, libc::SIGFPE, libc::SIGALRM] {
+                        libc::signal(signal, libc::SIG_DFL);
+                    }
+                    let none = libc::rlimit { rlim_cur: 0, rlim_max: 0 };
+                    libc::setrlimit(libc::RLIMIT_CORE, &none);
+                    libc::alarm(LIMIT);
+                }
+                let byte = RETURNED[usize::from(trial())];
+                // SAFETY: one byte is read from `byte`, which lives; `_exit` ends the copy without its destructors.
+                unsafe {
+                    libc::write(write, (&raw const byte).cast(), 1);
+                    libc::_exit(0)
+                }
+            }
+            copy => {
+                // SAFETY: the descriptor is ours and is closed once.
+                unsafe { libc::close(write) };
+                let trial = if copy > 0 { outcome(read, copy) } else { here(trial) };
+                // SAFETY: as above.
+                unsafe { libc::close(read) };
+                trial
+            }
+        }
+    }
+
+    fn here(trial: impl FnOnce() -> bool) -> Trial {
+        if trial() { Trial::Passed } else { Trial::Failed }
+    }
+
+    /// Waits for the copy to say what the trial returned, or to die without a word.
+    fn outcome(read: i32, copy: i32) -> Trial {
+        let mut byte = 0u8;
+        // SAFETY: at most one byte is written to `byte`.
+        let returned = again(|| unsafe { libc::read(read, (&raw mut byte).cast(), 1) } as i64) == 1;
+        let mut status = 0;
+        // SAFETY: `status` is an integer to write to. Where the program reaps all children itself this fails, and
+        // the signal stays unknown.
+        let reaped = again(|| i64::from(unsafe { libc::waitpid(copy, &raw mut status, 0) }));
+        match (returned, byte == RETURNED[1]) {
+            (true, true) => Trial::Passed,
+            (true, false) => Trial::Failed,
+            (false, _) => {
+                let known = reaped > 0 && libc::WIFSIGNALED(status);
+                Trial::Died { signal: if known { libc::WTERMSIG(status) } else { 0 } }
+            }
+        }
+    }
+
+    /// Repeats a system call for as long as signals interrupt it.
+    fn again(mut call: impl FnMut() -> i64) -> i64 {
+        loop {
+            let result = call();
+            let interrupted =
+                result < 0 && std::io::Error::last_os_error().kind() == std::io::ErrorKind::Interrupted;
+            if !interrupted {
+                return result;
+            }
+        }
+    }
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -97,5 +210,39 @@ mod tests {
                 assert_eq!(bytes[len - 1], 1);
             }
         }
+    }
+
+    #[test]
+    fn trials_end_as_they_end() {
+        assert_eq!(try_out(|| true), Trial::Passed);
+        assert_eq!(try_out(|| false), Trial::Failed);
+    }
+
+    #[cfg(unix)]
+    #[test]
+    fn a_trial_that_dies_dies_alone() {
+        let die = |signal| {
+            try_out(|| {
+                // SAFETY: the signal ends the copy of the process that runs this.
+                unsafe { libc::raise(signal) == 0 }
+            })
+        };
+        for signal in [libc::SIGILL, libc::SIGSEGV] {
+            assert_eq!(die(signal), Trial::Died { signal });
+        }
+    }
+
+    #[cfg(unix)]
+    #[test]
+    fn a_trial_leaves_no_trace() {
+        let mut value = 1;
+        assert_eq!(
+            try_out(|| {
+                value = 2;
+                value == 2
+            }),
+            Trial::Passed
+        );
+        assert_eq!(value, 1);
     }
 }

@@ -1,9 +1,7 @@
 //! Packed ternary weights: two bits a weight in the kernels' resident layout, with their scales.
 
-use crate::cpu;
 use crate::dispatch::Dispatch;
 use crate::engine::EngineError;
-use crate::kernels::abi::TILE_ROWS;
 use crate::kernels::layouts::i2a16;
 use crate::memory::{MatrixMemory, ScaleKind};
 use crate::numerics::quantize::QuantizedActivations;
@@ -216,7 +214,7 @@ impl PackedLayerWeights {
 }
 
 /// y = W x for f32 activations: quantises `input` `[cols]` to int8, multiplies exactly in integers, and scales.
-/// Runs on the calling thread, with the kernels that [`crate::cpu::select`] chooses.
+/// Runs on the calling thread, with the kernels that an [`Engine`](crate::engine::Engine) would choose.
 ///
 /// # Errors
 /// [`EngineError`]: operands of the wrong length, values that are not finite, or an instruction set asked for that
@@ -233,9 +231,5 @@ pub fn packed_mat_vec(
         return Err(EngineError::NotFinite { index, value: input[index] });
     }
     let quantized = QuantizedActivations::quantize(weights.cols(), input);
-    if output.len() != weights.rows() {
-        return Err(EngineError::Output { found: output.len(), expected: weights.rows() });
-    }
-    let tiles = 0..weights.rows().div_ceil(TILE_ROWS);
-    Dispatch::new(cpu::select()?)?.block(weights, &quantized, tiles, &mut [output])
+    Dispatch::select()?.product(weights, &quantized, output, 1)?.run(0)
 }

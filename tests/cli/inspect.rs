@@ -1,5 +1,7 @@
 //! `tritforge inspect` and `tritforge kernels`.
 
+use std::collections::HashSet;
+
 use tritforge::cpu::{ISA_VARIABLE, available};
 use tritforge::kernels::{DESCRIPTORS, ISAS};
 
@@ -76,18 +78,41 @@ fn damaged_weights_are_found() {
 fn kernels_lists_what_is_linked_and_selected() {
     for isa in available() {
         let text = finish(command(["kernels"]).env(ISA_VARIABLE, isa.id)).success();
-        for descriptor in DESCRIPTORS {
-            assert!(text.contains(descriptor.name), "{}", descriptor.name);
-        }
         assert!(ISAS.iter().all(|isa| text.contains(isa.id)));
-        let selected: Vec<&str> = text.lines().filter(|line| line.contains("selected")).collect();
-        assert!(selected.len() == 1 && selected[0].contains(isa.id), "{selected:?}");
+        let highest: Vec<&str> = text.lines().filter(|line| line.contains("highest in use")).collect();
+        assert!(highest.len() == 1 && highest[0].contains(isa.id), "{highest:?}");
         assert!(text.contains(&format!("{ISA_VARIABLE}={}", isa.id)), "{text}");
-        let choice = text.split("Selected for").nth(1).expect("what is selected");
-        let lines: Vec<&str> = choice.lines().filter(|line| line.contains("_proj")).collect();
-        let of_isa = format!("__{} ", isa.id);
-        assert!(lines.len() >= 14 && lines.iter().all(|line| line.contains(&of_isa)), "{choice}");
+        // The three configs that the build selects, with every matrix of the largest.
+        let models: Vec<&str> = text.split("\nKernels for ").skip(1).collect();
+        assert_eq!(models.len(), 3, "{text}");
+        let large = models.iter().find(|model| model.starts_with("bitnet-b1.58-2b-4t,")).expect("2B-4T");
+        for matrix in ["q_proj 2560x2560", "k_proj 640x2560", "v_proj 640x2560", "o_proj 2560x2560"] {
+            assert!(large.contains(matrix), "{matrix}: {large}");
+        }
+        for matrix in ["gate_proj 6912x2560", "up_proj 6912x2560", "down_proj 2560x6912"] {
+            assert!(large.contains(matrix), "{matrix}: {large}");
+        }
+        // A GEMV of every level up to the one asked for; of each number of tokens one kernel is selected.
+        let decode = large.lines().filter(|line| line.contains(" gemv_")).count();
+        let levels: HashSet<&str> = DESCRIPTORS
+            .iter()
+            .filter(|d| d.tokens == 1 && d.isa.rank <= isa.rank && (d.isa.available)())
+            .map(|d| d.isa.id)
+            .collect();
+        assert_eq!(decode, levels.len(), "{large}");
+        let selected: Vec<&str> = large.lines().filter(|line| line.contains("(selected, ")).collect();
+        let tokens: HashSet<usize> = DESCRIPTORS
+            .iter()
+            .filter(|d| d.isa.rank <= isa.rank && (d.isa.available)())
+            .map(|d| d.tokens)
+            .collect();
+        assert_eq!(selected.len(), tokens.len(), "{large}");
     }
+    let own = tritforge(["kernels", "demo"]).success();
+    assert!(own.contains("\nKernels for ") && own.contains("down_proj 256x768"), "{own}");
     let proof = tritforge(["kernels", "--verbose"]).success();
     assert!(proof.contains("bits)") && proof.contains("vector registers"), "{proof}");
+    for descriptor in DESCRIPTORS {
+        assert!(proof.contains(descriptor.name), "{}", descriptor.name);
+    }
 }

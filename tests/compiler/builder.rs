@@ -4,9 +4,6 @@ use kernelgen::{BuildError, Builder};
 use tempfile::tempdir;
 use tritforge_tests::configs;
 
-/// A schedule table whose kernels of fixed shapes overflow, see `refusals`.
-const OVERFLOWING: &str = "[avx2.gemv]\ngeneric = \"u1c1sr1p0\"\nfixed = \"u1c1sr1p0f32\"\n";
-
 #[test]
 fn one_source_is_written_and_left_alone_while_nothing_changes() {
     let folder = tempdir().expect("a folder for temporary files");
@@ -27,20 +24,44 @@ fn one_source_is_written_and_left_alone_while_nothing_changes() {
     assert_ne!(read(), text);
 }
 
+/// A table whose schedule overflows, see `refusals`.
 #[test]
-fn a_shape_that_no_schedule_can_serve_is_reported_with_its_place() {
+fn a_schedule_that_no_shape_can_use_is_reported() {
     let folder = tempdir().expect("a folder for temporary files");
     let table = folder.path().join("table.toml");
-    std::fs::write(&table, OVERFLOWING).expect("the table can be written");
-    let config = configs().join("models/bitnet-b1.58-large.toml");
-    let error = Builder::new().config(&config).schedules(&table).compile().expect_err("it overflows");
+    std::fs::write(&table, "[avx2.gemv]\nschedule = \"u1c1sr1p0f32\"\n").expect("the table can be written");
+    let error = Builder::new().schedules(&table).compile().expect_err("it overflows");
     assert!(matches!(error, BuildError::Compile { .. }), "{error}");
     let message = error.to_string();
-    let text = std::fs::read_to_string(&config).expect("the config");
-    let line = 1 + text.lines().position(|line| line.starts_with("q_proj = ")).expect("a line for q_proj");
-    let place = format!("{}:{line}:10: q_proj of 1536x1536: gemv_i2a16_1536x1536_", config.display());
-    assert!(message.starts_with(&place), "{message}");
+    assert!(message.starts_with("generic kernel: gemv_i2a16_anyxany_u1c1sr1p0f32__avx2: "), "{message}");
     assert!(message.contains("can reach -64000..=63500"), "{message}");
+}
+
+#[test]
+fn shapes_get_kernels_of_their_own_where_the_table_says_that_they_gain() {
+    let folder = tempdir().expect("a folder for temporary files");
+    let table = folder.path().join("table.toml");
+    let entry = |isa: &str, gain: &str| format!("[{isa}.gemv]\nschedule = \"u1c1sr1p0\"\n{gain}\n");
+    let text = [
+        entry("avx2", "gain = { short = 3.0, long = 2.99 }"),
+        entry("avx512bw", "gain = { short = -1.0, long = 4.5 }"),
+        entry("portable", ""),
+    ];
+    std::fs::write(&table, text.concat()).expect("the table can be written");
+    let builder = || Builder::new().schedules(&table).shape(48, 256).shape(48, 257);
+    let names = |builder: Builder| -> Vec<String> {
+        builder.compile().expect("it compiles").into_iter().map(|kernel| kernel.name).collect()
+    };
+    let name = |shape: &str, isa: &str| format!("gemv_i2a16_{shape}_u1c1sr1p0__{isa}");
+    let gaining = [
+        name("anyxany", "avx2"),
+        name("48x256", "avx2"),
+        name("anyxany", "avx512bw"),
+        name("48x257", "avx512bw"),
+        name("anyxany", "portable"),
+    ];
+    assert_eq!(names(builder()), gaining);
+    assert_eq!(names(builder().specialise_all()).len(), 9);
 }
 
 /// The demo's config with one matrix widened, in a folder of its own.
@@ -114,7 +135,7 @@ fn a_wrong_table_or_config_is_reported() {
     let table = folder.path().join("table.toml");
     let error = Builder::new().schedules(&table).compile().expect_err("there is no table yet");
     assert!(matches!(error, BuildError::Io { ref path, .. } if *path == table), "{error}");
-    std::fs::write(&table, "[avx2.gemv]\ngeneric = \"fast\"\n").expect("the table can be written");
+    std::fs::write(&table, "[avx2.gemv]\nschedule = \"fast\"\n").expect("the table can be written");
     let error = Builder::new().schedules(&table).compile().expect_err("no schedule").to_string();
     assert!(error.contains("[avx2.gemv]: 'fast' is no schedule"), "{error}");
     let error = Builder::new().config(folder.path().join("no.toml")).compile().expect_err("no config");

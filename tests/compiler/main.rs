@@ -14,7 +14,10 @@ mod sources;
 mod tile_isa;
 
 use kernelgen::compile::{CompileError, Kernel, compile};
+use kernelgen::emit::{self, Contents};
+use kernelgen::isa;
 use kernelgen::spec::KernelSpec;
+use kernelgen::table::ScheduleTable;
 
 #[track_caller]
 fn spec(name: &str) -> KernelSpec {
@@ -32,4 +35,10 @@ fn refusal(name: &str) -> CompileError {
         Ok(_) => panic!("{name} must be refused"),
         Err(error) => error,
     }
+}
+
+/// The whole source of some kernels.
+fn source(kernels: &[Kernel]) -> String {
+    let table = ScheduleTable::built_in().expect("the table that is built in");
+    emit::source(&Contents { kernels, isas: &isa::ALL, table: &table, models: &[] }, "a test", 0)
 }

@@ -7,8 +7,8 @@ use std::path::Path;
 use std::process::Command;
 
 use kernelgen::compile::Kernel;
+use kernelgen::cpus;
 use kernelgen::passes::cost;
-use kernelgen::{cpus, emit, isa};
 use tempfile::tempdir;
 
 /// CPUs, as they are called here and by LLVM.
@@ -46,7 +46,7 @@ fn run(command: &mut Command) -> String {
 /// A kernel's assembly, without any target feature but its own.
 fn assembly(kernel: &Kernel, folder: &Path) -> String {
     let (source, out) = (folder.join("kernel.rs"), folder.join("kernel.s"));
-    let text = emit::source(std::slice::from_ref(kernel), &isa::ALL, "a test", 0);
+    let text = crate::source(std::slice::from_ref(kernel));
     std::fs::write(&source, text).expect("the source can be written");
     let rustc = std::env::var_os("RUSTC").unwrap_or_else(|| "rustc".into());
     let options = ["--crate-type=lib", "--edition=2024", "-Copt-level=3", "--emit=asm", "-o"];

@@ -36,7 +36,7 @@ fn every_emitted_source_parses() {
         };
         assert_eq!(function.sig.ident, kernel.name.as_str());
     }
-    let source = emit::source(&kernels, &isa::ALL, "a test", 0);
+    let source = crate::source(&kernels);
     syn::parse_file(&source).expect("the whole source parses");
 }
 

@@ -42,7 +42,7 @@ pub fn extremes(kernel: &Kernel) -> Result<(), String> {
 fn extremes_of(kernel: &Kernel, (rows, cols): (usize, usize)) -> Result<(), String> {
     for weight in [1, -1] {
         for act in [127, -128] {
-            let case = Case::uniform(rows, cols, weight, act);
+            let case = Case::uniform_for(kernel.descriptor().tokens, rows, cols, weight, act);
             whole(kernel, &case).map_err(|e| format!("all {weight:+} x all {act}: {e}"))?;
         }
     }

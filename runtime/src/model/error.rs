@@ -66,14 +66,6 @@ pub enum ModelError {
         /// Whether the tensor is there.
         found: bool,
     },
-    /// The kernels chosen for this CPU disagree with the portable ones on rows of this tensor.
-    #[error("{tensor}: {source}")]
-    SelfCheck {
-        /// Name of the tensor.
-        tensor: String,
-        /// Which kernels disagree.
-        source: EngineError,
-    },
     /// The weights could not be packed: a code that is no trit, a scale that is no number.
     #[error("{tensor}: {source}")]
     Pack {

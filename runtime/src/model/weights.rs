@@ -29,11 +29,11 @@ pub struct Model {
 impl Model {
     /// Checks the tensors against the dimensions and packs every projection in the layout of the kernels, the
     /// layers in parallel on the engine's threads. Compares the chosen kernels with the portable ones on some
-    /// rows of each projection of the first layer.
+    /// rows of every projection ([`Engine::check`]).
     ///
     /// # Errors
     /// [`ModelError`]: impossible dimensions, a tensor of the wrong shape, a norm that is not finite, a code
-    /// that is no trit, kernels that disagree. The message names the tensor.
+    /// that is no trit. The message names the tensor.
     pub fn from_raw(raw: RawModel, engine: &Engine) -> Result<Self, ModelError> {
         let RawModel { config, token_embd, output, output_norm, layers, tokenizer, source } = raw;
         config.validate()?;
@@ -52,11 +52,8 @@ impl Model {
                 .map(|(index, layer)| pack_layer(index, layer, &config))
                 .collect::<Result<Vec<_>, _>>()
         })?;
-        // The first layer has every shape of the model, and so every kernel that it will use.
-        for (name, weights) in layers[0].projections() {
-            engine
-                .self_check(weights)
-                .map_err(|source| ModelError::SelfCheck { tensor: format!("layer 0, {name}"), source })?;
+        for (_, weights) in layers.iter().flat_map(PackedLayerWeights::projections) {
+            engine.check(weights);
         }
         Ok(Self { config, layers, token_embd, output, output_norm, tokenizer, source })
     }

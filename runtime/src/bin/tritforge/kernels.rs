@@ -1,16 +1,16 @@
-//! `tritforge kernels`: what is linked, and what this CPU selects.
+//! `tritforge kernels`: the kernels that this CPU has for the matrices of a model, and which are selected.
 
 use std::io::{self, Write};
 use std::process::ExitCode;
 
 use tritforge::cpu;
 use tritforge::engine::Engine;
-use tritforge::kernels::abi::Descriptor;
-use tritforge::kernels::{DESCRIPTORS, ISAS};
+use tritforge::kernels::abi::{Descriptor, WORTHWHILE_GAIN};
+use tritforge::kernels::{DESCRIPTORS, ISAS, MODELS};
 use tritforge::model::Model;
 
 use crate::Outcome;
-use crate::model::ModelArgs;
+use crate::model::{ModelArgs, warn_of_faults};
 
 /// Options of `kernels`.
 #[derive(clap::Args)]
@@ -18,21 +18,71 @@ pub struct Args {
     #[command(flatten)]
     model: ModelArgs,
 
-    /// Show the range proof and the cost of every kernel.
+    /// List every linked kernel as well, with its range proof and its cost.
     #[arg(long, short)]
     verbose: bool,
 }
 
+/// What a matrix is for, its rows and its columns.
+type Matrix = (&'static str, usize, usize);
+
 /// Runs the command.
 pub fn kernels(args: Args) -> Outcome {
     let engine = Engine::with_threads(1)?;
-    let model = Model::from_raw(args.model.load()?, &engine)?;
+    // A model that is asked for; else the shapes that the build was asked for.
+    let models: Vec<(String, Vec<Matrix>)> = match args.model.model {
+        Some(_) => {
+            let model = Model::from_raw(args.model.load()?, &engine)?;
+            let matrices = model.layers.first().into_iter().flat_map(|layer| layer.projections());
+            let matrices = matrices.map(|(role, weights)| (role, weights.rows(), weights.cols())).collect();
+            vec![(model.config.name, matrices)]
+        }
+        None => MODELS
+            .iter()
+            .map(|model| {
+                let matrices = model.matrices.iter().map(|matrix| (matrix.role, matrix.rows, matrix.cols));
+                (model.name.to_owned(), matrices.collect())
+            })
+            .collect(),
+    };
+    warn_of_faults(&engine)?;
     let mut out = io::stdout().lock();
+    instruction_sets(&engine, &mut out)?;
+    for (name, matrices) in &models {
+        writeln!(
+            out,
+            "\nKernels for {name}, with their static cost in cycles for 256 weights and one token"
+        )?;
+        // Matrices with the same choices stand together.
+        let mut groups: Vec<(String, Vec<String>)> = Vec::new();
+        for (role, rows, cols) in matrices {
+            let (choices, matrix) = (choices(&engine, *rows, *cols), format!("{role} {rows}x{cols}"));
+            match groups.iter_mut().find(|(known, _)| *known == choices) {
+                Some((_, group)) => group.push(matrix),
+                None => groups.push((choices, vec![matrix])),
+            }
+        }
+        for (choices, group) in groups {
+            write!(out, "  {}\n{choices}", group.join(", "))?;
+        }
+    }
+    if args.verbose {
+        writeln!(out, "\nLinked kernels")?;
+        DESCRIPTORS.iter().try_for_each(|descriptor| describe(descriptor, &mut out))?;
+    }
+    out.flush()?;
+    Ok(ExitCode::SUCCESS)
+}
+
+fn instruction_sets(engine: &Engine, out: &mut impl Write) -> io::Result<()> {
     writeln!(out, "Instruction sets")?;
+    let faults = engine.faults();
     for isa in ISAS {
         let state = match ((isa.available)(), isa.id == engine.isa().id) {
-            (_, true) => "selected",
-            (true, false) => "available",
+            (_, true) => "highest in use",
+            (true, false) if faults.iter().any(|fault| fault.subject == isa.id) => "does not work",
+            (true, false) if isa.rank > engine.isa().rank => "left out",
+            (true, false) => "in use",
             (false, false) => "this CPU lacks it",
         };
         writeln!(out, "  {:<12} {state:<18} {}", isa.id, isa.features.join(" "))?;
@@ -40,39 +90,50 @@ pub fn kernels(args: Args) -> Outcome {
     if let Some(id) = std::env::var_os(cpu::ISA_VARIABLE).filter(|id| !id.is_empty()) {
         writeln!(out, "  {}={} is in force", cpu::ISA_VARIABLE, id.to_string_lossy())?;
     }
-    writeln!(out, "\nLinked kernels")?;
-    for descriptor in DESCRIPTORS {
-        describe(descriptor, args.verbose, &mut out)?;
-    }
-    writeln!(out, "\nSelected for {}", model.config.name)?;
-    let Some(layer) = model.layers.first() else { return Ok(ExitCode::SUCCESS) };
-    let mut sizes: Vec<usize> = DESCRIPTORS.iter().map(|d| d.tokens).collect();
-    sizes.sort_unstable();
-    sizes.dedup();
-    for (role, weights) in layer.projections() {
-        let (rows, cols) = (weights.rows(), weights.cols());
-        for &tokens in &sizes {
-            let Some(kernel) = engine.kernel(rows, cols, tokens) else { continue };
-            let d = kernel.descriptor();
-            let why = if d.shape.is_some() { "made for this shape" } else { "generic" };
-            writeln!(out, "  {role:<10} {rows:>6}x{cols:<6} {tokens} at once: {} ({why})", d.name)?;
-        }
-    }
-    out.flush()?;
-    Ok(ExitCode::SUCCESS)
+    Ok(())
 }
 
-fn describe(d: &Descriptor, verbose: bool, out: &mut impl Write) -> io::Result<()> {
-    writeln!(out, "  {}", d.name)?;
-    if verbose {
-        writeln!(
-            out,
-            "      {:.2} cycles for 256 weights by the cost model; {} vector registers; K up to {}",
-            d.cycles_per_256_weights, d.registers, d.k_max
-        )?;
-        for proven in d.proof {
-            writeln!(out, "      {} in {}..={} ({} bits)", proven.value, proven.lo, proven.hi, proven.bits)?;
+/// A line for each number of tokens and instruction set.
+fn choices(engine: &Engine, rows: usize, cols: usize) -> String {
+    let mut lines = String::new();
+    // What cannot be had ended the command before.
+    let asked_for = cpu::asked_for().ok().flatten().map(|isa| isa.id);
+    for tokens in engine.token_counts() {
+        let Some(selected) = engine.kernel(rows, cols, tokens) else { continue };
+        for kernel in engine.levels(rows, cols, tokens) {
+            let d = kernel.descriptor();
+            let choice = match (d.name == selected.descriptor().name, asked_for) {
+                (false, _) => "",
+                (true, Some(asked_for)) if asked_for == d.isa.id => "selected, asked for; ",
+                (true, _) => "selected, least cost; ",
+            };
+            let cost = d.cycles_per_256_weights / d.tokens as f64;
+            lines += &format!("    {cost:>6.2}  {}  ({choice}{})\n", d.name, specialisation(d, cols));
         }
+    }
+    lines
+}
+
+/// Whether the kernel was made for the shape, and why.
+fn specialisation(d: &Descriptor, cols: usize) -> String {
+    match (d.shape, d.gain.of(cols)) {
+        (Some(_), Some(gain)) => format!("made for the shape, gains {gain}%"),
+        (Some(_), None) => "made for the shape".to_owned(),
+        (None, Some(gain)) if gain < WORTHWHILE_GAIN => format!("generic, a shape's own gains {gain}%"),
+        (None, Some(_)) => "generic, the build was not asked for this shape".to_owned(),
+        (None, None) => "generic, a shape's own was not measured".to_owned(),
+    }
+}
+
+fn describe(d: &Descriptor, out: &mut impl Write) -> io::Result<()> {
+    writeln!(out, "  {}", d.name)?;
+    writeln!(
+        out,
+        "      {:.2} cycles for 256 weights by the cost model; {} vector registers; K up to {}",
+        d.cycles_per_256_weights, d.registers, d.k_max
+    )?;
+    for proven in d.proof {
+        writeln!(out, "      {} in {}..={} ({} bits)", proven.value, proven.lo, proven.hi, proven.bits)?;
     }
     Ok(())
 }

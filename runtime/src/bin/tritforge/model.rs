@@ -1,8 +1,8 @@
 //! The options that say which model is used and how.
 
+use std::io::{self, Write};
 use std::path::{Path, PathBuf};
 
-use tritforge::cpu;
 use tritforge::demo;
 use tritforge::engine::{Engine, EngineError};
 use tritforge::format::{FormatError, LoadOptions, RawModel, load_path, load_tokenizer};
@@ -63,8 +63,14 @@ impl EngineArgs {
     /// Chooses kernels and starts the threads.
     pub fn engine(&self) -> Result<Engine, EngineError> {
         match self.threads {
-            Some(threads) => Engine::with_isa(cpu::select()?, threads.into()),
+            Some(threads) => Engine::with_threads(threads.into()),
             None => Engine::new(),
         }
     }
+}
+
+/// Says on stderr what this CPU claims and does not do. The results are right all the same.
+pub fn warn_of_faults(engine: &Engine) -> io::Result<()> {
+    let mut err = io::stderr().lock();
+    engine.faults().iter().try_for_each(|fault| writeln!(err, "warning: {fault}"))
 }

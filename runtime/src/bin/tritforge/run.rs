@@ -11,7 +11,7 @@ use tritforge::sampling::{Sampler, SamplerOptions};
 use tritforge::tokenizer::{StreamDecoder, Tokenizer};
 
 use crate::Outcome;
-use crate::model::{EngineArgs, ModelArgs};
+use crate::model::{EngineArgs, ModelArgs, warn_of_faults};
 
 /// Options of `run`.
 #[derive(clap::Args)]
@@ -94,6 +94,7 @@ pub fn run(args: Args) -> Outcome {
         text => text.to_owned(),
     };
     let model = Model::from_raw(args.model.load()?, &engine)?;
+    warn_of_faults(&engine)?;
     if args.verbose {
         name_kernels(&model, &engine)?;
     }
@@ -169,7 +170,7 @@ fn name_kernels(model: &Model, engine: &Engine) -> io::Result<()> {
     let mut err = io::stderr().lock();
     let Some(layer) = model.layers.first() else { return Ok(()) };
     for (role, weights) in layer.projections() {
-        for tokens in [1, 4] {
+        for tokens in engine.token_counts() {
             if let Some(kernel) = engine.kernel(weights.rows(), weights.cols(), tokens) {
                 writeln!(err, "{role:<10} {}", kernel.descriptor().name)?;
             }

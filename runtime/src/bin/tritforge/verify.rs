@@ -8,7 +8,7 @@ use tritforge::model::Model;
 use tritforge::verify::{Reference, verify as compare};
 
 use crate::Outcome;
-use crate::model::{EngineArgs, ModelArgs};
+use crate::model::{EngineArgs, ModelArgs, warn_of_faults};
 
 /// Options of `verify`.
 #[derive(clap::Args)]
@@ -39,6 +39,7 @@ pub fn verify(args: Args) -> Outcome {
     let reference = Reference::load(&args.reference)?;
     let engine = args.engine.engine()?;
     let model = Model::from_raw(args.model.load()?, &engine)?;
+    warn_of_faults(&engine)?;
     let report = compare(&model, &engine, &reference)?;
     let passes = report.passes(args.tolerance);
     let mut out = io::stdout().lock();

@@ -1,0 +1,178 @@
+//! How the row tiles of a product are shared out: each thread streams one contiguous block of them from its start, and a
+//! thread that is done takes over from the far end of another's block, so that cores of unequal speed finish together.
+
+use std::marker::PhantomData;
+use std::ops::Range;
+use std::sync::atomic::{AtomicU64, Ordering};
+
+use crate::kernels::abi::TILE_ROWS;
+
+/// The blocks of all threads. A tile is handed out exactly once.
+pub(crate) struct Shares {
+    /// What is left of each block: its first tile in the upper half, one past its last in the lower.
+    left: Vec<AtomicU64>,
+    /// Tiles handed out at a time.
+    chunk: u32,
+}
+
+impl Shares {
+    /// `tiles` tiles in so many blocks, which differ by at most one tile; at least one is handed out at a time.
+    ///
+    /// # Panics
+    /// If there are no parts or 2^32 tiles, which no matrix in memory has.
+    pub fn new(tiles: usize, parts: usize, chunk: usize) -> Self {
+        let bound = |part: usize| u32::try_from(part * tiles / parts).expect("fewer than 2^32 tiles");
+        let left = (0..parts).map(|part| AtomicU64::new(pack(bound(part), bound(part + 1)))).collect();
+        Shares { left, chunk: u32::try_from(chunk).unwrap_or(u32::MAX).max(1) }
+    }
+
+    /// The next tiles for the owner of block `own`: from the front of that block, then from the back of the block of
+    /// which most is left; `None` when nothing is left of any.
+    pub fn claim(&self, own: usize) -> Option<Range<usize>> {
+        self.take(own, |start, end| (start + self.chunk.min(end - start), end)).or_else(|| {
+            loop {
+                let longest = self.left.iter().enumerate().max_by_key(|(_, left)| len(left))?.0;
+                if len(&self.left[longest]) == 0 {
+                    return None;
+                }
+                let tiles = self.take(longest, |start, end| (start, end - self.chunk.min(end - start)));
+                // Its owner may have taken the last tiles meanwhile.
+                if tiles.is_some() {
+                    return tiles;
+                }
+            }
+        })
+    }
+
+    /// Shortens a block at one end, by what `shorten` says is left of it; the tiles in between, if there are any.
+    fn take(&self, block: usize, shorten: impl Fn(u32, u32) -> (u32, u32)) -> Option<Range<usize>> {
+        // The tiles themselves are nothing but numbers; what threads write to them is joined by the end of the scope.
+        let before = self.left[block].fetch_update(Ordering::Relaxed, Ordering::Relaxed, |left| {
+            let (start, end) = unpack(left);
+            let (new_start, new_end) = shorten(start, end);
+            (start < end).then(|| pack(new_start, new_end))
+        });
+        let (start, end) = unpack(before.ok()?);
+        let (new_start, new_end) = shorten(start, end);
+        let tiles = if new_start > start { start..new_start } else { new_end..end };
+        Some(tiles.start as usize..tiles.end as usize)
+    }
+}
+
+fn pack(start: u32, end: u32) -> u64 {
+    u64::from(start) << 32 | u64::from(end)
+}
+
+fn unpack(left: u64) -> (u32, u32) {
+    ((left >> 32) as u32, left as u32)
+}
+
+fn len(left: &AtomicU64) -> u32 {
+    let (start, end) = unpack(left.load(Ordering::Relaxed));
+    end.saturating_sub(start)
+}
+
+/// The results of a product, `[tokens][rows]`, which threads write to where they have claimed the tiles.
+pub(crate) struct SharedRows<'a> {
+    values: *mut f32,
+    rows: usize,
+    tokens: usize,
+    of: PhantomData<&'a mut [f32]>,
+}
+
+// SAFETY: it is a mutable slice of f32 whose parts go to threads as `of` demands.
+unsafe impl Send for SharedRows<'_> {}
+// SAFETY: as above; `of` is the only method that reaches the values.
+unsafe impl Sync for SharedRows<'_> {}
+
+impl<'a> SharedRows<'a> {
+    /// Results of so many rows each; the number of tokens follows.
+    ///
+    /// # Panics
+    /// If they are not whole vectors.
+    pub fn new(values: &'a mut [f32], rows: usize) -> Self {
+        assert!(rows > 0 && values.len().is_multiple_of(rows), "whole vectors of results");
+        SharedRows { tokens: values.len() / rows, values: values.as_mut_ptr(), rows, of: PhantomData }
+    }
+
+    /// The results of one token for the rows of some tiles.
+    ///
+    /// # Panics
+    /// If there is no such token or tile.
+    ///
+    /// # Safety
+    /// No two slices that are alive at a time may share a token and a tile.
+    #[allow(clippy::mut_from_ref, reason = "the caller promises that slices do not overlap")]
+    pub unsafe fn of(&self, token: usize, tiles: &Range<usize>) -> &mut [f32] {
+        let row = |tile: usize| (tile * TILE_ROWS).min(self.rows);
+        let (first, end) = (row(tiles.start), row(tiles.end));
+        assert!(token < self.tokens && first < end, "results that there are");
+        // SAFETY: the slice lies inside of the results, and the caller promises that no other overlaps it.
+        unsafe { std::slice::from_raw_parts_mut(self.values.add(token * self.rows + first), end - first) }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    /// What is claimed by `own` until nothing is left.
+    fn all(shares: &Shares, own: usize) -> Vec<Range<usize>> {
+        std::iter::from_fn(|| shares.claim(own)).collect()
+    }
+
+    #[test]
+    fn an_owner_goes_forward_and_a_helper_comes_from_the_far_end() {
+        let shares = Shares::new(10, 2, 2);
+        assert_eq!(shares.claim(0), Some(0..2));
+        assert_eq!(shares.claim(1), Some(5..7));
+        assert_eq!(shares.claim(1), Some(7..9));
+        assert_eq!(shares.claim(1), Some(9..10));
+        // Its own block is done: 2..5 of the other's is left.
+        assert_eq!(shares.claim(1), Some(3..5));
+        assert_eq!(shares.claim(0), Some(2..3));
+        assert_eq!((shares.claim(0), shares.claim(1)), (None, None));
+    }
+
+    #[test]
+    fn one_thread_alone_does_it_all_in_order() {
+        assert_eq!(all(&Shares::new(5, 1, 2), 0), [0..2, 2..4, 4..5]);
+        assert_eq!(all(&Shares::new(3, 1, 100), 0), [0..3]);
+        assert!(all(&Shares::new(0, 1, 1), 0).is_empty());
+        // Blocks of nobody: more parts than tiles.
+        let mut claimed = all(&Shares::new(2, 4, 1), 3);
+        claimed.sort_by_key(|tiles| tiles.start);
+        assert_eq!(claimed, [0..1, 1..2]);
+    }
+
+    #[test]
+    fn threads_together_get_every_tile_once() {
+        for (tiles, parts, chunk) in [(1000, 4, 3), (7, 3, 1), (513, 2, 64), (64, 8, 5)] {
+            let shares = Shares::new(tiles, parts, chunk);
+            let mut claimed: Vec<usize> = std::thread::scope(|scope| {
+                let threads: Vec<_> = (0..parts)
+                    .map(|own| {
+                        scope.spawn({
+                            let shares = &shares;
+                            move || all(shares, own)
+                        })
+                    })
+                    .collect();
+                threads.into_iter().flat_map(|thread| thread.join().expect("no panic")).flatten().collect()
+            });
+            claimed.sort_unstable();
+            assert_eq!(claimed, (0..tiles).collect::<Vec<_>>(), "{tiles} {parts} {chunk}");
+        }
+    }
+
+    #[test]
+    fn rows_of_tiles_are_found() {
+        let mut values: Vec<f32> = (0..2 * 35).map(|i| i as f32).collect();
+        let shared = SharedRows::new(&mut values, 35);
+        // SAFETY: one slice at a time.
+        let of = |token, tiles: Range<usize>| unsafe { shared.of(token, &tiles) }.to_vec();
+        assert_eq!(of(0, 0..1), (0..16).map(|i| i as f32).collect::<Vec<_>>());
+        assert_eq!(of(1, 2..3), [67.0, 68.0, 69.0]);
+        assert_eq!(of(1, 0..3).len(), 35);
+    }
+}
