@@ -16,12 +16,11 @@ use half::{bf16, f16};
 pub use error::ConvertError;
 
 use crate::format::gguf::{GgufWriter, TAIL_FLAT, TAIL_KEY, TensorType, activation_key, layer_tensor};
-use crate::format::{
-    FloatTensor, FloatType, HfDirectory, LoadOptions, RawModel, TernaryScale, TernaryTensor,
-};
+use crate::format::{FloatTensor, FloatType, HfDirectory, LoadOptions, RawModel, TernaryTensor};
 use crate::kernels::layouts::i2_s;
 use crate::model::config::{Activation, ModelConfig};
 use crate::os;
+use crate::packed::Scales;
 
 /// `general.file_type` of files whose weights are mostly I2_S.
 const FILE_TYPE_I2_S: u32 = 40;
@@ -290,7 +289,7 @@ fn write_embedding(
 }
 
 fn write_ternary(tensor: &TernaryTensor, out: &mut dyn Write) -> Result<(), ConvertError> {
-    let TernaryScale::PerTensor(scale) = *tensor.scale() else {
+    let Scales::PerTensor(scale) = *tensor.scales() else {
         return Err(ConvertError::PerRowScale { tensor: tensor.name().to_owned() });
     };
     let (rows, cols) = (tensor.rows(), tensor.cols());

@@ -1,8 +1,9 @@
 //! Codes and scales of the Hugging Face checkpoints, against an unpacking of the file's own bytes.
 
 use safetensors::SafeTensors;
-use tritforge::format::{LoadOptions, RawLayer, TernaryScale, TernaryTensor, load_path};
+use tritforge::format::{LoadOptions, RawLayer, TernaryTensor, load_path};
 use tritforge::model::Activation;
+use tritforge::packed::Scales;
 
 use crate::support::fixture;
 
@@ -48,7 +49,7 @@ fn check(directory: &str, factor: fn(f32) -> f32) -> usize {
                 assert!(trits == expected, "{name}, row {row}");
             }
             let scale = scale_in_file(&file, &name);
-            assert_eq!(*tensor.scale(), TernaryScale::PerTensor(factor(scale)), "{name}");
+            assert_eq!(*tensor.scales(), Scales::PerTensor(factor(scale)), "{name}");
             matrices += 1;
         }
     }

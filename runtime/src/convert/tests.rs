@@ -25,7 +25,7 @@ fn assert_same_weights(a: &RawModel, b: &RawModel) {
     assert_eq!(a.layers.len(), b.layers.len());
     for (a, b) in a.layers.iter().zip(&b.layers) {
         for (a, b) in linears(a).into_iter().zip(linears(b)) {
-            assert_eq!((a.rows(), a.cols(), a.scale()), (b.rows(), b.cols(), b.scale()), "{}", a.name());
+            assert_eq!((a.rows(), a.cols(), a.scales()), (b.rows(), b.cols(), b.scales()), "{}", a.name());
             let (mut left, mut right) = (vec![9; a.cols()], vec![9; a.cols()]);
             for row in 0..a.rows() {
                 a.unpack_row(row, &mut left).unwrap();

@@ -21,7 +21,7 @@ pub use error::FormatError;
 pub use float::{FloatTensor, FloatType};
 pub use raw_model::{LoadOptions, RawLayer, RawModel, SourceInfo, TensorInfo};
 pub use strings::StringArray;
-pub use ternary::{TernaryScale, TernaryTensor};
+pub use ternary::TernaryTensor;
 
 pub(crate) use hf::HfDirectory;
 

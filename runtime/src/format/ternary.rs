@@ -5,15 +5,7 @@ use super::error::FormatError;
 use super::float::{FloatTensor, FloatType};
 use crate::absmean::{mean_magnitude, trit};
 use crate::kernels::layouts;
-
-/// The factor that multiplies the integer product of a row with the quantised activations.
-#[derive(Clone, Debug, PartialEq)]
-pub enum TernaryScale {
-    /// One factor for the whole matrix.
-    PerTensor(f32),
-    /// One factor for each row (output).
-    PerRow(Vec<f32>),
-}
+use crate::packed::Scales;
 
 enum Trits {
     /// GGUF type I2_S, without its 32-byte trailer.
@@ -29,7 +21,7 @@ pub struct TernaryTensor {
     name: String,
     rows: usize,
     cols: usize,
-    scale: TernaryScale,
+    scales: Scales,
     trits: Trits,
 }
 
@@ -45,7 +37,7 @@ impl TernaryTensor {
     ) -> Result<Self, FormatError> {
         check_scale(name, scale)?;
         check_length(name, layouts::i2_s::packed_bytes(rows, cols), data.len())?;
-        Ok(Self::new(name, rows, cols, TernaryScale::PerTensor(scale), Trits::I2S(data)))
+        Ok(Self::new(name, rows, cols, Scales::PerTensor(scale), Trits::I2S(data)))
     }
 
     /// Hugging Face's packed bytes: four row blocks of `rows / 4`, low bits first.
@@ -58,7 +50,7 @@ impl TernaryTensor {
     ) -> Result<Self, FormatError> {
         check_scale(name, scale)?;
         check_length(name, layouts::hf_u8::packed_bytes(rows, cols), data.len())?;
-        Ok(Self::new(name, rows, cols, TernaryScale::PerTensor(scale), Trits::HfU8(data)))
+        Ok(Self::new(name, rows, cols, Scales::PerTensor(scale), Trits::HfU8(data)))
     }
 
     /// Float masters, ternarised by the mean of their absolute values over the whole matrix (absmean).
@@ -76,11 +68,11 @@ impl TernaryTensor {
         };
         check_scale(name, scale)?;
         let (rows, cols) = (weights.rows(), weights.cols());
-        Ok(Self::new(name, rows, cols, TernaryScale::PerTensor(scale), Trits::Masters { weights, mean }))
+        Ok(Self::new(name, rows, cols, Scales::PerTensor(scale), Trits::Masters { weights, mean }))
     }
 
-    fn new(name: &str, rows: usize, cols: usize, scale: TernaryScale, trits: Trits) -> Self {
-        Self { name: name.to_owned(), rows, cols, scale, trits }
+    fn new(name: &str, rows: usize, cols: usize, scales: Scales, trits: Trits) -> Self {
+        Self { name: name.to_owned(), rows, cols, scales, trits }
     }
 
     /// The tensor's name in its file.
@@ -99,8 +91,8 @@ impl TernaryTensor {
     }
 
     /// The factor that multiplies the integer product, whichever way round the file writes it.
-    pub fn scale(&self) -> &TernaryScale {
-        &self.scale
+    pub fn scales(&self) -> &Scales {
+        &self.scales
     }
 
     /// Writes the trits -1, 0, 1 of one row.
@@ -205,7 +197,7 @@ mod tests {
         let mut trits = [9i8; 4];
         tensor.unpack_row(0, &mut trits).unwrap();
         assert_eq!(trits, [1, 0, 0, -1]);
-        let TernaryScale::PerTensor(scale) = *tensor.scale() else { panic!("one scale") };
+        let Scales::PerTensor(scale) = *tensor.scales() else { panic!("one scale") };
         assert!((scale - 0.2625).abs() < 1e-7);
     }
 
@@ -221,7 +213,7 @@ mod tests {
         let dead = TernaryTensor::from_masters("w", f32_tensor(1, 2, &[1e-34, 0.0])).unwrap();
         dead.unpack_row(0, &mut trits).unwrap();
         assert_eq!(trits, [0, 0]);
-        assert_eq!(*dead.scale(), TernaryScale::PerTensor(1e-5));
+        assert_eq!(*dead.scales(), Scales::PerTensor(1e-5));
     }
 
     #[test]

@@ -3,8 +3,8 @@
 use super::config::ModelConfig;
 use super::error::ModelError;
 use crate::engine::Engine;
-use crate::format::{FloatTensor, RawLayer, RawModel, SourceInfo, TernaryScale, TernaryTensor};
-use crate::packed::{PackedLayerWeights, PackedTernaryWeights, Scales};
+use crate::format::{FloatTensor, RawLayer, RawModel, SourceInfo, TernaryTensor};
+use crate::packed::{PackedLayerWeights, PackedTernaryWeights};
 use crate::tokenizer::TokenizerState;
 use rayon::prelude::*;
 
@@ -98,11 +98,7 @@ fn pack_layer(index: usize, raw: RawLayer, config: &ModelConfig) -> Result<Packe
 }
 
 fn pack_tensor(name: String, tensor: &TernaryTensor) -> Result<PackedTernaryWeights, ModelError> {
-    let scales = match tensor.scale() {
-        TernaryScale::PerTensor(scale) => Scales::PerTensor(*scale),
-        TernaryScale::PerRow(scales) => Scales::PerRow(scales.clone()),
-    };
-    PackedTernaryWeights::from_rows(tensor.rows(), tensor.cols(), scales, |row, trits| {
+    PackedTernaryWeights::from_rows(tensor.rows(), tensor.cols(), tensor.scales().clone(), |row, trits| {
         tensor.unpack_row(row, trits)
     })
     .map_err(|source| ModelError::Pack { tensor: name, source })

@@ -1,7 +1,7 @@
 use super::*;
 use crate::format::gguf::GgufWriter;
 use crate::format::strings::StringArray;
-use crate::format::ternary::TernaryScale;
+use crate::packed::Scales;
 use crate::tokenizer::{TokenizerError, TokenizerState};
 
 #[derive(Clone)]
@@ -159,7 +159,7 @@ fn a_sound_file_loads() {
     // Fields from the high bits down hold elements 0.., 32.., 64.., 96..: codes 2, 1, 0, 1.
     let expected: Vec<i8> = [1, 0, -1, 0].into_iter().flat_map(|trit| [trit; 32]).collect();
     assert_eq!(trits[..], expected);
-    assert_eq!(*model.layers[0].k_proj.scale(), TernaryScale::PerTensor(0.5));
+    assert_eq!(*model.layers[0].k_proj.scales(), Scales::PerTensor(0.5));
     let tokenizer = model.tokenizer.loaded().unwrap();
     assert_eq!(tokenizer.stop_tokens(), [257, 258]);
     assert_eq!(tokenizer.encode("he", true).unwrap(), [256, 259]);
@@ -312,8 +312,8 @@ fn extra_scales_multiply_where_the_graph_has_them() {
         small
     };
     let model = with("bitnet").load().unwrap();
-    assert_eq!(*model.layers[0].up_proj.scale(), TernaryScale::PerTensor(1.5));
-    assert_eq!(*model.layers[0].gate_proj.scale(), TernaryScale::PerTensor(0.5));
+    assert_eq!(*model.layers[0].up_proj.scales(), Scales::PerTensor(1.5));
+    assert_eq!(*model.layers[0].gate_proj.scales(), Scales::PerTensor(0.5));
     assert!(with("bitnet-b1.58").error().contains("ffn_up.scale"));
 }
 

@@ -1,8 +1,9 @@
 use std::fs;
 use std::path::{Path, PathBuf};
 
-use crate::format::{FormatError, LoadOptions, RawModel, TernaryScale, load_path};
+use crate::format::{FormatError, LoadOptions, RawModel, load_path};
 use crate::model::config::Activation;
+use crate::packed::Scales;
 use crate::tokenizer::PreTokenizer;
 
 fn fixture(name: &str) -> PathBuf {
@@ -37,10 +38,10 @@ fn scales_multiply_or_divide_by_the_linear_class() {
     let tensor = "model.layers.1.mlp.down_proj.weight_scale";
     let multiply = loaded("oracle/bitnet-b158/packed");
     let scale = stored("oracle/bitnet-b158/packed", tensor);
-    assert_eq!(*multiply.layers[1].down_proj.scale(), TernaryScale::PerTensor(scale));
+    assert_eq!(*multiply.layers[1].down_proj.scales(), Scales::PerTensor(scale));
     let divide = loaded("oracle/llama-bitlinear/packed");
     let scale = stored("oracle/llama-bitlinear/packed", tensor);
-    assert_eq!(*divide.layers[1].down_proj.scale(), TernaryScale::PerTensor(1.0 / scale));
+    assert_eq!(*divide.layers[1].down_proj.scales(), Scales::PerTensor(1.0 / scale));
 }
 
 #[test]
