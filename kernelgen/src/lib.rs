@@ -13,6 +13,9 @@
 
 /// What every generated kernel shares; compiled here too so that it is formatted, linted and documented.
 pub mod abi;
+/// What the kernels on tiles call, and how their permission is asked for; compiled here too so that it is formatted, linted and documented.
+#[cfg(target_arch = "x86_64")]
+pub mod amx_ops;
 pub mod builder;
 pub mod compile;
 pub mod config;
@@ -31,6 +34,7 @@ pub mod passes;
 /// What the portable kernels call; compiled here too so that it is formatted, linted and documented.
 pub mod portable_ops;
 pub mod print;
+pub mod region;
 pub mod schedule;
 pub mod spec;
 pub mod table;

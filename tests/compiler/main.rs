@@ -11,7 +11,6 @@ mod mca;
 mod refusals;
 mod schedules;
 mod sources;
-mod tile_isa;
 
 use kernelgen::compile::{CompileError, Kernel, compile};
 use kernelgen::spec::KernelSpec;

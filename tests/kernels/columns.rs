@@ -1,20 +1,21 @@
 //! A GEMM is so many GEMVs: each of its columns equals the product of that vector alone.
 
 use tritforge::kernels::DESCRIPTORS;
-use tritforge::kernels::abi::{Kernel, Problem};
+use tritforge::kernels::abi::{Descriptor, Kernel, Problem};
 use tritforge_tests::shared;
 
 use crate::shape;
 
-/// Compares every column with the GEMV kernel of the same instruction set and shape; for a GEMV, with itself on
-/// one vector after another.
+/// Compares every column with the GEMV kernel of the same instruction set and shape, where it has one, else with the
+/// portable one; for a GEMV, with itself on one vector after another.
 pub fn equal_gemv(kernel: &Kernel) -> Result<(), String> {
     let own = kernel.descriptor();
-    let gemv = DESCRIPTORS
-        .iter()
-        .find(|d| d.tokens == 1 && d.isa.id == own.isa.id && d.shape == own.shape && d.layout == own.layout)
-        .and_then(Kernel::new)
-        .ok_or("there is no GEMV for the same shape")?;
+    let gemv_of = |isa: &str| {
+        let same = |d: &&Descriptor| d.shape == own.shape && d.layout == own.layout;
+        DESCRIPTORS.iter().filter(same).find(|d| d.tokens == 1 && d.isa.id == isa).and_then(Kernel::new)
+    };
+    let gemv =
+        gemv_of(own.isa.id).or_else(|| gemv_of("portable")).ok_or("there is no GEMV for the same shape")?;
     let case = shared(shape(kernel));
     let mut columns = vec![0; own.tokens * case.rows];
     let run = |kernel: &Kernel, problem: &Problem<'_>, out: &mut [i32]| {
