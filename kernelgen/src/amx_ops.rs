@@ -2,7 +2,7 @@
 // tiles at all. Everything that depends on the operating system stands here.
 
 use std::arch::asm;
-use std::arch::x86_64::{__cpuid, __cpuid_count};
+use std::arch::x86_64::__cpuid_count;
 use std::sync::OnceLock;
 
 /// The operand of `ldtilecfg`, palette 1 (Intel 64 and IA-32 Architectures Software Developer's Manual, volume 1, 18.3):
@@ -41,10 +41,10 @@ fn cpu_has_tiles() -> bool {
     const OSXSAVE: u32 = 1 << 27;
     const TILE_AND_INT8: u32 = 0b11 << 24;
     const TILE_STATE: u32 = 0b11 << 17;
-    if __cpuid(0).eax < 7 || __cpuid(1).ecx & OSXSAVE == 0 {
-        return false;
-    }
-    if __cpuid_count(7, 0).edx & TILE_AND_INT8 != TILE_AND_INT8 {
+    #[allow(unused_unsafe, reason = "newer standard libraries know that `cpuid` is safe")]
+    // SAFETY: every x86-64 CPU has `cpuid`, whose answer about a leaf is used only where the CPU says it has the leaf.
+    let leaf = |leaf| unsafe { __cpuid_count(leaf, 0) };
+    if leaf(0).eax < 7 || leaf(1).ecx & OSXSAVE == 0 || leaf(7).edx & TILE_AND_INT8 != TILE_AND_INT8 {
         return false;
     }
     let saved: u32;

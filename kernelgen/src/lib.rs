@@ -13,7 +13,8 @@
 
 /// What every generated kernel shares; compiled here too so that it is formatted, linted and documented.
 pub mod abi;
-/// What the kernels on tiles call, and how their permission is asked for; compiled here too so that it is formatted, linted and documented.
+/// What the kernels on tiles need besides instructions, and whether they may run; compiled here too so that it is
+/// formatted, linted and documented.
 #[cfg(target_arch = "x86_64")]
 pub mod amx_ops;
 pub mod builder;

@@ -9,6 +9,7 @@ mod generated_layouts;
 mod layouts;
 mod mca;
 mod refusals;
+mod regions;
 mod schedules;
 mod sources;
 

@@ -28,6 +28,7 @@ pub fn trials() -> Vec<Trial> {
         trial("products_equal_their_definition", products),
         trial("what_the_manual_forbids_is_refused", refusals),
         trial("what_a_shape_leaves_out_is_zero", remainders),
+        trial("no_tiles_are_detected_that_the_system_does_not_list", detection),
         on_cpu("models::tiles::silicon".to_owned(), (isa.available)(), isa.features, silicon),
     ]
 }
@@ -156,6 +157,17 @@ fn remainders() -> Result<(), String> {
     }
     tiles.zero(0).map_err(|fault| fault.to_string())?;
     if flat(&tiles, 0)? == [0; 24] { Ok(()) } else { Err("a tile is not cleared".to_owned()) }
+}
+
+/// Where the system lists what its CPUs have, nothing is available that it does not list.
+fn detection() -> Result<(), String> {
+    let listed = std::fs::read_to_string("/proc/cpuinfo").unwrap_or_default();
+    let has = |flag: &str| listed.split_whitespace().any(|word| word == flag);
+    let available = ISAS.iter().any(|isa| isa.id == "amx" && (isa.available)());
+    if available && !(has("amx_tile") && has("amx_int8")) {
+        return Err("tiles are said to be available".to_owned());
+    }
+    Ok(())
 }
 
 #[cfg(not(target_arch = "x86_64"))]

@@ -53,7 +53,8 @@ pub fn cost(program: &MProgram, isa: &dyn Isa, model: &CostModel) -> Cost {
     let constants = program.setup.iter().map(|(reg, _)| *reg).collect();
     let per_operation = isa.vectors().per_operation;
     let cursors = program.region.as_ref().map_or(program.tokens, |region| region.cursors.len());
-    let mut costing = Costing { model, per_operation, constants, cursors, k_atoms, text: program.setup.len() };
+    let mut costing =
+        Costing { model, per_operation, constants, cursors, k_atoms, text: program.setup.len() };
     let (mut cycles, count) = costing.block(&program.body);
     // The tile loop: cursors, the row count, the branch to the partial store.
     cycles += 6.0 / model.issue;

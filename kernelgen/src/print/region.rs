@@ -135,7 +135,8 @@ impl Assembly<'_, '_> {
                 MStmt::Let(reg, inst) => self.instruction(Some(*reg), inst),
                 // It replaces its first operand.
                 MStmt::Set(_, inst) | MStmt::Run(inst) => self.instruction(None, inst),
-                MStmt::Store { whole, .. } => self.block(whole),
+                // The mask costs nothing where all rows exist.
+                MStmt::Store { part, .. } => self.block(part),
                 MStmt::Repeat { count, atoms, body } => self.repeat(count, *atoms, body),
                 MStmt::Pass(body) => {
                     self.cursors();
