@@ -60,6 +60,8 @@ fn allowed(feature: &str) -> &'static [CpuidFeature] {
         "avx512f" => &[SSE3, SSSE3, SSE4_1, SSE4_2, POPCNT, AVX, AVX2, FMA, F16C, AVX512F],
         "avx512bw" => &[AVX512BW],
         "avx512vnni" => &[AVX512_VNNI],
+        "amx-tile" => &[AMX_TILE],
+        "amx-int8" => &[AMX_INT8],
         _ => panic!("no x86 feature '{feature}' is known here; add what it lets a kernel execute"),
     }
 }
@@ -169,6 +171,7 @@ fn an_instruction_in_the_wrong_place_is_found() {
     const VPDPBUSD_YMM: &[u8] = &[0xc4, 0xe2, 0x75, 0x50, 0xc2];
     const VPDPBUSD_ZMM: &[u8] = &[0x62, 0xf2, 0x75, 0x48, 0x50, 0xc2];
     const VPMADDUBSW_ZMM: &[u8] = &[0x62, 0xf1, 0x75, 0x48, 0x04, 0xc2];
+    const TDPBSUD: &[u8] = &[0xc4, 0xe2, 0x72, 0x5e, 0xda];
     const PSHUFB_XMM: &[u8] = &[0x66, 0x0f, 0x38, 0x00, 0xc1];
     const PADDD_XMM: &[u8] = &[0x66, 0x0f, 0xfe, 0xc1];
     for (name, code, fault) in [
@@ -185,6 +188,10 @@ fn an_instruction_in_the_wrong_place_is_found() {
         ("k__avx512bw", VPDPBUSD_ZMM, true),
         ("k__avx512vnni", VPDPBUSD_ZMM, false),
         ("k__avx512vnni", VPDPBUSD_YMM, true),
+        ("k__avx512vnni", TDPBSUD, true),
+        ("k__amx", TDPBSUD, false),
+        ("k__amx", VPDPBUSD_ZMM, false),
+        ("amx_ops::available", TDPBSUD, true),
         ("memchr::arch::x86_64::avx2::find", VPADDD_YMM, false),
         ("memchr::memmem::find", VPADDD_YMM, true),
     ] {

@@ -1,6 +1,7 @@
 // What every generated kernel shares: its operands, its descriptor, and the safe call that checks the operands.
 
 use std::fmt;
+use std::mem::MaybeUninit;
 use std::ops::Range;
 
 /// Rows of a tile; tiles are what a call may be restricted to.
@@ -11,12 +12,15 @@ pub const ATOM_COLS: usize = 16;
 pub const ATOM_BYTES: usize = 64;
 /// Alignment of packed weights, in bytes.
 pub const WEIGHT_ALIGNMENT: usize = 64;
+/// Bytes of the scratch that a kernel may use: one tile of 16 rows of 64 bytes.
+pub const SCRATCH_BYTES: usize = 1024;
 
 /// The raw operands of a kernel. [`Kernel::run`] makes them from slices.
 ///
 /// A kernel reads atoms `first_tile * k_atoms .. end_tile * k_atoms` of `weights` (64 bytes each, 64-byte
 /// aligned), `k_atoms * 16` bytes of each of its activation vectors, one sum a vector, and writes rows
-/// `16 * first_tile .. min(16 * end_tile, rows)` of each result, the first of them at `out`.
+/// `16 * first_tile .. min(16 * end_tile, rows)` of each result, the first of them at `out`. What the scratch holds
+/// before a call is of no matter, and what it holds after it of no use; kernels without tiles leave it alone.
 #[derive(Debug, Clone, Copy)]
 pub struct Operands {
     /// Packed weights of the whole matrix.
@@ -39,7 +43,13 @@ pub struct Operands {
     pub rows: usize,
     /// Atoms a row tile.
     pub k_atoms: usize,
+    /// `SCRATCH_BYTES` bytes, 64-byte aligned, for this call alone.
+    pub scratch: *mut u8,
 }
+
+/// The scratch of a call.
+#[repr(C, align(64))]
+struct Scratch(MaybeUninit<[u8; SCRATCH_BYTES]>);
 
 impl Operands {
     /// Rows of a tile that exist, 1 to 16.
@@ -337,6 +347,7 @@ impl Kernel {
         if tiles.is_empty() {
             return Ok(());
         }
+        let mut scratch = Scratch(MaybeUninit::uninit());
         let operands = Operands {
             weights: problem.weights.as_ptr(),
             acts: problem.acts.as_ptr(),
@@ -348,6 +359,7 @@ impl Kernel {
             end_tile: tiles.end,
             rows: problem.rows,
             k_atoms,
+            scratch: scratch.0.as_mut_ptr().cast(),
         };
         // SAFETY: `Kernel::new` has seen that the CPU has the kernel's features, and `check` that the weights are
         // aligned and that all operands are as long as `Operands` says the kernel will read and write.

@@ -8,6 +8,7 @@ use crate::machine::{self, MProgram};
 use crate::passes::cost::{self, Cost};
 use crate::passes::pressure::{self, Pressure};
 use crate::passes::range::{self, Proven, RangeError};
+use crate::region;
 use crate::spec::{KernelSpec, Shape};
 
 /// Atoms a row up to which proofs are sought: K = 2^24 columns.
@@ -162,7 +163,12 @@ pub fn compile(spec: &KernelSpec) -> Result<Kernel, CompileError> {
     };
     let proof =
         range::prove_up_to(&program, &atom, k_atoms, remainders).map_err(|error| refuse((k_atoms, error)))?;
-    let machine = machine::lower(&program, spec.isa);
+    let mut machine = machine::lower(&program, spec.isa);
+    if let Accumulate::Tile { .. } = atom.accumulate {
+        let region = region::allocate(&machine, spec.isa)
+            .map_err(|reason| CompileError::Tile { kernel: name.clone(), reason })?;
+        machine.region = Some(region);
+    }
     let pressure = pressure::pressure(&machine);
     if let Some(available) = spec.isa.registers()
         && pressure.registers > available

@@ -256,6 +256,12 @@ impl Builder {
         if unroll * ATOM_COLS > atom.cols {
             return Err(format!("{unroll} atoms are more than the {} columns of a tile", atom.cols));
         }
+        if !unroll.is_power_of_two() {
+            return Err(format!("an unroll of {unroll} is no power of two, as the loops of a tile need it"));
+        }
+        if self.schedule.chains > 1 {
+            return Err("a tile has one accumulator for each of its sums: one chain".to_owned());
+        }
         if self.positions() != [0] {
             return Err("the codes of a tile must all have the scale one: unpack by shifts".to_owned());
         }
@@ -276,16 +282,22 @@ impl Builder {
                     body.push(Stmt::Stage { codes, slot: col / 4 });
                 });
             }
+            let slots = atoms * ATOM_COLS / 4;
+            let staged =
+                builder.define(body, Kind::Staged, format!("staged{atoms}"), Op::LoadStage { slots });
             for (index, &acc) in tiles.iter().enumerate() {
-                let (slots, token) = (atoms * ATOM_COLS / 4, index * tile_tokens);
-                body.push(Stmt::Set(acc, Op::DotTile { acc, slots, token, col: 0 }));
+                let token = index * tile_tokens;
+                body.push(Stmt::Set(acc, Op::DotTile { acc, staged, slots, token, col: 0 }));
             }
         });
-        for token in 0..self.program.tokens {
-            let (tile, index) = (tiles[token / tile_tokens], token % tile_tokens);
-            let x =
-                self.define(&mut body, Kind::Wide, format!("total_t{token}"), Op::TileToken { tile, index });
-            self.finish(x, token, &mut body);
+        for (i, &tile) in tiles.iter().enumerate() {
+            body.push(Stmt::Spill { tile });
+            for index in 0..tile_tokens {
+                let token = i * tile_tokens + index;
+                let op = Op::TileToken { tile, index };
+                let x = self.define(&mut body, Kind::Wide, format!("total_t{token}"), op);
+                self.finish(x, token, &mut body);
+            }
         }
         body
     }

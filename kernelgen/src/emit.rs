@@ -107,6 +107,9 @@ fn kernel_module(name: &str, kernels: &[&Kernel]) -> String {
     if let Some(arch) = spec.isa.arch() {
         out += &format!("use std::arch::{arch}::*;\n");
     }
+    if kernels.iter().any(|kernel| kernel.machine.region.is_some()) {
+        out += "use std::arch::asm;\n";
+    }
     for kernel in kernels {
         out.push('\n');
         out += &print::kernel(kernel);
@@ -158,6 +161,12 @@ fn isa_name(isa: &dyn Isa) -> proc_macro2::Ident {
 /// The only place of the generated code, and of its users, that asks the CPU what it can do.
 fn isa_info(isa: &dyn Isa) -> TokenStream {
     let (name, id, rank, features) = (isa_name(isa), isa.id(), isa.rank(), isa.features());
+    let detection = isa.detection();
+    let detected = detection.map_or(&[][..], |detection| detection.features);
+    let asked = detection.map(|detection| {
+        let path = print::path(detection.function);
+        quote!(&& #path())
+    });
     let about = format!(" The instruction set `{id}`.");
     let available = match isa.arch() {
         None => quote!(true),
@@ -169,7 +178,7 @@ fn isa_info(isa: &dyn Isa) -> TokenStream {
             quote! {{
                 #[cfg(target_arch = #arch)]
                 {
-                    #(std::arch::#macro_name!(#features))&&*
+                    #(std::arch::#macro_name!(#features))&&* #asked
                 }
                 #[cfg(not(target_arch = #arch))]
                 {
@@ -183,7 +192,7 @@ fn isa_info(isa: &dyn Isa) -> TokenStream {
         pub static #name: abi::IsaInfo = abi::IsaInfo {
             id: #id,
             rank: #rank,
-            features: &[#(#features),*],
+            features: &[#(#features,)* #(#detected),*],
             available: || #available,
         };
     }

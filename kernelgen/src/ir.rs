@@ -25,6 +25,8 @@ pub enum Kind {
     Wide,
     /// One i32 sum for each of [`Program::tile_tokens`] activation vectors.
     Tile,
+    /// The codes of some slots of the stage, four a slot.
+    Staged,
 }
 
 /// Name and kind of a value.
@@ -122,11 +124,18 @@ pub enum Op {
     },
     /// Sums of zero for a tile.
     ZeroTile,
-    /// acc + the products of the codes in the first `slots` slots of the stage, four columns each, with the
-    /// activations of the tile's vectors from column `col` past the cursor on.
+    /// The codes in the first slots of the stage.
+    LoadStage {
+        /// Slots.
+        slots: usize,
+    },
+    /// acc + the products of staged codes, four columns a slot, with the activations of the tile's vectors from column
+    /// `col` past the cursor on.
     DotTile {
         /// Sums of a tile.
         acc: Var,
+        /// Codes of so many slots.
+        staged: Var,
         /// Slots.
         slots: usize,
         /// The tile's first activation vector.
@@ -134,9 +143,9 @@ pub enum Op {
         /// Columns past the cursor.
         col: usize,
     },
-    /// The sums of one activation vector of a tile.
+    /// The sums of one activation vector of a tile that was spilled.
     TileToken {
-        /// Sums of a tile.
+        /// Sums of a tile, the last one that was spilled.
         tile: Var,
         /// Which of the tile's vectors.
         index: usize,
@@ -198,6 +207,11 @@ pub enum Stmt {
         codes: Var,
         /// Slot; slot s holds columns 4s..4s+4 of what a [`Op::DotTile`] multiplies.
         slot: usize,
+    },
+    /// Writes the sums of a tile to memory that the caller lends, from where [`Op::TileToken`] takes them.
+    Spill {
+        /// Sums of a tile.
+        tile: Var,
     },
     /// Writes the pass's rows of one token; rows past the matrix are left out.
     Store {
@@ -264,6 +278,7 @@ impl Program {
             }
             Stmt::Prefetch { atom, distance } => format!("prefetch atom +{atom}, {distance} bytes ahead"),
             Stmt::Stage { codes, slot } => format!("stage[{slot}] = {}", self.name(*codes)),
+            Stmt::Spill { tile } => format!("spill {}", self.name(*tile)),
             Stmt::Store { value, token } => format!("out[{token}] = {}", self.name(*value)),
             Stmt::Repeat { count, atoms, .. } => format!("{count} times, {atoms} atoms each"),
             Stmt::Pass { first_row, rows, .. } => {
@@ -285,8 +300,9 @@ impl Program {
             Op::AddNarrow { a, b } | Op::AddWide { a, b } => format!("{} + {}", n(a), n(b)),
             Op::ShiftNarrow { x, by } | Op::ShiftWide { x, by } => format!("{} >> {by}", n(x)),
             Op::Widen { acc, narrow } => format!("{} + widened {}", n(acc), n(narrow)),
-            Op::DotTile { acc, slots, token, col } => {
-                format!("{} + stage[0..{slots}] . acts[{token}..][+{col}..+{}]", n(acc), col + 4 * slots)
+            Op::LoadStage { slots } => format!("stage[0..{slots}]"),
+            Op::DotTile { acc, staged, slots, token, col } => {
+                format!("{} + {} . acts[{token}..][+{col}..+{}]", n(acc), n(staged), col + 4 * slots)
             }
             Op::TileToken { tile, index } => format!("{} for vector +{index}", n(tile)),
             Op::SubActSum { x, token } => format!("{} - act_sum[{token}]", n(x)),

@@ -13,6 +13,10 @@
 
 /// What every generated kernel shares; compiled here too so that it is formatted, linted and documented.
 pub mod abi;
+/// What the kernels on tiles need besides instructions, and whether they may run; compiled here too so that it is
+/// formatted, linted and documented.
+#[cfg(target_arch = "x86_64")]
+pub mod amx_ops;
 pub mod builder;
 pub mod compile;
 pub mod config;
@@ -31,6 +35,7 @@ pub mod passes;
 /// What the portable kernels call; compiled here too so that it is formatted, linted and documented.
 pub mod portable_ops;
 pub mod print;
+pub mod region;
 pub mod schedule;
 pub mod spec;
 pub mod table;

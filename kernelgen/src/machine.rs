@@ -3,6 +3,7 @@
 use crate::ir::{Count, Kind, Op, Program, Stmt, Var};
 use crate::isa::Isa;
 use crate::layout::{ATOM_BYTES, ATOM_COLS};
+use crate::region::Region;
 
 /// A machine register (or, in the generated code, a local variable).
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, PartialOrd, Ord)]
@@ -29,6 +30,12 @@ pub enum Class {
     Fused,
     /// Writes results.
     Store,
+    /// Multiplies two tiles and adds their products to a third.
+    TileMultiply,
+    /// Reads a tile, a row at a time.
+    TileLoad,
+    /// Writes a tile, a row at a time.
+    TileStore,
     /// Asks for a cache line.
     Prefetch,
     /// Makes a constant or a zero; outside of the inner loops.
@@ -53,6 +60,8 @@ pub enum File {
     Vector,
     /// Two vector registers, each written by an instruction of its own.
     Pair,
+    /// A tile register.
+    Tile(TileShape),
     /// Anything else: a mask or a scalar.
     Other,
 }
@@ -63,9 +72,18 @@ impl File {
         match self {
             File::Vector => 1,
             File::Pair => 2,
-            File::Other => 0,
+            File::Tile(_) | File::Other => 0,
         }
     }
+}
+
+/// The part of a tile register that is used: what the tile configuration says of it.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct TileShape {
+    /// Rows.
+    pub rows: usize,
+    /// Bytes a row.
+    pub row_bytes: usize,
 }
 
 /// An instruction, named by the Rust function that stands for it.
@@ -73,6 +91,8 @@ impl File {
 pub struct Intrinsic {
     /// Path of the function in the generated code.
     pub name: &'static str,
+    /// The mnemonic, where the instruction can stand in a region of assembly; see [`crate::region`].
+    pub mnemonic: Option<&'static str>,
     /// What it does.
     pub class: Class,
     /// What memory it touches.
@@ -84,7 +104,7 @@ pub struct Intrinsic {
 impl Intrinsic {
     /// An instruction from registers to a vector register.
     pub const fn new(name: &'static str, class: Class) -> Self {
-        Intrinsic { name, class, memory: Memory::None, file: File::Vector }
+        Intrinsic { name, mnemonic: None, class, memory: Memory::None, file: File::Vector }
     }
 
     /// The same, touching memory.
@@ -95,6 +115,16 @@ impl Intrinsic {
     /// The same, with a result of two vectors: two instructions.
     pub const fn into_pair(self) -> Self {
         Intrinsic { file: File::Pair, ..self }
+    }
+
+    /// The same, with a result that is a tile.
+    pub const fn into_tile(self, rows: usize, row_bytes: usize) -> Self {
+        Intrinsic { file: File::Tile(TileShape { rows, row_bytes }), ..self }
+    }
+
+    /// The same, with the mnemonic that it has in a region of assembly.
+    pub const fn with_mnemonic(self, mnemonic: &'static str) -> Self {
+        Intrinsic { mnemonic: Some(mnemonic), ..self }
     }
 
     /// How many instructions it is.
@@ -135,6 +165,14 @@ pub enum Arg {
     Out(usize, usize),
     /// Rows of the tile that exist, less so many, as i32; at most zero where there are none.
     RowsLeft(usize),
+    /// Mask of the rows of the tile that exist, one bit a row.
+    RowMask,
+    /// Pointer into the scratch, bytes past its start.
+    Scratch(usize),
+    /// The rows of a tile in the scratch, 64 bytes apart, from its start on.
+    ScratchRows,
+    /// The rows of a tile of activations: one activation vector each, the first of them, and bytes past the cursor.
+    ActRows(usize, usize),
 }
 
 /// An instruction with its arguments.
@@ -209,6 +247,8 @@ pub struct MProgram {
     pub tokens: usize,
     /// Atoms a row tile, where the shape is fixed.
     pub k_atoms: Option<usize>,
+    /// Where the registers are, for a kernel that is one region of assembly.
+    pub region: Option<Region>,
 }
 
 /// One operation on one register's worth of rows: what an ISA has to know how to do.
@@ -244,10 +284,14 @@ pub enum PartOp {
     ZeroTile,
     /// Codes into a slot of the stage, from this row of the tile on.
     Stage(Reg, usize, usize),
-    /// acc + staged codes times activations: so many slots, first vector, bytes past the activation cursor.
-    DotTile(Reg, usize, usize, usize),
-    /// The sums of one vector of a tile.
-    TileToken(Reg, usize),
+    /// The codes of so many slots of the stage.
+    LoadStage(usize),
+    /// acc + staged codes of so many slots times activations: first vector, bytes past the activation cursor.
+    DotTile(Reg, Reg, usize, usize, usize),
+    /// Sums of a tile into the scratch.
+    Spill(Reg),
+    /// The sums of one vector of the tile that was spilled last.
+    TileToken(usize),
     /// i32 less the sum of a token's activations.
     SubActSum(Reg, usize),
 }
@@ -311,6 +355,7 @@ pub fn lower(program: &Program, isa: &dyn Isa) -> MProgram {
         body: driver.low.out,
         tokens: program.tokens,
         k_atoms: program.k_atoms,
+        region: None,
     }
 }
 
@@ -354,6 +399,12 @@ impl Driver<'_> {
                 let rows = self.isa.atom().rows;
                 for (part, reg) in self.regs[codes.0].clone().into_iter().enumerate() {
                     let inst = self.isa.lower(&mut self.low, PartOp::Stage(reg, *slot, part * rows));
+                    self.low.run(inst);
+                }
+            }
+            Stmt::Spill { tile } => {
+                for reg in self.regs[tile.0].clone() {
+                    let inst = self.isa.lower(&mut self.low, PartOp::Spill(reg));
                     self.low.run(inst);
                 }
             }
@@ -408,8 +459,11 @@ impl Driver<'_> {
             Op::Widen { acc, narrow } => PartOp::Widen(reg(acc), reg(narrow)),
             Op::ShiftWide { x, by } => PartOp::ShiftWide(reg(x), *by),
             Op::AddWide { a, b } => PartOp::AddWide(reg(a), reg(b)),
-            Op::DotTile { acc, slots, token, col } => PartOp::DotTile(reg(acc), *slots, *token, *col),
-            Op::TileToken { tile, index } => PartOp::TileToken(reg(tile), *index),
+            Op::LoadStage { slots } => PartOp::LoadStage(*slots),
+            Op::DotTile { acc, staged, slots, token, col } => {
+                PartOp::DotTile(reg(acc), reg(staged), *slots, *token, *col)
+            }
+            Op::TileToken { index, .. } => PartOp::TileToken(*index),
             Op::SubActSum { x, token } => PartOp::SubActSum(reg(x), *token),
         };
         self.isa.lower(&mut self.low, op)

@@ -10,6 +10,8 @@ use crate::compile::Kernel;
 use crate::layout::{ATOM_BYTES, ATOM_COLS, TILE_ROWS};
 use crate::machine::{Arg, Inst, MStmt, Reg};
 
+mod region;
+
 /// The kernel as a documented `unsafe fn`, without the module around it.
 pub fn kernel(kernel: &Kernel) -> String {
     let mut printer = Printer { out: String::new(), depth: 0, kernel };
@@ -39,6 +41,9 @@ pub fn facts(kernel: &Kernel) -> Vec<String> {
         None => "left to the compiler".to_owned(),
     };
     lines.push(format!("Vector registers: {registers}."));
+    if let Some(region) = &kernel.machine.region {
+        lines.push(format!("Tile registers: {} of {}.", region.tiles.len(), crate::region::TILES));
+    }
     let cost = &kernel.cost;
     lines.push(format!(
         "Static cost for 256 weights: {:.2} cycles, {:.2} vector instructions; {} instructions of text; reads {} bytes ahead.",
@@ -98,14 +103,18 @@ impl Printer<'_> {
         for (reg, inst) in &kernel.machine.setup {
             self.tokens(define(*reg, inst, false));
         }
-        self.open(quote!(for tile in p.first_tile..p.end_tile));
-        self.tokens(quote!(let rows = p.rows_in(tile);));
-        let tile_rows = Literal::usize_unsuffixed(TILE_ROWS);
-        self.tokens(quote!(let out = p.out.add((tile - p.first_tile) * #tile_rows);));
-        self.block(&kernel.machine.body);
-        for _ in 0..3 {
+        if let Some(tiles) = &kernel.machine.region {
+            region::print(self, tiles);
+        } else {
+            self.open(quote!(for tile in p.first_tile..p.end_tile));
+            self.tokens(quote!(let rows = p.rows_in(tile);));
+            let tile_rows = Literal::usize_unsuffixed(TILE_ROWS);
+            self.tokens(quote!(let out = p.out.add((tile - p.first_tile) * #tile_rows);));
+            self.block(&kernel.machine.body);
             self.close();
         }
+        self.close();
+        self.close();
     }
 
     fn block(&mut self, stmts: &[MStmt]) {
@@ -231,9 +240,14 @@ fn define(reg: Reg, inst: &Inst, mutable: bool) -> TokenStream {
     if mutable { quote!(let mut #reg = #value;) } else { quote!(let #reg = #value;) }
 }
 
+/// A path as tokens.
+pub fn path(path: &str) -> TokenStream {
+    let segments = path.split("::").map(|s| format_ident!("{s}"));
+    quote!(#(#segments)::*)
+}
+
 fn call(inst: &Inst) -> TokenStream {
-    let segments = inst.intrinsic.name.split("::").map(|s| format_ident!("{s}"));
-    let path = quote!(#(#segments)::*);
+    let path = path(inst.intrinsic.name);
     let constant = inst.args.iter().find_map(|arg| match arg {
         Arg::Const(value) => {
             let value = Literal::i64_unsuffixed(*value);
@@ -308,6 +322,12 @@ fn argument(arg: &Arg) -> TokenStream {
             let first_row = Literal::usize_unsuffixed(first_row);
             quote!(rows - #first_row)
         }
+        Arg::RowMask => quote!(abi::tail_mask16(rows)),
+        Arg::Scratch(offset) => {
+            let pointer = at(quote!(p.scratch), offset);
+            quote!(#pointer.cast())
+        }
+        Arg::ScratchRows | Arg::ActRows(..) => unreachable!("tiles are loaded and stored in regions alone"),
     }
 }
 

@@ -100,12 +100,20 @@ impl ScheduleTable {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::isa::Accumulate;
 
     #[test]
     fn the_built_in_table_serves_every_isa() {
         let table = ScheduleTable::built_in().unwrap();
-        for isa in isa::ids() {
-            assert!(table.iter().any(|(id, _, _)| id == isa), "{isa}");
+        for isa in isa::ALL {
+            let gemm = |tokens| Operation::Gemm { tokens };
+            let operations = match isa.atom().accumulate {
+                Accumulate::Tile { tokens } => [gemm(tokens), gemm(2 * tokens)],
+                Accumulate::Wide | Accumulate::Narrow { .. } => [Operation::Gemv, gemm(4)],
+            };
+            for operation in operations {
+                assert!(table.get(isa.id(), operation).is_some(), "{} {operation}", isa.id());
+            }
         }
     }
 

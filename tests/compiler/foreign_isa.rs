@@ -33,6 +33,7 @@ static SMALL_CORE: Cpu = Cpu {
         registers: 32,
         multiply_latency: 4.0,
         add_latency: 2.0,
+        tile_multiply: 0.0,
     },
     model_512: None,
 };

@@ -9,9 +9,9 @@ mod generated_layouts;
 mod layouts;
 mod mca;
 mod refusals;
+mod regions;
 mod schedules;
 mod sources;
-mod tile_isa;
 
 use kernelgen::compile::{CompileError, Kernel, compile};
 use kernelgen::emit::{self, Contents};

@@ -177,6 +177,28 @@ fn codes_past_a_signed_operand_are_refused() {
     crate::compiled("gemv_i2a16_anyxany_u1c1mr4p0__neoni8mm");
 }
 
+/// Accumulators, staged codes and activations, and these again for what is left over in another shape.
+#[test]
+fn what_no_tile_can_hold_is_refused() {
+    for (name, reason) in [
+        ("gemv_i2a16_anyxany_u4c1sr1p0__amx", "1 activation vectors are no whole tiles of 16"),
+        ("gemm4_i2a16_anyxany_u4c1sr1p0__amx", "4 activation vectors are no whole tiles of 16"),
+        ("gemm16_i2a16_anyxany_u5c1sr1p0__amx", "5 atoms are more than the 64 columns of a tile"),
+        ("gemm16_i2a16_anyxany_u3c1sr1p0__amx", "an unroll of 3 is no power of two"),
+        ("gemm16_i2a16_anyxany_u4c2sr1p0__amx", "one chain"),
+        ("gemm16_i2a16_anyxany_u4c1mr1p0__amx", "unpack by shifts"),
+        ("gemm80_i2a16_anyxany_u4c1sr1p0__amx", "needs 9 tile registers, there are 8; lower the tokens"),
+        ("gemm80_i2a16_16x64_u4c1sr1p0__amx", "5 tiles of activation vectors are more than the 4"),
+    ] {
+        let error = refusal(name);
+        let CompileError::Tile { reason: found, .. } = &error else { panic!("{error}") };
+        assert!(found.contains(reason), "{error}");
+    }
+    // Four accumulators and four others.
+    let region = crate::compiled("gemm64_i2a16_anyxany_u4c1sr1p0__amx").machine.region.expect("a region");
+    assert_eq!(region.tiles.len(), 8);
+}
+
 #[test]
 fn widenings_that_no_loop_can_keep_are_refused() {
     for (name, part) in [

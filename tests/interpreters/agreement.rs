@@ -29,7 +29,8 @@ pub fn trials(kernel: Kernel) -> Vec<Trial> {
         let available = (descriptor.isa.available)();
         trials.push(on_cpu(name, available, descriptor.isa.features, move || {
             let shapes = shapes(&kernel);
-            shapes.into_iter().try_for_each(|shape| silicon(&kernel, descriptor, &shared(shape)))
+            let tokens = descriptor.tokens;
+            shapes.into_iter().try_for_each(|shape| silicon(&kernel, descriptor, &random(tokens, shape)))
         }));
     }
     trials
@@ -42,12 +43,19 @@ fn shapes(kernel: &Kernel) -> Vec<(usize, usize)> {
     }
 }
 
+/// The random case of a shape, with as many activation vectors as a kernel takes.
+pub fn random(tokens: usize, (rows, cols): (usize, usize)) -> Arc<Case> {
+    let case = shared((rows, cols));
+    if tokens <= case.sums.len() { case } else { Arc::new(Case::random_for(tokens, rows, cols, 1)) }
+}
+
 /// Random data of every shape, and the extremes on one tile of it.
 fn cases(kernel: &Kernel, run: fn(&Kernel, &Case) -> Result<(), String>) -> Result<(), String> {
+    let tokens = kernel.spec.operation.tokens();
     for (rows, cols) in shapes(kernel) {
-        run(kernel, &shared((rows, cols)))?;
+        run(kernel, &random(tokens, (rows, cols)))?;
         for (weight, act) in [(1, 127), (1, -128), (-1, 127), (-1, -128)] {
-            run(kernel, &Case::uniform(rows.min(16), cols, weight, act))?;
+            run(kernel, &Case::uniform_for(tokens, rows.min(16), cols, weight, act))?;
         }
     }
     Ok(())

@@ -4,12 +4,15 @@
 
 mod agreement;
 mod faults;
+mod models_amx;
 mod models_arm;
 #[cfg(target_arch = "x86_64")]
 mod models_x86;
 mod portable_models;
 #[cfg(target_arch = "aarch64")]
 mod silicon_arm;
+#[cfg(all(target_arch = "x86_64", target_os = "linux"))]
+mod trapped;
 mod used;
 
 use std::process::ExitCode;
@@ -20,7 +23,7 @@ use libtest_mimic::{Arguments, Failed, Trial};
 use tritforge_tests::default_builder;
 
 /// Kernels besides the default ones, so that every way to unpack and to split is lowered for every instruction set.
-const MORE_KERNELS: [&str; 27] = [
+const MORE_KERNELS: [&str; 33] = [
     "gemv_i2a16_37x1003_u2c2mr1p64__portable",
     "gemv_i2a16_37x1003_u4c3nr1p0__portable",
     "gemm3_i2a16_anyxany_u2c2sr1p0__portable",
@@ -41,6 +44,12 @@ const MORE_KERNELS: [&str; 27] = [
     "gemv_i2a16_anyxany_u7c3nr1p128__avx512vnni",
     "gemm3_i2a16_37x1003_u2c2nr1p0__avx512vnni",
     "gemm4_i2a16_anyxany_u2c2sr1p0__avx512vnni",
+    "gemm16_i2a16_37x1003_u4c1sr1p0__amx",
+    "gemm16_i2a16_anyxany_u1c1sr1p0__amx",
+    "gemm16_i2a16_37x203_u2c1sr1p64__amx",
+    "gemm32_i2a16_37x1000_u4c1sr1p0__amx",
+    "gemm48_i2a16_37x1008_u4c1sr1p0__amx",
+    "gemm64_i2a16_anyxany_u2c1sr1p0__amx",
     "gemv_i2a16_37x1003_u2c2nr2p0__neon",
     "gemm2_i2a16_37x1003_u1c1nr4p0__neon",
     "gemv_i2a16_anyxany_u5c1sr4p0f10__neon",
@@ -86,6 +95,9 @@ fn main() -> ExitCode {
     #[cfg(target_arch = "x86_64")]
     trials.extend(models_x86::trials());
     trials.extend(models_arm::trials());
+    trials.extend(models_amx::trials());
+    #[cfg(all(target_arch = "x86_64", target_os = "linux"))]
+    trials.extend(trapped::trials());
     trials.extend(kernels.into_iter().flat_map(agreement::trials));
     libtest_mimic::run(&arguments, trials).exit_code()
 }

@@ -72,7 +72,7 @@ fn takes(name: &str) -> Takes {
         "_mm256_setr_epi32" => Takes::Lanes,
         "_mm256_load_si256" | "_mm512_load_si512" => Takes::Vectors(1),
         "_mm256_dpbusd_avx_epi32" | "_mm512_dpbusd_epi32" => Takes::Vectors(3),
-        "_mm256_storeu_si256" | "_mm512_storeu_si512" => Takes::Store { mask: None },
+        "_mm256_storeu_si256" | "_mm512_store_si512" | "_mm512_storeu_si512" => Takes::Store { mask: None },
         "_mm256_maskstore_epi32" => Takes::Store { mask: Some(Mask::Vector) },
         "_mm512_mask_storeu_epi32" => Takes::Store { mask: Some(Mask::Bits) },
         _ if name.contains("_srli_") || name.contains("_srai_") => Takes::Shift,
@@ -246,6 +246,12 @@ fn avx512bw(name: &str, args: &[Value]) -> Option<Vec<u8>> {
             // SAFETY: the memory has sixteen lanes.
             unsafe { _mm512_storeu_si512(memory.as_mut_ptr().cast(), load(x)) };
             return Some(memory.iter().flat_map(|lane| lane.to_le_bytes()).collect());
+        }
+        ("_mm512_store_si512", [Pointer, Bytes(x)]) => {
+            let mut aligned = Placed::copy_of(&memory, 0);
+            // SAFETY: the memory has sixteen lanes and starts at a multiple of 64.
+            unsafe { _mm512_store_si512(aligned.as_mut_ptr().cast(), load(x)) };
+            return Some(aligned.iter().flat_map(|lane| lane.to_le_bytes()).collect());
         }
         ("_mm512_mask_storeu_epi32", [Pointer, Scalar(mask), Bytes(x)]) => {
             // SAFETY: the memory has sixteen lanes.

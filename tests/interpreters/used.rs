@@ -8,10 +8,11 @@ use kernelgen::machine::{Class, Inst, MStmt};
 use libtest_mimic::{Failed, Trial};
 use tritforge::kernels::DESCRIPTORS;
 
+use crate::models_amx::CHECKED as CHECKED_AMX;
 use crate::models_arm::CHECKED as CHECKED_ARM;
 
 /// Instructions whose models are compared with what they model.
-pub const CHECKED_X86: [&str; 37] = [
+pub const CHECKED_X86: [&str; 38] = [
     "_mm256_add_epi16",
     "_mm256_add_epi32",
     "_mm256_and_si256",
@@ -46,6 +47,7 @@ pub const CHECKED_X86: [&str; 37] = [
     "_mm512_srai_epi16",
     "_mm512_srai_epi32",
     "_mm512_srli_epi16",
+    "_mm512_store_si512",
     "_mm512_storeu_si512",
     "_mm512_sub_epi32",
     "abi::tail_mask16",
@@ -60,6 +62,7 @@ pub fn trials(kernels: &[Kernel]) -> Vec<Trial> {
     }
     let checked = |name: &str| {
         CHECKED_X86.contains(&name)
+            || CHECKED_AMX.contains(&name)
             || CHECKED_ARM.iter().any(|(checked, ..)| *checked == name)
             || name.starts_with("portable_ops::")
     };

@@ -25,6 +25,7 @@ pub fn run(kernel: &Kernel, data: &Data<'_>) -> Result<Vec<i32>, Fault> {
         rows: 0..0,
         atom: 0,
         staged: Vec::new(),
+        spilled: None,
         out: vec![0; data.out_rows() * kernel.program.tokens],
     };
     for tile in data.tiles() {
@@ -45,6 +46,8 @@ struct State<'a> {
     atom: usize,
     /// The codes in each slot of the stage.
     staged: Vec<Value>,
+    /// The tile that was spilled last, and its sums.
+    spilled: Option<(Var, Value)>,
     out: Vec<i32>,
 }
 
@@ -63,6 +66,7 @@ impl State<'_> {
                     self.staged.resize(self.staged.len().max(slot + 1), Vec::new());
                     self.staged[*slot] = codes;
                 }
+                Stmt::Spill { tile } => self.spilled = Some((*tile, self.get(*tile)?.clone())),
                 Stmt::Store { value, token } => self.store(*value, *token)?,
                 Stmt::Repeat { count, atoms, body } => {
                     for _ in 0..count.at(self.data.k_atoms()) {
@@ -141,14 +145,17 @@ impl State<'_> {
                 self.get(*acc)?.iter().zip(sums).map(|(acc, sum)| acc + sum).collect()
             }
             Op::ZeroTile => vec![0; rows * self.kernel.program.tile_tokens],
-            Op::DotTile { acc, slots, token, col } => {
+            Op::LoadStage { slots } => {
+                let slot = |slot| self.staged.get(slot).ok_or(Fault::Undefined(format!("stage[{slot}]")));
+                (0..*slots).map(slot).collect::<Result<Vec<_>, _>>()?.into_iter().flatten().copied().collect()
+            }
+            Op::DotTile { acc, staged, slots, token, col } => {
+                let staged = self.get(*staged)?;
                 let tokens = self.kernel.program.tile_tokens;
                 let mut sums = self.get(*acc)?.clone();
                 for index in 0..tokens {
                     let acts = self.data.acts_at(token + index, self.atom, *col, 4 * slots)?;
-                    for (slot, acts) in acts.chunks(4).enumerate() {
-                        let codes =
-                            self.staged.get(slot).ok_or(Fault::Undefined(format!("stage[{slot}]")))?;
+                    for (codes, acts) in staged.chunks(4 * rows).zip(acts.chunks(4)) {
                         for row in 0..rows {
                             let products =
                                 codes[4 * row..][..4].iter().zip(acts).map(|(c, q)| c * i64::from(*q));
@@ -158,13 +165,12 @@ impl State<'_> {
                 }
                 sums
             }
-            Op::TileToken { tile, index } => self
-                .get(*tile)?
-                .iter()
-                .skip(*index)
-                .step_by(self.kernel.program.tile_tokens)
-                .copied()
-                .collect(),
+            Op::TileToken { tile, index } => {
+                let name = || Fault::Undefined(format!("spilled {}", self.kernel.program.name(*tile)));
+                let (_, sums) =
+                    self.spilled.as_ref().filter(|(spilled, _)| spilled == tile).ok_or_else(name)?;
+                sums.iter().skip(*index).step_by(self.kernel.program.tile_tokens).copied().collect()
+            }
             Op::SubActSum { x, token } => {
                 let sum = i64::from(self.data.act_sums[*token]);
                 self.map(*x, |x| x - sum)?

@@ -1,10 +1,12 @@
 //! The interpreter of lowered kernels: registers of bytes, instructions by their models.
 
 use super::models::{self, Value};
+use super::tiles::Tiles;
 use super::{Data, Fault};
+use crate::abi::{SCRATCH_BYTES, tail_mask16};
 use crate::compile::Kernel;
 use crate::layout::TILE_ROWS;
-use crate::machine::{Arg, Inst, MStmt, Memory, Reg};
+use crate::machine::{Arg, File, Inst, MProgram, MStmt, Memory, Reg};
 
 /// Runs a lowered kernel; results stand vector by vector, `rows of the tiles` values each. Results that the kernel
 /// leaves out keep the value `untouched`.
@@ -13,14 +15,20 @@ use crate::machine::{Arg, Inst, MStmt, Memory, Reg};
 /// [`Fault`]: a read or write outside of the operands, or an instruction without a model.
 pub fn run(kernel: &Kernel, data: &Data<'_>, untouched: i32) -> Result<Vec<i32>, Fault> {
     let mut state = State {
+        machine: &kernel.machine,
         data,
         registers: vec![None; kernel.machine.files.len()],
         tile: data.first_tile,
         atom: 0,
+        tiles: Tiles::new(),
+        scratch: vec![None; SCRATCH_BYTES],
         out: vec![untouched; data.out_rows() * kernel.machine.tokens],
     };
     for (reg, inst) in &kernel.machine.setup {
         state.set(*reg, inst)?;
+    }
+    if let Some(region) = &kernel.machine.region {
+        state.tiles.configure(&region.tiles)?;
     }
     for tile in data.tiles() {
         state.tile = tile;
@@ -30,10 +38,15 @@ pub fn run(kernel: &Kernel, data: &Data<'_>, untouched: i32) -> Result<Vec<i32>,
 }
 
 struct State<'a> {
+    machine: &'a MProgram,
     data: &'a Data<'a>,
+    /// Vectors and scalars, each at its place.
     registers: Vec<Option<Value>>,
     tile: usize,
     atom: usize,
+    tiles: Tiles,
+    /// What the caller lends; `None` where nothing was written yet.
+    scratch: Vec<Option<u8>>,
     out: Vec<i32>,
 }
 
@@ -67,10 +80,50 @@ impl State<'_> {
         Ok(())
     }
 
+    /// The number of the register that holds a value: in a region the one that was given to it, so that values which
+    /// are given one register at the same time spoil each other; else each value has its own.
+    fn place(&self, reg: Reg) -> usize {
+        self.machine.region.as_ref().map_or(reg.0, |region| region.places[reg.0])
+    }
+
     fn set(&mut self, reg: Reg, inst: &Inst) -> Result<(), Fault> {
+        if let File::Tile(_) = self.machine.files[reg.0] {
+            return self.set_tile(self.place(reg), inst);
+        }
         let args = self.arguments(inst)?;
         let value = models::model(inst.intrinsic.name, &args).ok_or(Fault::NoModel(inst.intrinsic.name))?;
-        self.registers[reg.0] = Some(value);
+        let place = self.place(reg);
+        self.registers[place] = Some(value);
+        Ok(())
+    }
+
+    /// An instruction whose result is a tile.
+    fn set_tile(&mut self, tile: usize, inst: &Inst) -> Result<(), Fault> {
+        match (inst.intrinsic.name, inst.args.as_slice()) {
+            ("_tile_zero", []) => self.tiles.zero(tile),
+            ("_tile_loadd", [Arg::ScratchRows]) => {
+                let scratch = &self.scratch;
+                self.tiles.load(tile, |row, len| scratch_at(scratch, SCRATCH_ROW_BYTES * row, len))
+            }
+            ("_tile_loadd", [Arg::ActRows(token, offset)]) => {
+                let (data, atom) = (self.data, self.atom);
+                self.tiles.load(tile, |row, len| {
+                    Ok(data.acts_at(token + row, atom, *offset, len)?.iter().map(|q| *q as u8).collect())
+                })
+            }
+            ("_tile_dpbsud", [Arg::Reg(acc), Arg::Reg(a), Arg::Reg(b)]) if self.place(*acc) == tile => {
+                self.tiles.dot_signed_unsigned(tile, self.place(*a), self.place(*b))
+            }
+            _ => Err(Fault::NoModel(inst.intrinsic.name)),
+        }
+    }
+
+    /// Writes to the scratch.
+    fn write_scratch(&mut self, at: usize, bytes: &[u8]) -> Result<(), Fault> {
+        let len = bytes.len();
+        let outside = || Fault::Tile(format!("write of {len} bytes at {at} lies outside of the scratch"));
+        let place = self.scratch.get_mut(at..at + len).ok_or_else(outside)?;
+        place.iter_mut().zip(bytes).for_each(|(place, byte)| *place = Some(*byte));
         Ok(())
     }
 
@@ -79,8 +132,20 @@ impl State<'_> {
         if inst.intrinsic.memory != Memory::Write {
             return Ok(());
         }
+        if let ("_tile_stored", [Arg::ScratchRows, Arg::Reg(tile)]) =
+            (inst.intrinsic.name, inst.args.as_slice())
+        {
+            let rows: Vec<Vec<u8>> =
+                self.tiles.rows(self.place(*tile))?.into_iter().map(<[u8]>::to_vec).collect();
+            let mut rows = rows.iter().enumerate();
+            return rows.try_for_each(|(row, bytes)| self.write_scratch(SCRATCH_ROW_BYTES * row, bytes));
+        }
         let args = self.arguments(inst)?;
         let lanes = models::stored(inst.intrinsic.name, &args).ok_or(Fault::NoModel(inst.intrinsic.name))?;
+        if let Some(Arg::Scratch(at)) = inst.args.first() {
+            let bytes: Vec<u8> = lanes.into_iter().flatten().flat_map(i32::to_le_bytes).collect();
+            return self.write_scratch(*at, &bytes);
+        }
         let Some(Arg::Out(token, row)) = inst.args.first() else {
             return Err(Fault::NoModel(inst.intrinsic.name));
         };
@@ -109,7 +174,7 @@ impl State<'_> {
             .iter()
             .map(|arg| {
                 Ok(match *arg {
-                    Arg::Reg(reg) => self.registers[reg.0]
+                    Arg::Reg(reg) => self.registers[self.place(reg)]
                         .clone()
                         .ok_or_else(|| Fault::Undefined(format!("v{}", reg.0)))?,
                     Arg::Imm(value) | Arg::Const(value) => Value::Scalar(value),
@@ -122,10 +187,22 @@ impl State<'_> {
                         Value::Scalar(i32::from_le_bytes([bytes[0], bytes[1], bytes[2], bytes[3]]).into())
                     }
                     Arg::ActSum(token) => Value::Scalar(self.data.act_sums[token].into()),
-                    Arg::Stream(_) | Arg::Out(..) => Value::Pointer,
+                    Arg::Scratch(offset) if len > 0 => Value::Bytes(scratch_at(&self.scratch, offset, len)?),
+                    Arg::Stream(_) | Arg::Out(..) | Arg::Scratch(_) => Value::Pointer,
+                    Arg::RowMask => Value::Scalar(tail_mask16(self.rows_in_tile() as i32).into()),
+                    Arg::ScratchRows | Arg::ActRows(..) => return Err(Fault::NoModel(inst.intrinsic.name)),
                     Arg::RowsLeft(first_row) => Value::Scalar(self.rows_in_tile() as i64 - first_row as i64),
                 })
             })
             .collect()
     }
+}
+
+/// Bytes from one row of a tile in the scratch to the next.
+const SCRATCH_ROW_BYTES: usize = 64;
+
+/// Bytes of the scratch, all of which must have been written.
+fn scratch_at(scratch: &[Option<u8>], at: usize, len: usize) -> Result<Vec<u8>, Fault> {
+    let bytes = scratch.get(at..at + len).ok_or(Fault::Read { what: "scratch", at, len })?;
+    bytes.iter().copied().collect::<Option<_>>().ok_or_else(|| Fault::Undefined(format!("scratch[{at}..]")))
 }

@@ -5,6 +5,7 @@
 pub mod ir;
 pub mod machine;
 pub mod models;
+pub mod tiles;
 
 use std::ops::Range;
 
@@ -94,6 +95,9 @@ pub enum Fault {
     /// A value used before it is defined.
     #[error("'{0}' is used before it is defined")]
     Undefined(String),
+    /// A tile configuration, or an instruction on tiles, that the CPU would refuse.
+    #[error("{0}")]
+    Tile(String),
     /// An instruction that has no model, or arguments that its model does not take.
     #[error("no model of '{0}' for these arguments")]
     NoModel(&'static str),

@@ -104,7 +104,9 @@ pub fn model(name: &str, args: &[Value]) -> Option<Value> {
 pub fn stored(name: &str, args: &[Value]) -> Option<Vec<Option<i32>>> {
     use Value::{Bytes, Pointer, Scalar};
     Some(match (name, args) {
-        ("_mm512_storeu_si512" | "_mm256_storeu_si256", [Pointer, Bytes(x)]) => i32s(x).map(Some).collect(),
+        ("_mm512_store_si512" | "_mm512_storeu_si512" | "_mm256_storeu_si256", [Pointer, Bytes(x)]) => {
+            i32s(x).map(Some).collect()
+        }
         ("_mm512_mask_storeu_epi32", [Pointer, Scalar(mask), Bytes(x)]) => {
             i32s(x).enumerate().map(|(i, x)| (mask >> i & 1 == 1).then_some(x)).collect()
         }

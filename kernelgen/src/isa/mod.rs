@@ -1,6 +1,7 @@
 //! The instruction sets. A back-end is one file that says how to load, mask, multiply, reduce and store one
 //! register's worth of rows; it contains no loop. Adding one means one new file and one line in [`ALL`].
 
+mod amx;
 mod arm;
 mod avx2;
 mod avx512bw;
@@ -65,6 +66,15 @@ pub struct Ops {
     pub source: &'static str,
 }
 
+/// What a CPU and its operating system must allow besides the target features that `std` detects.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Detection {
+    /// Names of the features that are looked for.
+    pub features: &'static [&'static str],
+    /// Path of the function that looks for them, `fn() -> bool`, among those of [`Isa::ops`].
+    pub function: &'static str,
+}
+
 /// An instruction set.
 pub trait Isa: Sync {
     /// Its id in names and in `TRITFORGE_ISA`.
@@ -75,6 +85,10 @@ pub trait Isa: Sync {
     fn arch(&self) -> Option<&'static str>;
     /// Names of the target features that its kernels are compiled with and that the CPU must show.
     fn features(&self) -> &'static [&'static str];
+    /// What else the CPU must show.
+    fn detection(&self) -> Option<Detection> {
+        None
+    }
     /// Vector registers; `None` where the Rust compiler is free to use what there is.
     fn registers(&self) -> Option<usize>;
     /// The functions that its kernels call besides intrinsics.
@@ -102,12 +116,13 @@ pub trait Isa: Sync {
 }
 
 /// Every ISA, in ascending rank; ranks of different architectures never meet.
-pub static ALL: [&dyn Isa; 8] = [
+pub static ALL: [&dyn Isa; 9] = [
     &portable::Portable,
     &avx2::AVX2,
     &avxvnni::AVX_VNNI,
     &avx512bw::AVX512_BW,
     &avx512vnni::AVX512_VNNI,
+    &amx::Amx,
     &neon::NEON,
     &neondotprod::NEON_DOTPROD,
     &neoni8mm::NEON_I8MM,

@@ -43,16 +43,18 @@ impl Count {
     }
 }
 
-/// Vector instructions that do arithmetic.
-const ARITHMETIC: [Class; 5] = [Class::Logic, Class::Shift, Class::Multiply, Class::Dot, Class::Add];
+/// Vector and tile instructions that do arithmetic.
+const ARITHMETIC: [Class; 6] =
+    [Class::Logic, Class::Shift, Class::Multiply, Class::Dot, Class::Add, Class::TileMultiply];
 
 /// Costs a lowered kernel of an instruction set on a CPU that has it.
 pub fn cost(program: &MProgram, isa: &dyn Isa, model: &CostModel) -> Cost {
     let k_atoms = program.k_atoms.unwrap_or(NOMINAL_K_ATOMS).max(1);
     let constants = program.setup.iter().map(|(reg, _)| *reg).collect();
     let per_operation = isa.vectors().per_operation;
-    let tokens = program.tokens;
-    let mut costing = Costing { model, per_operation, constants, tokens, k_atoms, text: program.setup.len() };
+    let cursors = program.region.as_ref().map_or(program.tokens, |region| region.cursors.len());
+    let mut costing =
+        Costing { model, per_operation, constants, cursors, k_atoms, text: program.setup.len() };
     let (mut cycles, count) = costing.block(&program.body);
     // The tile loop: cursors, the row count, the branch to the partial store.
     cycles += 6.0 / model.issue;
@@ -94,7 +96,8 @@ struct Costing<'a> {
     /// Instructions of an operation, and registers of a value.
     per_operation: usize,
     constants: BTreeSet<Reg>,
-    tokens: usize,
+    /// Cursors into the activations.
+    cursors: usize,
     k_atoms: usize,
     text: usize,
 }
@@ -131,10 +134,10 @@ impl Costing<'_> {
                     let spills = self.spills(body);
                     each.add(&spills, 1.0);
                     cycles += self.throughput(&spills);
-                    // The loop's own counter, branch, and one cursor for the weights and each token.
-                    let overhead = (3 + self.tokens) as f64;
+                    // The loop's own counter, branch, and the cursors into weights and activations.
+                    let overhead = (3 + self.cursors) as f64;
                     each.scalar += overhead;
-                    self.text += 3 + self.tokens;
+                    self.text += 3 + self.cursors;
                     let times = count.at(self.k_atoms) as f64;
                     nested_cycles += times * (cycles + overhead / self.model.issue);
                     nested.add(&each, times);

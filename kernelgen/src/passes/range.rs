@@ -174,7 +174,7 @@ struct Proof<'a> {
 /// Type, smallest and largest value of what a kind holds.
 fn limits(kind: Kind) -> (&'static str, u32, i64, i64) {
     match kind {
-        Kind::Packed | Kind::Codes => ("byte", 8, 0, 255),
+        Kind::Packed | Kind::Codes | Kind::Staged => ("byte", 8, 0, 255),
         Kind::Acts => ("int8 activation", 8, -128, 127),
         Kind::Narrow => ("i16 lane", 16, i16::MIN as i64, i16::MAX as i64),
         Kind::Wide | Kind::Tile => ("i32 lane", 32, i32::MIN as i64, i32::MAX as i64),
@@ -193,7 +193,7 @@ impl<'a> Proof<'a> {
                 let interval = self.operation(op)?;
                 self.assign(*var, interval)
             }
-            Stmt::Prefetch { .. } | Stmt::Store { .. } => Ok(()),
+            Stmt::Prefetch { .. } | Stmt::Spill { .. } | Stmt::Store { .. } => Ok(()),
             Stmt::Stage { codes, slot } => {
                 let codes = self.codes(*codes)?;
                 self.staged.resize(self.staged.len().max(slot + 1), codes);
@@ -295,9 +295,14 @@ impl<'a> Proof<'a> {
             Op::Widen { acc, narrow } => {
                 self.get(*acc).add(self.get(*narrow).times(self.program.lanes as i64))
             }
-            Op::DotTile { acc, slots, .. } => {
-                let products = self.staged.iter().take(*slots).map(|codes| codes.product(ACTS).times(4));
-                products.fold(self.get(*acc), Interval::add)
+            Op::LoadStage { slots } => {
+                // A slot that nothing was put into holds whatever was there.
+                let unknown = Interval::new(0, 255, 0);
+                let staged = (0..*slots).map(|slot| self.staged.get(slot).copied().unwrap_or(unknown));
+                staged.reduce(Interval::hull).unwrap_or(unknown)
+            }
+            Op::DotTile { acc, staged, slots, .. } => {
+                self.get(*acc).add(self.codes(*staged)?.product(ACTS).times(4 * *slots as i64))
             }
             Op::TileToken { tile, .. } => self.get(*tile),
             Op::SubActSum { x, .. } => {
@@ -332,6 +337,8 @@ impl<'a> Proof<'a> {
 fn stem(name: &str) -> String {
     let mut parts = name.split('_');
     let head = parts.next().unwrap_or_default().trim_end_matches(|c: char| c.is_ascii_digit());
-    let rest = parts.filter(|p| p.starts_with('x') || p.len() > 2);
+    // A token, a chain or a field.
+    let is_index = |part: &str| part.trim_start_matches(['t', 'c']).bytes().all(|b| b.is_ascii_digit());
+    let rest = parts.filter(|part| !is_index(part));
     rest.fold(head.to_owned(), |stem, part| format!("{stem}_{part}"))
 }

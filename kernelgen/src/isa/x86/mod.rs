@@ -5,7 +5,7 @@ mod v256;
 mod v512;
 
 pub use v256::V256;
-pub use v512::V512;
+pub use v512::{STORE_LANES, V512};
 
 use super::{Accumulate, Atom, Isa};
 use crate::cpus::Cpu;
@@ -165,6 +165,6 @@ const fn load(name: &'static str, bits: usize) -> Intrinsic {
 }
 
 /// A store.
-const fn store(name: &'static str) -> Intrinsic {
+pub(super) const fn store(name: &'static str) -> Intrinsic {
     Intrinsic::new(name, Class::Store).with_memory(Memory::Write)
 }

@@ -1,0 +1,100 @@
+//! AMX-INT8: `tdpbsud` on tiles of 16 activation vectors x 16 rows x 64 columns. Vectors of 512 bits bring the codes
+//! apart and stage them in memory: a field of an atom is one row of the tile that is multiplied.
+
+use super::avx512vnni::AVX512_VNNI;
+use super::x86::{STORE_LANES, store};
+use super::{Accumulate, Atom, Detection, Isa, Ops};
+use crate::cpus::{self, Cpu};
+use crate::layout::TILE_ROWS;
+use crate::machine::Arg::{ActRows, Out, Reg as R, RowMask, Scratch, ScratchRows, Stream};
+use crate::machine::{Class, Inst, Intrinsic, Lowering, Memory, PartOp, Reg};
+
+/// The back-end.
+pub struct Amx;
+
+const OPS: Ops = Ops {
+    name: "amx_ops",
+    about: "The tile configuration of the AMX kernels, and whether they may run.",
+    source: include_str!("../amx_ops.rs"),
+};
+
+/// Activation vectors of a tile.
+const TOKENS: usize = 16;
+/// Bytes of a tile's row of sums or of staged codes: four for each row of the matrix.
+const LINE: usize = 4 * TILE_ROWS;
+
+const ZERO: Intrinsic = Intrinsic::new("_tile_zero", Class::Setup).with_mnemonic("tilezero");
+const LOAD: Intrinsic = Intrinsic::new("_tile_loadd", Class::TileLoad).with_mnemonic("tileloadd");
+const SPILL: Intrinsic =
+    Intrinsic::new("_tile_stored", Class::TileStore).with_mnemonic("tilestored").with_memory(Memory::Write);
+/// Signed bytes of the second operand times unsigned bytes of the third.
+const DOT: Intrinsic = Intrinsic::new("_tile_dpbsud", Class::TileMultiply).with_mnemonic("tdpbsud");
+const STAGE: Intrinsic = store("_mm512_store_si512").with_mnemonic("vmovdqa64");
+const PREFETCH: Intrinsic = Intrinsic::new("_mm_prefetch", Class::Prefetch).with_mnemonic("prefetcht0");
+
+impl Isa for Amx {
+    fn id(&self) -> &'static str {
+        "amx"
+    }
+
+    fn rank(&self) -> u32 {
+        60
+    }
+
+    fn arch(&self) -> Option<&'static str> {
+        Some("x86_64")
+    }
+
+    fn features(&self) -> &'static [&'static str] {
+        AVX512_VNNI.features
+    }
+
+    fn detection(&self) -> Option<Detection> {
+        Some(Detection { features: &["amx-tile", "amx-int8"], function: "amx_ops::available" })
+    }
+
+    fn registers(&self) -> Option<usize> {
+        AVX512_VNNI.registers()
+    }
+
+    fn ops(&self) -> Option<Ops> {
+        Some(OPS)
+    }
+
+    fn atom(&self) -> Atom {
+        Atom { rows: TILE_ROWS, cols: 64, code_max: 255, accumulate: Accumulate::Tile { tokens: TOKENS } }
+    }
+
+    fn typical_cpu(&self) -> &'static Cpu {
+        &cpus::GOLDEN_COVE
+    }
+
+    fn lower(&self, low: &mut Lowering, op: PartOp) -> Inst {
+        match op {
+            PartOp::ZeroTile => Inst::new(ZERO.into_tile(TOKENS, LINE), []),
+            PartOp::Stage(codes, slot, first_row) => {
+                Inst::new(STAGE, [Scratch(LINE * slot + 4 * first_row), R(codes)])
+            }
+            PartOp::LoadStage(slots) => Inst::new(LOAD.into_tile(slots, LINE), [ScratchRows]),
+            PartOp::DotTile(acc, staged, slots, token, offset) => {
+                let acts = low.emit(Inst::new(LOAD.into_tile(TOKENS, 4 * slots), [ActRows(token, offset)]));
+                Inst::new(DOT.into_tile(TOKENS, LINE), [R(acc), R(acts), R(staged)])
+            }
+            PartOp::Spill(tile) => Inst::new(SPILL, [ScratchRows, R(tile)]),
+            PartOp::TileToken(index) => Inst::new(AVX512_VNNI.instructions.load, [Scratch(LINE * index)]),
+            vector => AVX512_VNNI.lower(low, vector),
+        }
+    }
+
+    fn prefetch(&self, low: &mut Lowering, offset: usize) {
+        low.run(Inst::new(PREFETCH, [Stream(offset)]));
+    }
+
+    fn store(&self, low: &mut Lowering, value: Reg, token: usize, first_row: usize) {
+        self.store_part(low, value, token, first_row);
+    }
+
+    fn store_part(&self, low: &mut Lowering, value: Reg, token: usize, first_row: usize) {
+        low.run(Inst::new(STORE_LANES, [Out(token, first_row), RowMask, R(value)]));
+    }
+}

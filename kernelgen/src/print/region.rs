@@ -1,0 +1,251 @@
+//! Prints a kernel that is one region of assembly (see [`crate::region`]): everything from the tile configuration to its
+//! release, an instruction a line, under comments that name the IR statements they come from.
+//!
+//! General registers are operands, so that the compiler chooses them: cursors into weights and activations, loop
+//! counters, and what is read over and over. What is needed once a row tile is read from the operands of the call.
+
+use super::{Printer, name};
+use crate::ir::Count;
+use crate::layout::{ATOM_BYTES, ATOM_COLS, TILE_ROWS};
+use crate::machine::{Arg, File, Inst, MStmt, Reg};
+use crate::region::{Region, TILES};
+
+/// Label of the loop over row tiles; inner ones count on from there.
+const ROW_TILES: usize = 2;
+
+/// Prints the body of the function.
+pub fn print(printer: &mut Printer<'_>, region: &Region) {
+    Assembly { printer, region, labels: ROW_TILES, out_token: None }.body();
+}
+
+struct Assembly<'a, 'k> {
+    printer: &'a mut Printer<'k>,
+    region: &'a Region,
+    /// The label given last.
+    labels: usize,
+    /// The activation vector whose results the cursor is at.
+    out_token: Option<usize>,
+}
+
+impl Assembly<'_, '_> {
+    /// A line of assembly; what stands in braces names an operand.
+    fn asm(&mut self, text: impl AsRef<str>) {
+        self.printer.line(format!("\"{}\",", text.as_ref()));
+    }
+
+    fn line(&mut self, text: impl AsRef<str>) {
+        self.printer.line(text);
+    }
+
+    fn label(&mut self) -> usize {
+        self.labels += 1;
+        self.labels
+    }
+
+    fn body(mut self) {
+        let machine = &self.printer.kernel.machine;
+        let ops = self.printer.kernel.spec.isa.ops().map_or("", |ops| ops.name);
+        let shapes: Vec<String> =
+            self.region.tiles.iter().map(|tile| format!("({}, {})", tile.rows, tile.row_bytes)).collect();
+        self.line("if p.first_tile >= p.end_tile {");
+        self.line("    return;");
+        self.line("}");
+        self.line("// What the assembly changes is declared behind it: all tile registers too, which it leaves as it found them,");
+        self.line("// without a configuration. The scratch has room for a tile.");
+        self.line("// Rows and bytes a row of each tile register.");
+        self.line(format!(
+            "static TILES: {ops}::TileConfig = {ops}::TileConfig::new([{}]);",
+            shapes.join(", ")
+        ));
+        self.line("asm!(");
+        self.printer.depth += 1;
+        self.asm("ldtilecfg [rip + {tiles}]");
+        self.asm(format!("{ROW_TILES}:"));
+        let whole = self.label();
+        self.line("// mask of the rows: all, but in the last row tile those that exist");
+        self.asm("kxnorw k1, k1, k1");
+        self.asm("cmp {row_tiles}, 1");
+        self.asm(format!("jne {whole}f"));
+        self.asm("kmovw k1, {tail}");
+        self.asm(format!("{whole}:"));
+        self.block(&machine.body);
+        self.line("// the next row tile");
+        let back = 4 * self.out_token.unwrap_or(0);
+        self.asm(format!("imul {{n}}, {{n}}, -{back}"));
+        self.asm(format!("lea {{out}}, [{{out}} + {{n}} + {}]", 4 * TILE_ROWS));
+        self.asm("dec {row_tiles}");
+        self.asm(format!("jnz {ROW_TILES}b"));
+        self.asm("tilerelease");
+        self.operands();
+        self.printer.depth -= 1;
+        self.line(");");
+    }
+
+    fn operands(&mut self) {
+        let machine = &self.printer.kernel.machine;
+        let offset =
+            |field: &str| format!("{field}_at = const std::mem::offset_of!(abi::Operands, {field}),");
+        self.line("tiles = sym TILES,");
+        self.line("p = in(reg) p,");
+        self.line(offset("acts"));
+        self.line(offset("out_stride"));
+        let tile_bytes = match machine.k_atoms {
+            Some(k_atoms) => format!("{}", k_atoms * ATOM_BYTES),
+            None => {
+                self.line(offset("k_atoms"));
+                format!("p.k_atoms * {ATOM_BYTES}")
+            }
+        };
+        self.line(format!("w = inout(reg) p.weights.add(p.first_tile * {tile_bytes}) => _,"));
+        for token in &self.region.cursors {
+            self.line(format!("a{token} = out(reg) _,"));
+        }
+        self.line("act_stride = in(reg) p.act_stride,");
+        self.line("act_sums = in(reg) p.act_sums,");
+        self.line("scratch = in(reg) p.scratch,");
+        self.line(format!("scratch_stride = in(reg) {}usize,", 4 * TILE_ROWS));
+        self.line("out = inout(reg) p.out => _,");
+        self.line("n = out(reg) _,");
+        self.line("row_tiles = inout(reg) p.end_tile - p.first_tile => _,");
+        self.line("tail = in(kreg) abi::tail_mask16(p.rows_in(p.end_tile - 1)),");
+        let constants: Vec<(usize, Reg)> =
+            machine.setup.iter().map(|(reg, _)| (self.region.places[reg.0], *reg)).collect();
+        for (place, reg) in &constants {
+            self.line(format!("in(\"zmm{place}\") {},", name(*reg)));
+        }
+        for place in
+            (0..self.region.vectors).filter(|place| constants.iter().all(|(taken, _)| taken != place))
+        {
+            self.line(format!("out(\"zmm{place}\") _,"));
+        }
+        self.line("out(\"k1\") _,");
+        // The configuration and the release clear them all.
+        for place in 0..TILES {
+            self.line(format!("out(\"tmm{place}\") _,"));
+        }
+        self.line("options(nostack),");
+    }
+
+    fn block(&mut self, stmts: &[MStmt]) {
+        for (i, stmt) in stmts.iter().enumerate() {
+            match stmt {
+                // An IR statement that needs no instruction leaves no comment.
+                MStmt::Comment(_) if matches!(stmts.get(i + 1), None | Some(MStmt::Comment(_))) => {}
+                MStmt::Comment(text) => self.line(format!("// {text}")),
+                MStmt::Let(reg, inst) => self.instruction(Some(*reg), inst),
+                // It replaces its first operand.
+                MStmt::Set(_, inst) | MStmt::Run(inst) => self.instruction(None, inst),
+                // The mask costs nothing where all rows exist.
+                MStmt::Store { part, .. } => self.block(part),
+                MStmt::Repeat { count, atoms, body } => self.repeat(count, *atoms, body),
+                MStmt::Pass(body) => {
+                    self.cursors();
+                    self.block(body);
+                }
+            }
+        }
+    }
+
+    /// The weights of the next row tile follow those of the last; the activations start over.
+    fn cursors(&mut self) {
+        for token in self.region.cursors.clone() {
+            match token {
+                0 => self.asm("mov {a0}, [{p} + {acts_at}]"),
+                _ => {
+                    self.asm(format!("imul {{a{token}}}, {{act_stride}}, {token}"));
+                    self.asm(format!("add {{a{token}}}, [{{p}} + {{acts_at}}]"));
+                }
+            }
+        }
+    }
+
+    fn repeat(&mut self, count: &Count, atoms: usize, body: &[MStmt]) {
+        let (head, end) = (self.label(), self.label());
+        match count.fixed {
+            Some(times) => self.asm(format!("mov {{n:e}}, {times}")),
+            None => {
+                self.asm("mov {n}, [{p} + {k_atoms_at}]");
+                // Schedules of tiles have unrolls that are powers of two.
+                if let Some(modulo) = count.modulo {
+                    self.asm(format!("and {{n}}, {}", modulo - 1));
+                }
+                if count.div > 1 {
+                    self.asm(format!("shr {{n}}, {}", count.div.ilog2()));
+                }
+                self.asm("test {n}, {n}");
+                self.asm(format!("jz {end}f"));
+            }
+        }
+        self.asm(format!("{head}:"));
+        self.block(body);
+        self.asm(format!("add {{w}}, {}", atoms * ATOM_BYTES));
+        for token in self.region.cursors.clone() {
+            self.asm(format!("add {{a{token}}}, {}", atoms * ATOM_COLS));
+        }
+        self.asm("dec {n}");
+        self.asm(format!("jnz {head}b"));
+        self.asm(format!("{end}:"));
+    }
+
+    fn instruction(&mut self, result: Option<Reg>, inst: &Inst) {
+        for arg in &inst.args {
+            if let Arg::Out(token, _) = arg {
+                self.results_of(*token);
+            }
+        }
+        let mut text = inst.intrinsic.mnemonic.unwrap_or(inst.intrinsic.name).to_owned();
+        // Constants come last in assembly.
+        let is_constant = |arg: &&Arg| matches!(arg, Arg::Imm(_) | Arg::Const(_));
+        let args =
+            inst.args.iter().filter(|arg| !is_constant(arg)).chain(inst.args.iter().filter(is_constant));
+        let result = result.map(Arg::Reg);
+        for (i, arg) in result.iter().chain(args).enumerate() {
+            text += match (i, arg) {
+                (_, Arg::RowMask) => "",
+                (0, _) => " ",
+                _ => ", ",
+            };
+            text += &self.argument(arg);
+        }
+        self.asm(text);
+    }
+
+    /// Moves the cursor into the results on to those of an activation vector.
+    fn results_of(&mut self, token: usize) {
+        if self.out_token.is_none() {
+            self.asm("mov {n}, [{p} + {out_stride_at}]");
+        }
+        for _ in self.out_token.unwrap_or(0)..token {
+            self.asm("lea {out}, [{out} + 4*{n}]");
+        }
+        self.out_token = Some(token);
+    }
+
+    fn argument(&self, arg: &Arg) -> String {
+        let at = |base: &str, offset: usize| match offset {
+            0 => format!("[{{{base}}}]"),
+            _ => format!("[{{{base}}} + {offset}]"),
+        };
+        match *arg {
+            Arg::Reg(reg) => {
+                let file = match self.printer.kernel.machine.files[reg.0] {
+                    File::Tile(_) => "tmm",
+                    _ => "zmm",
+                };
+                format!("{file}{}", self.region.places[reg.0])
+            }
+            Arg::Imm(value) | Arg::Const(value) => value.to_string(),
+            Arg::Weights(offset) | Arg::Stream(offset) => at("w", offset),
+            Arg::ActSum(token) => format!("dword ptr {}", at("act_sums", 4 * token)),
+            Arg::Out(_, row) => at("out", 4 * row),
+            // Twice the braces, for one pair belongs to the template.
+            Arg::RowMask => "{{k1}}".to_owned(),
+            Arg::Scratch(offset) => at("scratch", offset),
+            Arg::ScratchRows => "[{scratch} + {scratch_stride}]".to_owned(),
+            Arg::ActRows(token, offset) => at(&format!("a{token}}} + {{act_stride"), offset),
+            Arg::Acts(..) | Arg::ActsWord(..) | Arg::RowsLeft(_) => {
+                unreachable!("a contraction on tiles has no {arg:?}")
+            }
+        }
+    }
+}
