@@ -7,6 +7,7 @@ use rayon::prelude::*;
 use crate::cpu::{self, CpuError};
 use crate::dispatch::Dispatch;
 use crate::kernels::abi::{IsaInfo, Kernel, KernelError, TILE_ROWS};
+use crate::numerics::Numerics;
 use crate::numerics::quantize::QuantizedActivations;
 use crate::packed::PackedTernaryWeights;
 
@@ -72,6 +73,7 @@ pub enum EngineError {
 #[derive(Debug)]
 pub struct Engine {
     dispatch: Dispatch,
+    numerics: Numerics,
     pool: rayon::ThreadPool,
 }
 
@@ -98,17 +100,23 @@ impl Engine {
     /// [`EngineError::Cpu`] where the CPU lacks it, or [`EngineError::Threads`].
     pub fn with_isa(isa: &'static IsaInfo, threads: usize) -> Result<Self, EngineError> {
         let dispatch = Dispatch::new(isa)?;
+        let numerics = Numerics::new(isa)?;
         let pool = rayon::ThreadPoolBuilder::new()
             .num_threads(threads.max(1))
             .thread_name(|index| format!("tritforge-{index}"))
             .build()
             .map_err(|e| EngineError::Threads { threads, reason: e.to_string() })?;
-        Ok(Engine { dispatch, pool })
+        Ok(Engine { dispatch, numerics, pool })
     }
 
     /// The instruction set in use.
     pub fn isa(&self) -> &'static IsaInfo {
         self.dispatch.isa()
+    }
+
+    /// The float parts, compiled for the instruction set in use.
+    pub fn numerics(&self) -> &Numerics {
+        &self.numerics
     }
 
     /// The number of threads.

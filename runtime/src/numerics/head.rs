@@ -1,7 +1,7 @@
 //! The output head: logits = hidden states times the rows of a float matrix.
 
+use super::Numerics;
 use super::parallel::for_each_chunk;
-use super::reduce::dot_rows;
 use crate::format::FloatTensor;
 
 /// Vocabulary rows that one thread takes at a time.
@@ -11,14 +11,20 @@ const ROWS_PER_TASK: usize = 64;
 const ROWS_AT_ONCE: usize = 4;
 
 /// `logits[t][v] = hidden[t] . weights[v]`, the stored row converted to f32 (exactly) and the products summed
-/// in lanes ([`super::reduce::dot`]).
+/// in lanes ([`Numerics::dot_rows`]).
 ///
 /// `hidden` is `[tokens][cols]`, `logits` `[tokens][rows]` with rows and cols those of `weights`; the number
 /// of tokens is `hidden.len() / cols`. `scratch` is working memory that a caller keeps for the next call.
 ///
 /// # Panics
 /// When the lengths do not fit, or there is no token.
-pub fn head(weights: &FloatTensor, hidden: &[f32], logits: &mut [f32], scratch: &mut Vec<f32>) {
+pub(crate) fn head(
+    numerics: &Numerics,
+    weights: &FloatTensor,
+    hidden: &[f32],
+    logits: &mut [f32],
+    scratch: &mut Vec<f32>,
+) {
     let (rows, cols) = (weights.rows(), weights.cols());
     let tokens = hidden.len() / cols;
     assert!(tokens > 0 && hidden.len() == tokens * cols, "whole rows of hidden states");
@@ -33,7 +39,7 @@ pub fn head(weights: &FloatTensor, hidden: &[f32], logits: &mut [f32], scratch: 
                 for (i, row) in values.chunks_exact_mut(cols).enumerate() {
                     weights.row_to_f32(first + i, row);
                 }
-                dot_rows(values, hidden, logits);
+                numerics.dot_rows(values, hidden, logits);
             }
         });
         return;
@@ -44,7 +50,7 @@ pub fn head(weights: &FloatTensor, hidden: &[f32], logits: &mut [f32], scratch: 
         let mut row = vec![0.0f32; cols];
         for (i, out) in out.chunks_exact_mut(tokens).enumerate() {
             weights.row_to_f32(task * ROWS_PER_TASK + i, &mut row);
-            dot_rows(hidden, &row, out);
+            numerics.dot_rows(hidden, &row, out);
         }
     });
     for_each_chunk(logits, rows, rows * tokens, |t, out| {
@@ -71,7 +77,7 @@ mod tests {
             let weights = FloatTensor::new(rows, cols, FloatType::F32, bytes.into()).unwrap();
             let hidden: Vec<f32> = (0..tokens * cols).map(|i| state(i / cols, i % cols) as f32).collect();
             let mut logits = vec![f32::NAN; tokens * rows];
-            head(&weights, &hidden, &mut logits, &mut vec![7.0; 3]);
+            head(&Numerics::portable(), &weights, &hidden, &mut logits, &mut vec![7.0; 3]);
             for t in 0..tokens {
                 for r in 0..rows {
                     let expected: usize = (0..cols).map(|c| weight(r, c) * state(t, c)).sum();

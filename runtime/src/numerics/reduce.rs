@@ -7,6 +7,7 @@
 /// Number of partial results of a reduction.
 pub const LANES: usize = 16;
 
+#[inline(always)]
 fn fold(mut lanes: [f32; LANES]) -> f32 {
     for half in [8, 4, 2, 1] {
         let (low, high) = lanes.split_at_mut(half);
@@ -18,6 +19,7 @@ fn fold(mut lanes: [f32; LANES]) -> f32 {
 }
 
 /// Sum of the elements of `x`; 0 for an empty slice.
+#[inline(always)]
 pub fn sum(x: &[f32]) -> f32 {
     let mut lanes = [0.0f32; LANES];
     let (body, tail) = x.as_chunks::<LANES>();
@@ -36,6 +38,7 @@ pub fn sum(x: &[f32]) -> f32 {
 ///
 /// # Panics
 /// When the lengths differ.
+#[inline(always)]
 pub fn dot(a: &[f32], b: &[f32]) -> f32 {
     assert_eq!(a.len(), b.len(), "dot product of vectors of different length");
     let mut lanes = [0.0f32; LANES];
@@ -58,6 +61,7 @@ pub fn dot(a: &[f32], b: &[f32]) -> f32 {
 ///
 /// # Panics
 /// When the lengths do not fit or `x` is empty.
+#[inline(always)]
 pub fn dot_rows(rows: &[f32], x: &[f32], out: &mut [f32]) {
     assert!(!x.is_empty() && rows.len() == out.len() * x.len(), "one output a row");
     let (x_body, x_tail) = x.as_chunks::<LANES>();
@@ -87,11 +91,13 @@ pub fn dot_rows(rows: &[f32], x: &[f32], out: &mut [f32]) {
 }
 
 /// Sum of `x[i] * x[i]`. Finite only if every element is finite and the sum does not overflow.
+#[inline(always)]
 pub fn sum_of_squares(x: &[f32]) -> f32 {
     dot(x, x)
 }
 
 /// Largest `|x[i]|`; 0 for an empty slice. A NaN is skipped: see [`all_finite`].
+#[inline(always)]
 pub fn max_abs(x: &[f32]) -> f32 {
     let mut lanes = [0.0f32; LANES];
     let (body, tail) = x.as_chunks::<LANES>();
@@ -107,6 +113,7 @@ pub fn max_abs(x: &[f32]) -> f32 {
 }
 
 /// Largest element; negative infinity for an empty slice. A NaN is skipped.
+#[inline(always)]
 pub fn max(x: &[f32]) -> f32 {
     let mut lanes = [f32::NEG_INFINITY; LANES];
     let (body, tail) = x.as_chunks::<LANES>();
@@ -123,11 +130,13 @@ pub fn max(x: &[f32]) -> f32 {
 
 /// `candidate` if it is greater than `best`, else `best`. Unlike `f32::max` this says what happens to a NaN
 /// candidate (it loses), and is one instruction everywhere.
+#[inline(always)]
 fn larger(candidate: f32, best: f32) -> f32 {
     if candidate > best { candidate } else { best }
 }
 
 /// True when no element is infinite or NaN.
+#[inline(always)]
 pub fn all_finite(x: &[f32]) -> bool {
     const EXPONENT: u32 = 0x7f80_0000;
     let mut bad = [0u32; LANES];
