@@ -5,7 +5,7 @@
 //! computed in an order that depends on its position alone, never on the batch that it arrived in.
 
 use super::exp::{LOG2_E, exp2};
-use super::reduce::{LANES, all_finite, dot_rows, max, sum};
+use super::reduce::{all_finite, dot_rows, max, sum};
 
 /// Keys a chunk.
 pub const CHUNK: usize = 128;
@@ -79,29 +79,42 @@ pub(super) fn attend(query: &[f32], visible: usize, head: &HeadBlocks<'_>, out: 
 }
 
 /// `out[c] = combine(out[c], sum of weights[j] * values[j][c], j ascending)` for each channel c.
+///
+/// The additions of one channel wait for each other, those of many do not.
 #[inline(always)]
 fn weighted_sum(weights: &[f32], values: &[f32], out: &mut [f32], combine: impl Fn(f32, f32) -> f32) {
     let head_dim = out.len();
-    for (block, out) in out.chunks_mut(LANES).enumerate() {
-        let first = block * LANES;
-        let mut lanes = [0.0f32; LANES];
-        if out.len() == LANES {
-            for (weight, value) in weights.iter().zip(values.chunks_exact(head_dim)) {
-                for (lane, v) in lanes.iter_mut().zip(&value[first..first + LANES]) {
-                    *lane += *weight * *v;
-                }
-            }
-        } else {
-            for (weight, value) in weights.iter().zip(values.chunks_exact(head_dim)) {
-                for (lane, v) in lanes.iter_mut().zip(&value[first..]) {
-                    *lane += *weight * *v;
-                }
+    let rest = weighted_sums::<128>(weights, values, head_dim, out, &combine);
+    let rest = weighted_sums::<64>(weights, values, head_dim, rest, &combine);
+    let rest = weighted_sums::<16>(weights, values, head_dim, rest, &combine);
+    let rest = weighted_sums::<4>(weights, values, head_dim, rest, &combine);
+    weighted_sums::<1>(weights, values, head_dim, rest, &combine);
+}
+
+/// [`weighted_sum`] of the last channels of a head, so many at a time; returns those that are left.
+#[inline(always)]
+fn weighted_sums<'a, const CHANNELS: usize>(
+    weights: &[f32],
+    values: &[f32],
+    head_dim: usize,
+    out: &'a mut [f32],
+    combine: impl Fn(f32, f32) -> f32,
+) -> &'a mut [f32] {
+    let first = head_dim - out.len();
+    let (blocks, rest) = out.as_chunks_mut::<CHANNELS>();
+    for (block, out) in blocks.iter_mut().enumerate() {
+        let first = first + block * CHANNELS;
+        let mut sums = [0.0f32; CHANNELS];
+        for (weight, values) in weights.iter().zip(values.chunks_exact(head_dim)) {
+            for (sum, value) in sums.iter_mut().zip(&values[first..first + CHANNELS]) {
+                *sum += *weight * *value;
             }
         }
-        for (o, lane) in out.iter_mut().zip(lanes) {
-            *o = combine(*o, lane);
+        for (out, sum) in out.iter_mut().zip(sums) {
+            *out = combine(*out, sum);
         }
     }
+    rest
 }
 
 #[cfg(test)]

@@ -88,5 +88,4 @@ macro_rules! method {
     };
 }
 
-
 pub(super) use {function, functions, method, pointer, row, table, versions};
