@@ -52,9 +52,9 @@ fn value(kind: Kind, bits: u32) -> f32 {
         Kind::Plain | Kind::NotFinite => (bits as i32 >> 8) as f32 / (1 << 23) as f32,
         Kind::AnyExponent => with_exponent((bits >> 23 & 0xff) % 253),
         Kind::Huge => with_exponent(250 + (bits >> 23) % 5),
-        Kind::Tiny if bits % 5 == 0 => with_exponent(0) * 0.0,
+        Kind::Tiny if bits.is_multiple_of(5) => with_exponent(0) * 0.0,
         Kind::Tiny => with_exponent(0),
-        Kind::Ties => ((bits >> 8) % 253) as f32 - 126.5 + f32::from(bits % 7 == 0) * 0.5,
+        Kind::Ties => ((bits >> 8) % 253) as f32 - 126.5 + f32::from(bits.is_multiple_of(7)) * 0.5,
     }
 }
 
