@@ -1,5 +1,6 @@
-//! One binary for every x86-64: what it holds above the baseline stands only in kernels, each of which uses nothing
-//! but the features of its instruction set, and in functions of dependencies that ask the CPU first.
+//! One binary for every x86-64: what it holds above the baseline stands only in kernels and in the versions of the float
+//! parts, each of which uses nothing but the features of its instruction set, and in functions of dependencies that ask
+//! the CPU first.
 //!
 //! The binary is the one of this build, or the one that `TRITFORGE_BINARY` names; it must have been built without
 //! `-C target-cpu` or `-C target-feature`, and have its symbols.
@@ -77,7 +78,7 @@ fn permitted(name: &str) -> Option<Vec<CpuidFeature>> {
     Some(features.iter().flat_map(|feature| allowed(feature)).copied().collect())
 }
 
-/// The instruction set whose kernel a function is.
+/// The instruction set whose kernel or version of a float part a function is.
 fn isa_of(name: &str) -> Option<&'static IsaInfo> {
     ISAS.iter().copied().find(|isa| name.ends_with(&format!("__{}", isa.id)))
 }
@@ -106,7 +107,7 @@ struct Findings {
     /// Functions that use what they must not, with the instructions.
     faults: BTreeMap<String, BTreeSet<String>>,
     /// Functions of each instruction set that use anything above the baseline.
-    kernels: BTreeMap<&'static str, BTreeSet<String>>,
+    functions: BTreeMap<&'static str, BTreeSet<String>>,
     /// Instructions.
     decoded: usize,
 }
@@ -129,7 +130,7 @@ impl Findings {
             for name in names.map_or(nameless.as_slice(), |(_, names)| names) {
                 let Some(features) = permitted(name) else { continue };
                 if let Some(isa) = isa_of(name) {
-                    self.kernels.entry(isa.id).or_default().insert(name.clone());
+                    self.functions.entry(isa.id).or_default().insert(name.clone());
                 }
                 if above.iter().any(|feature| !features.contains(feature)) {
                     let instruction = format!("{:?} of {above:?}", instruction.code());
@@ -157,10 +158,14 @@ fn what_is_above_the_baseline_stands_in_kernels_and_reviewed_dependencies() {
     }
     let faults = findings.faults.len();
     assert_eq!(faults, 0, "functions of {} use what they must not; they are printed above", path.display());
-    // That the test sees kernels at all: two operations at least for every instruction set above the baseline.
+    // That the test sees them at all: two kernels and two float parts at least for every instruction set above the
+    // baseline.
     for isa in ISAS.iter().filter(|isa| isa.features.contains(&"avx2") || isa.features.contains(&"avx512f")) {
-        let seen = findings.kernels.get(isa.id).map_or(0, BTreeSet::len);
-        assert!(seen >= 2, "{seen} kernels of {} are seen", isa.id);
+        for module in ["::kernels::", "::numerics::"] {
+            let functions = findings.functions.get(isa.id).into_iter().flatten();
+            let seen = functions.filter(|name| name.contains(module)).count();
+            assert!(seen >= 2, "{seen} functions in {module} of {} are seen", isa.id);
+        }
     }
 }
 
@@ -179,6 +184,8 @@ fn an_instruction_in_the_wrong_place_is_found() {
         ("portable", PSHUFB_XMM, true),
         ("portable", VPADDD_YMM, true),
         ("k__portable", VPADDD_YMM, true),
+        ("numerics::add::__avx2", VPADDD_YMM, false),
+        ("numerics::add::__avx2::{{closure}}", VPADDD_YMM, true),
         ("k__avx2", VPADDD_YMM, false),
         ("k__avx2", VPDPBUSD_YMM, true),
         ("k__avx2_and_more", VPADDD_YMM, true),

@@ -1,10 +1,11 @@
-//! A bench for every descriptor, named like the kernel. GEMV reads weights from memory (bytes a second, and the ratio
+//! A bench for every descriptor, named like the kernel, and for the float parts (`numerics`). GEMV reads weights from memory (bytes a second, and the ratio
 //! to the bandwidth probed in the same run), GEMM keeps them in the cache (multiply-adds a second). One thread. A
 //! kernel that is not bit-exact is not timed, it ends the run.
 //!
 //! `cargo bench -- --test` runs each once on little memory; `cargo bench -- <part of a name>` runs some of them.
 
 mod exact;
+mod numerics;
 mod report;
 
 use std::hint::black_box;
@@ -48,6 +49,7 @@ fn main() {
             None => report.skip(descriptor),
         }
     }
+    numerics::benches(&mut criterion);
     if !list {
         report.print(ISAS, test);
     }

@@ -132,6 +132,7 @@ fn tables(contents: &Contents<'_>) -> TokenStream {
     let layouts = layouts.iter().map(|layout| layout.emit());
     let infos = isas.iter().map(|isa| isa_info(*isa));
     let info_names = isas.iter().map(|isa| isa_name(*isa));
+    let versions = isas.iter().map(|isa| isa_version(*isa));
     let descriptors = kernels.iter().map(|kernel| descriptor(kernel, table));
     let models = models.iter().map(model);
     quote! {
@@ -145,6 +146,18 @@ fn tables(contents: &Contents<'_>) -> TokenStream {
         /// Every instruction set that kernels were generated for, in ascending preference.
         #[allow(dead_code, reason = #UNUSED)]
         pub static ISAS: &[&abi::IsaInfo] = &[#(&#info_names),*];
+        /// For functions of the crate's own that are to be compiled once for every instruction set:
+        /// `with_isas!(m! arguments)` calls `m! { [arguments] [{ NAME __id [cfg] [target_feature] } ...] }`, with the
+        /// name of the instruction set's static, a name for its version of a function, and the attributes (or
+        /// none) that keep that function to its architecture and compile it with the instruction set's features.
+        #[allow(unused_macros, reason = #UNUSED)]
+        macro_rules! with_isas {
+            ($callback:ident! $($arguments:tt)*) => {
+                $callback! { [$($arguments)*] [#(#versions)*] }
+            };
+        }
+        #[allow(unused_imports, reason = #UNUSED)]
+        pub(crate) use with_isas;
         /// Every kernel.
         #[allow(dead_code, reason = #UNUSED)]
         pub static DESCRIPTORS: &[abi::Descriptor] = &[#(#descriptors),*];
@@ -209,6 +222,15 @@ fn model(model: &ModelShapes) -> TokenStream {
 
 fn per_cent(gain: Option<f64>) -> TokenStream {
     gain.map_or_else(|| quote!(None), |gain| quote!(Some(#gain)))
+}
+
+/// What `with_isas!` hands on of an instruction set.
+fn isa_version(isa: &dyn Isa) -> TokenStream {
+    let (name, version) = (isa_name(isa), format_ident!("__{}", isa.id()));
+    let cfg = isa.arch().map(|arch| quote!(#[cfg(target_arch = #arch)]));
+    let features = isa.features().join(",");
+    let enable = (!features.is_empty()).then(|| quote!(#[target_feature(enable = #features)]));
+    quote!({ #name #version [#cfg] [#enable] })
 }
 
 fn descriptor(kernel: &Kernel, table: &ScheduleTable) -> TokenStream {

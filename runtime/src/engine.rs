@@ -6,6 +6,7 @@ use crate::cpu::CpuError;
 use crate::dispatch::Dispatch;
 use crate::fault::Fault;
 use crate::kernels::abi::{IsaInfo, Kernel, KernelError};
+use crate::numerics::Numerics;
 use crate::numerics::quantize::QuantizedActivations;
 use crate::packed::PackedTernaryWeights;
 
@@ -57,6 +58,7 @@ pub enum EngineError {
 #[derive(Debug)]
 pub struct Engine {
     dispatch: Dispatch,
+    numerics: Numerics,
     pool: rayon::ThreadPool,
 }
 
@@ -88,17 +90,23 @@ impl Engine {
     }
 
     fn with_dispatch(dispatch: Dispatch, threads: usize) -> Result<Self, EngineError> {
+        let numerics = Numerics::new(dispatch.isa())?;
         let pool = rayon::ThreadPoolBuilder::new()
             .num_threads(threads.max(1))
             .thread_name(|index| format!("tritforge-{index}"))
             .build()
             .map_err(|e| EngineError::Threads { threads, reason: e.to_string() })?;
-        Ok(Engine { dispatch, pool })
+        Ok(Engine { dispatch, numerics, pool })
     }
 
     /// The highest instruction set in use.
     pub fn isa(&self) -> &'static IsaInfo {
         self.dispatch.isa()
+    }
+
+    /// The float parts, compiled for the instruction set in use.
+    pub fn numerics(&self) -> &Numerics {
+        &self.numerics
     }
 
     /// The number of threads.

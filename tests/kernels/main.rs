@@ -1,8 +1,10 @@
-//! Every generated kernel against the naive product, called as it stands, without dispatch: one trial a kernel and
-//! check. Kernels whose instruction set this CPU lacks are reported as ignored, with the reason as their kind.
+//! Every generated kernel against the naive product, and every float part on every instruction set against scalar code,
+//! called as they stand, without dispatch: one trial for each with each check. What this CPU lacks the instruction set
+//! for is reported as ignored, with the reason as its kind.
 
 mod columns;
 mod exact;
+mod numerics;
 mod operands;
 mod place;
 mod small;
@@ -10,8 +12,9 @@ mod small;
 use std::process::ExitCode;
 
 use libtest_mimic::{Arguments, Failed, Trial};
-use tritforge::kernels::abi::{Descriptor, Kernel};
+use tritforge::kernels::abi::{Descriptor, IsaInfo, Kernel};
 use tritforge::kernels::{DESCRIPTORS, ISAS};
+use tritforge::numerics::Numerics;
 use tritforge_tests::GENERIC_SHAPE;
 
 /// What is checked of a kernel.
@@ -53,11 +56,12 @@ fn main() -> ExitCode {
     let arguments = Arguments::from_args();
     let mut trials: Vec<Trial> = DESCRIPTORS.iter().flat_map(trials).collect();
     // The kernels of another architecture are not even in the table.
-    trials.extend(ISAS.iter().filter(|isa| DESCRIPTORS.iter().all(|d| d.isa.id != isa.id)).map(|isa| {
+    let (here, elsewhere): (Vec<_>, Vec<_>) =
+        ISAS.iter().copied().partition(|isa| DESCRIPTORS.iter().any(|d| d.isa.id == isa.id));
+    trials.extend(here.into_iter().flat_map(numerics_trials));
+    trials.extend(elsewhere.into_iter().map(|isa| {
         let reason = format!("no kernels are compiled for {}", std::env::consts::ARCH);
-        Trial::test(isa.id, move || Err(Failed::from(reason)))
-            .with_kind("not of this architecture")
-            .with_ignored_flag(true)
+        ignored(isa.id.to_owned(), reason).with_kind("not of this architecture")
     }));
     libtest_mimic::run(&arguments, trials).exit_code()
 }
@@ -68,15 +72,27 @@ fn trials(descriptor: &'static Descriptor) -> impl Iterator<Item = Trial> {
         let name = format!("{}::{}", descriptor.name, check.name);
         match Kernel::new(descriptor) {
             Some(kernel) => Trial::test(name, move || (check.run)(&kernel).map_err(Failed::from)),
-            None => {
-                let reason = format!("this CPU lacks {}", descriptor.isa.features.join("+"));
-                Trial::test(name, {
-                    let reason = reason.clone();
-                    move || Err(Failed::from(reason))
-                })
-                .with_kind(reason)
-                .with_ignored_flag(true)
-            }
+            None => lacking(name, descriptor.isa),
         }
     })
+}
+
+fn numerics_trials(isa: &'static IsaInfo) -> impl Iterator<Item = Trial> {
+    numerics::CHECKS.into_iter().map(move |(entry_point, check)| {
+        let name = format!("{entry_point}__{}::equals_scalar_code", isa.id);
+        match Numerics::new(isa) {
+            Ok(numerics) => Trial::test(name, move || check(&numerics).map_err(Failed::from)),
+            Err(_) => lacking(name, isa),
+        }
+    })
+}
+
+fn lacking(name: String, isa: &IsaInfo) -> Trial {
+    let reason = format!("this CPU lacks {}", isa.features.join("+"));
+    ignored(name, reason.clone()).with_kind(reason)
+}
+
+/// Fails with the reason where it is run all the same.
+fn ignored(name: String, reason: String) -> Trial {
+    Trial::test(name, move || Err(Failed::from(reason))).with_ignored_flag(true)
 }

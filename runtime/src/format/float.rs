@@ -35,6 +35,15 @@ impl FloatType {
     }
 }
 
+/// See [`crate::numerics::Numerics::widen_bf16`].
+#[inline(always)]
+pub(crate) fn widen_bf16(bytes: &[u8], out: &mut [f32]) {
+    assert_eq!(bytes.len(), 2 * out.len(), "two bytes a value");
+    for (value, bytes) in out.iter_mut().zip(bytes.as_chunks().0) {
+        *value = f32::from_bits(u32::from(u16::from_le_bytes(*bytes)) << 16);
+    }
+}
+
 /// Elements converted at a time.
 const BLOCK: usize = 128;
 
@@ -116,11 +125,7 @@ impl FloatTensor {
                     *value = f32::from_le_bytes([b[0], b[1], b[2], b[3]]);
                 }
             }
-            FloatType::Bf16 => {
-                for (value, b) in out.iter_mut().zip(bytes.chunks_exact(2)) {
-                    *value = f32::from_bits(u32::from(u16::from_le_bytes([b[0], b[1]])) << 16);
-                }
-            }
+            FloatType::Bf16 => widen_bf16(bytes, out),
             FloatType::F16 => {
                 // The vectorised conversion wants aligned values, which the file does not promise.
                 let mut aligned = [f16::ZERO; BLOCK];

@@ -10,8 +10,6 @@ use super::layer::{Buffers, LayerPass, sized};
 use super::weights::Model;
 use crate::engine::Engine;
 use crate::numerics::head::head;
-use crate::numerics::reduce::all_finite;
-use crate::numerics::rms_norm::rms_norm_rows;
 use crate::numerics::rope::RopeTable;
 
 /// Tokens that go through the layers together unless [`Session::with_batch`] says otherwise. It bounds the
@@ -181,10 +179,12 @@ impl<'m> Session<'m> {
         let not_finite = |part| ForwardError::NotFinite { place: Place { layer: None, part } };
         let states = &self.buffers.states[from * config.hidden..to * config.hidden];
         let normed = sized(&mut self.buffers.normed, states.len());
-        rms_norm_rows(states, &model.output_norm, config.rms_norm_eps, normed)
+        let numerics = self.engine.numerics();
+        numerics
+            .rms_norm_rows(states, &model.output_norm, config.rms_norm_eps, normed)
             .map_err(|_| not_finite("output_norm"))?;
         let logits = sized(&mut self.logits, (to - from) * config.vocab);
-        head(model.head(), normed, logits, &mut self.head_scratch);
-        if all_finite(logits) { Ok(()) } else { Err(not_finite("output")) }
+        head(numerics, model.head(), normed, logits, &mut self.head_scratch);
+        if numerics.all_finite(logits) { Ok(()) } else { Err(not_finite("output")) }
     }
 }

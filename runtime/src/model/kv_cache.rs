@@ -2,7 +2,7 @@
 
 use super::config::ModelConfig;
 use super::error::ForwardError;
-use crate::numerics::attention::CHUNK;
+use crate::numerics::attention::{CHUNK, HeadBlocks};
 
 /// The key/value cache of one sequence.
 ///
@@ -103,15 +103,11 @@ impl KvCache {
         self.len += count;
     }
 
-    /// Keys and values of one key/value head in one block of positions, `[CHUNK][head_dim]` each.
-    ///
-    /// # Panics
-    /// When the block was never reserved.
-    pub fn block(&self, layer: usize, kv_head: usize, block: usize) -> (&[f32], &[f32]) {
+    /// Where the keys and values of one key/value head lie.
+    pub fn head(&self, layer: usize, kv_head: usize) -> HeadBlocks<'_> {
         let head_len = CHUNK * self.head_dim;
-        let (keys, values) = self.layers[layer][block].split_at(self.kv_heads * head_len);
-        let range = kv_head * head_len..(kv_head + 1) * head_len;
-        (&keys[range.clone()], &values[range])
+        let keys = kv_head * head_len;
+        HeadBlocks { blocks: &self.layers[layer], keys, values: self.kv_heads * head_len + keys }
     }
 }
 
@@ -151,11 +147,11 @@ mod tests {
         for position in [0, 127, 128, 299] {
             let p = position as f32;
             let row = (position % CHUNK) * 2;
-            let (keys, values) = cache.block(1, 0, position / CHUNK);
+            let (keys, values) = cache.head(1, 0).chunk(position / CHUNK, CHUNK * 2);
             assert_eq!((&keys[row..row + 2], &values[row..row + 2]), (&[p, 0.1][..], &[p, 0.3][..]));
-            let (keys, values) = cache.block(1, 1, position / CHUNK);
+            let (keys, values) = cache.head(1, 1).chunk(position / CHUNK, CHUNK * 2);
             assert_eq!((&keys[row..row + 2], &values[row..row + 2]), (&[p, 0.2][..], &[p, 0.4][..]));
-            assert_eq!(cache.block(0, 0, position / CHUNK).0[row], 0.0);
+            assert_eq!(cache.head(0, 0).chunk(position / CHUNK, CHUNK * 2).0[row], 0.0);
         }
         // Two layers, three blocks of 128 positions, keys and values of two heads of two floats.
         assert_eq!(cache.resident_bytes(), 2 * 3 * 128 * 2 * 2 * 2 * 4);

@@ -4,12 +4,9 @@ use super::config::{Activation, ModelConfig};
 use super::error::{ForwardError, Place};
 use super::kv_cache::KvCache;
 use crate::engine::Engine;
-use crate::numerics::activation::{relu2_gate, silu_gate};
-use crate::numerics::attention::attend;
+use crate::numerics::Numerics;
 use crate::numerics::parallel::for_each_chunk;
 use crate::numerics::quantize::QuantizedActivations;
-use crate::numerics::reduce::all_finite;
-use crate::numerics::rms_norm::rms_norm_rows;
 use crate::numerics::rope::RopeTable;
 use crate::packed::{PackedLayerWeights, PackedTernaryWeights};
 
@@ -74,10 +71,11 @@ impl LayerPass<'_> {
         self.linear("k_proj", &weights.k_proj, &b.quantized, key)?;
         self.linear("v_proj", &weights.v_proj, &b.quantized, value)?;
 
+        let numerics = self.engine.numerics();
         let rows = query.chunks_exact_mut(width).zip(key.chunks_exact_mut(kv_width));
         for (t, ((query, key), value)) in rows.zip(value.chunks_exact(kv_width)).enumerate() {
-            self.rope.rotate(self.first + t, query);
-            self.rope.rotate(self.first + t, key);
+            self.rope.rotate(numerics, self.first + t, query);
+            self.rope.rotate(numerics, self.first + t, key);
             cache.store(self.layer, self.first + t, key, value);
         }
 
@@ -90,7 +88,7 @@ impl LayerPass<'_> {
             let kv_head = head / queries_a_kv_head;
             let query = &query[index * config.head_dim..(index + 1) * config.head_dim];
             let visible = self.first + token + 1;
-            attend(query, visible, |chunk| cache.block(self.layer, kv_head, chunk), out);
+            numerics.attend(query, visible, &cache.head(self.layer, kv_head), out);
         });
 
         let delta = sized(&mut b.delta, states.len());
@@ -104,7 +102,7 @@ impl LayerPass<'_> {
         };
         self.quantize("attention", width, o_input, &mut b.quantized)?;
         self.linear("o_proj", &weights.o_proj, &b.quantized, delta)?;
-        add(states, delta);
+        self.engine.numerics().add(states, delta);
         Ok(())
     }
 
@@ -120,11 +118,11 @@ impl LayerPass<'_> {
         self.linear("up_proj", &weights.up_proj, &b.quantized, up)?;
 
         let gate_with_up = match config.activation {
-            Activation::Relu2 => relu2_gate,
-            Activation::Silu => silu_gate,
+            Activation::Relu2 => Numerics::relu2_gate,
+            Activation::Silu => Numerics::silu_gate,
         };
         for_each_chunk(gate, config.ffn, tokens * config.ffn, |t, gate| {
-            gate_with_up(gate, &up[t * config.ffn..(t + 1) * config.ffn]);
+            gate_with_up(self.engine.numerics(), gate, &up[t * config.ffn..(t + 1) * config.ffn]);
         });
 
         let delta = sized(&mut b.delta, states.len());
@@ -138,7 +136,7 @@ impl LayerPass<'_> {
         };
         self.quantize("activation of the gate", config.ffn, down_input, &mut b.quantized)?;
         self.linear("down_proj", &weights.down_proj, &b.quantized, delta)?;
-        add(states, delta);
+        self.engine.numerics().add(states, delta);
         Ok(())
     }
 
@@ -153,7 +151,9 @@ impl LayerPass<'_> {
         weight: &[f32],
         out: &mut [f32],
     ) -> Result<(), ForwardError> {
-        rms_norm_rows(x, weight, self.config.rms_norm_eps, out)
+        self.engine
+            .numerics()
+            .rms_norm_rows(x, weight, self.config.rms_norm_eps, out)
             .map_err(|_| ForwardError::NotFinite { place: self.place(part) })
     }
 
@@ -165,7 +165,7 @@ impl LayerPass<'_> {
         out: &mut QuantizedActivations,
     ) -> Result<(), ForwardError> {
         self.check_finite(part, x)?;
-        out.requantize(cols, x);
+        out.requantize(self.engine.numerics(), cols, x);
         Ok(())
     }
 
@@ -184,12 +184,10 @@ impl LayerPass<'_> {
     }
 
     fn check_finite(&self, part: &'static str, x: &[f32]) -> Result<(), ForwardError> {
-        if all_finite(x) { Ok(()) } else { Err(ForwardError::NotFinite { place: self.place(part) }) }
-    }
-}
-
-fn add(states: &mut [f32], delta: &[f32]) {
-    for (state, delta) in states.iter_mut().zip(delta) {
-        *state += *delta;
+        if self.engine.numerics().all_finite(x) {
+            Ok(())
+        } else {
+            Err(ForwardError::NotFinite { place: self.place(part) })
+        }
     }
 }

@@ -2,10 +2,8 @@
 
 use super::exp::{LOG2_E, exp2};
 
-/// `gate = relu(gate)^2 * up` (squared ReLU, BitNet b1.58-2B-4T).
-///
-/// # Panics
-/// When the lengths differ.
+/// See [`super::Numerics::relu2_gate`].
+#[inline(always)]
 pub fn relu2_gate(gate: &mut [f32], up: &[f32]) {
     assert_eq!(gate.len(), up.len(), "one gate a value");
     for (g, u) in gate.iter_mut().zip(up) {
@@ -15,10 +13,8 @@ pub fn relu2_gate(gate: &mut [f32], up: &[f32]) {
     }
 }
 
-/// `gate = silu(gate) * up`, silu(x) = x / (1 + exp(-x)) (1bitLLM and Llama graphs).
-///
-/// # Panics
-/// When the lengths differ.
+/// See [`super::Numerics::silu_gate`].
+#[inline(always)]
 pub fn silu_gate(gate: &mut [f32], up: &[f32]) {
     assert_eq!(gate.len(), up.len(), "one gate a value");
     for (g, u) in gate.iter_mut().zip(up) {

@@ -5,28 +5,37 @@
 //! computed in an order that depends on its position alone, never on the batch that it arrived in.
 
 use super::exp::{LOG2_E, exp2};
-use super::reduce::{LANES, all_finite, dot_rows, max, sum};
+use super::reduce::{all_finite, dot_rows, max, sum};
 
 /// Keys a chunk.
 pub const CHUNK: usize = 128;
 
-/// `out = softmax(q . k / sqrt(head_dim)) v` over the first `visible` keys, for one head.
-///
-/// `chunk(c)` returns the keys and the values of positions `c * CHUNK ..`, both `[positions][head_dim]` and
-/// at least as long as the visible part. head_dim is the length of `query` and of `out`.
-///
-/// Products are summed in lanes ([`super::reduce::dot`]), the exponentials likewise; in the weighted sum each
-/// channel adds its keys in ascending order. A score that is not finite makes all of `out` NaN; a value that
-/// is not finite makes its channel so.
-///
-/// # Panics
-/// When `visible` is 0, a chunk is too short, or `out` has not the length of `query`.
-pub fn attend<'a>(
-    query: &[f32],
-    visible: usize,
-    chunk: impl Fn(usize) -> (&'a [f32], &'a [f32]),
-    out: &mut [f32],
-) {
+/// Where the keys and values of one head lie: those of positions `c * CHUNK ..` in block c of a cache.
+#[derive(Clone, Copy, Debug)]
+pub struct HeadBlocks<'a> {
+    /// The blocks, of this head and of others.
+    pub blocks: &'a [Vec<f32>],
+    /// Index in each block of this head's keys, `[positions][head_dim]`.
+    pub keys: usize,
+    /// The same of its values.
+    pub values: usize,
+}
+
+impl<'a> HeadBlocks<'a> {
+    /// The first `len` elements of the keys and of the values in one block.
+    ///
+    /// # Panics
+    /// When there is no such block, or it is too short.
+    #[inline(always)]
+    pub fn chunk(&self, block: usize, len: usize) -> (&'a [f32], &'a [f32]) {
+        let block = &self.blocks[block];
+        (&block[self.keys..][..len], &block[self.values..][..len])
+    }
+}
+
+/// See [`super::Numerics::attend`].
+#[inline(always)]
+pub(super) fn attend(query: &[f32], visible: usize, head: &HeadBlocks<'_>, out: &mut [f32]) {
     assert!(visible > 0, "a token sees at least itself");
     assert_eq!(query.len(), out.len(), "one output a channel");
     let head_dim = query.len();
@@ -36,8 +45,7 @@ pub fn attend<'a>(
     let (mut total_max, mut total_sum) = (f32::NEG_INFINITY, 0.0f32);
     for index in 0..visible.div_ceil(CHUNK) {
         let keys_here = (visible - index * CHUNK).min(CHUNK);
-        let (keys, values) = chunk(index);
-        let (keys, values) = (&keys[..keys_here * head_dim], &values[..keys_here * head_dim]);
+        let (keys, values) = head.chunk(index, keys_here * head_dim);
         let weights = &mut buffer[..keys_here];
         dot_rows(keys, query, weights);
         for score in weights.iter_mut() {
@@ -71,28 +79,42 @@ pub fn attend<'a>(
 }
 
 /// `out[c] = combine(out[c], sum of weights[j] * values[j][c], j ascending)` for each channel c.
+///
+/// The additions of one channel wait for each other, those of many do not.
+#[inline(always)]
 fn weighted_sum(weights: &[f32], values: &[f32], out: &mut [f32], combine: impl Fn(f32, f32) -> f32) {
     let head_dim = out.len();
-    for (block, out) in out.chunks_mut(LANES).enumerate() {
-        let first = block * LANES;
-        let mut lanes = [0.0f32; LANES];
-        if out.len() == LANES {
-            for (weight, value) in weights.iter().zip(values.chunks_exact(head_dim)) {
-                for (lane, v) in lanes.iter_mut().zip(&value[first..first + LANES]) {
-                    *lane += *weight * *v;
-                }
-            }
-        } else {
-            for (weight, value) in weights.iter().zip(values.chunks_exact(head_dim)) {
-                for (lane, v) in lanes.iter_mut().zip(&value[first..]) {
-                    *lane += *weight * *v;
-                }
+    let rest = weighted_sums::<128>(weights, values, head_dim, out, &combine);
+    let rest = weighted_sums::<64>(weights, values, head_dim, rest, &combine);
+    let rest = weighted_sums::<16>(weights, values, head_dim, rest, &combine);
+    let rest = weighted_sums::<4>(weights, values, head_dim, rest, &combine);
+    weighted_sums::<1>(weights, values, head_dim, rest, &combine);
+}
+
+/// [`weighted_sum`] of the last channels of a head, so many at a time; returns those that are left.
+#[inline(always)]
+fn weighted_sums<'a, const CHANNELS: usize>(
+    weights: &[f32],
+    values: &[f32],
+    head_dim: usize,
+    out: &'a mut [f32],
+    combine: impl Fn(f32, f32) -> f32,
+) -> &'a mut [f32] {
+    let first = head_dim - out.len();
+    let (blocks, rest) = out.as_chunks_mut::<CHANNELS>();
+    for (block, out) in blocks.iter_mut().enumerate() {
+        let first = first + block * CHANNELS;
+        let mut sums = [0.0f32; CHANNELS];
+        for (weight, values) in weights.iter().zip(values.chunks_exact(head_dim)) {
+            for (sum, value) in sums.iter_mut().zip(&values[first..first + CHANNELS]) {
+                *sum += *weight * *value;
             }
         }
-        for (o, lane) in out.iter_mut().zip(lanes) {
-            *o = combine(*o, lane);
+        for (out, sum) in out.iter_mut().zip(sums) {
+            *out = combine(*out, sum);
         }
     }
+    rest
 }
 
 #[cfg(test)]
@@ -109,12 +131,18 @@ mod tests {
     }
 
     fn attend_flat(query: &[f32], keys: &[f32], values: &[f32], visible: usize) -> Vec<f32> {
-        let chunk_len = CHUNK * query.len();
         let mut out = vec![7.0; query.len()];
-        let part = |x: &'static [f32], c: usize| x.chunks(chunk_len).nth(c).unwrap();
-        // The chunks must outlive the closure; tests may leak.
-        let (keys, values): (&'static [f32], &'static [f32]) = (keys.to_vec().leak(), values.to_vec().leak());
-        attend(query, visible, |c| (part(keys, c), part(values, c)), &mut out);
+        let chunk_len = CHUNK * query.len();
+        // A block that holds the keys of a whole chunk, then its values.
+        let blocks: Vec<Vec<f32>> = (keys.chunks(chunk_len).zip(values.chunks(chunk_len)))
+            .map(|(keys, values)| {
+                let mut block = keys.to_vec();
+                block.resize(chunk_len, f32::NAN);
+                block.extend(values);
+                block
+            })
+            .collect();
+        attend(query, visible, &HeadBlocks { blocks: &blocks, keys: 0, values: chunk_len }, &mut out);
         out
     }
 

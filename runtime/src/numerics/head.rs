@@ -1,8 +1,8 @@
 //! The output head: logits = hidden states times the rows of a float matrix.
 
+use super::Numerics;
 use super::parallel::for_each_chunk;
-use super::reduce::dot_rows;
-use crate::format::FloatTensor;
+use crate::format::{FloatTensor, FloatType};
 
 /// Vocabulary rows that one thread takes at a time.
 const ROWS_PER_TASK: usize = 64;
@@ -11,14 +11,20 @@ const ROWS_PER_TASK: usize = 64;
 const ROWS_AT_ONCE: usize = 4;
 
 /// `logits[t][v] = hidden[t] . weights[v]`, the stored row converted to f32 (exactly) and the products summed
-/// in lanes ([`super::reduce::dot`]).
+/// in lanes ([`Numerics::dot_rows`]).
 ///
 /// `hidden` is `[tokens][cols]`, `logits` `[tokens][rows]` with rows and cols those of `weights`; the number
 /// of tokens is `hidden.len() / cols`. `scratch` is working memory that a caller keeps for the next call.
 ///
 /// # Panics
 /// When the lengths do not fit, or there is no token.
-pub fn head(weights: &FloatTensor, hidden: &[f32], logits: &mut [f32], scratch: &mut Vec<f32>) {
+pub(crate) fn head(
+    numerics: &Numerics,
+    weights: &FloatTensor,
+    hidden: &[f32],
+    logits: &mut [f32],
+    scratch: &mut Vec<f32>,
+) {
     let (rows, cols) = (weights.rows(), weights.cols());
     let tokens = hidden.len() / cols;
     assert!(tokens > 0 && hidden.len() == tokens * cols, "whole rows of hidden states");
@@ -31,9 +37,9 @@ pub fn head(weights: &FloatTensor, hidden: &[f32], logits: &mut [f32], scratch: 
                 let first = task * ROWS_PER_TASK + block * ROWS_AT_ONCE;
                 let values = &mut values[..logits.len() * cols];
                 for (i, row) in values.chunks_exact_mut(cols).enumerate() {
-                    weights.row_to_f32(first + i, row);
+                    row_to_f32(numerics, weights, first + i, row);
                 }
-                dot_rows(values, hidden, logits);
+                numerics.dot_rows(values, hidden, logits);
             }
         });
         return;
@@ -43,8 +49,8 @@ pub fn head(weights: &FloatTensor, hidden: &[f32], logits: &mut [f32], scratch: 
     for_each_chunk(scratch, ROWS_PER_TASK * tokens, work, |task, out| {
         let mut row = vec![0.0f32; cols];
         for (i, out) in out.chunks_exact_mut(tokens).enumerate() {
-            weights.row_to_f32(task * ROWS_PER_TASK + i, &mut row);
-            dot_rows(hidden, &row, out);
+            row_to_f32(numerics, weights, task * ROWS_PER_TASK + i, &mut row);
+            numerics.dot_rows(hidden, &row, out);
         }
     });
     for_each_chunk(logits, rows, rows * tokens, |t, out| {
@@ -54,10 +60,20 @@ pub fn head(weights: &FloatTensor, hidden: &[f32], logits: &mut [f32], scratch: 
     });
 }
 
+/// [`FloatTensor::row_to_f32`] on one instruction set. For f16 the `half` crate asks the CPU for its own.
+fn row_to_f32(numerics: &Numerics, weights: &FloatTensor, row: usize, out: &mut [f32]) {
+    match weights.dtype() {
+        FloatType::Bf16 => {
+            let bytes = 2 * weights.cols();
+            numerics.widen_bf16(&weights.bytes()[row * bytes..(row + 1) * bytes], out);
+        }
+        FloatType::F16 | FloatType::F32 => weights.row_to_f32(row, out),
+    }
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::format::FloatType;
 
     #[test]
     fn small_integers_for_every_number_of_rows_and_tokens() {
@@ -66,16 +82,22 @@ mod tests {
         {
             let weight = |r: usize, c: usize| (r * 31 + c * 17) % 23;
             let state = |t: usize, c: usize| (t * 5 + c * 3) % 11;
-            let bytes: Vec<u8> =
-                (0..rows * cols).flat_map(|i| (weight(i / cols, i % cols) as f32).to_le_bytes()).collect();
-            let weights = FloatTensor::new(rows, cols, FloatType::F32, bytes.into()).unwrap();
+            let values = || (0..rows * cols).map(|i| weight(i / cols, i % cols) as f32);
             let hidden: Vec<f32> = (0..tokens * cols).map(|i| state(i / cols, i % cols) as f32).collect();
-            let mut logits = vec![f32::NAN; tokens * rows];
-            head(&weights, &hidden, &mut logits, &mut vec![7.0; 3]);
-            for t in 0..tokens {
-                for r in 0..rows {
-                    let expected: usize = (0..cols).map(|c| weight(r, c) * state(t, c)).sum();
-                    assert_eq!(logits[t * rows + r], expected as f32, "token {t}, row {r}");
+            for dtype in [FloatType::F32, FloatType::F16, FloatType::Bf16] {
+                let bytes: Vec<u8> = match dtype {
+                    FloatType::F32 => values().flat_map(f32::to_le_bytes).collect(),
+                    FloatType::F16 => values().flat_map(|v| half::f16::from_f32(v).to_le_bytes()).collect(),
+                    FloatType::Bf16 => values().flat_map(|v| half::bf16::from_f32(v).to_le_bytes()).collect(),
+                };
+                let weights = FloatTensor::new(rows, cols, dtype, bytes.into()).unwrap();
+                let mut logits = vec![f32::NAN; tokens * rows];
+                head(&Numerics::portable(), &weights, &hidden, &mut logits, &mut vec![7.0; 3]);
+                for t in 0..tokens {
+                    for r in 0..rows {
+                        let expected: usize = (0..cols).map(|c| weight(r, c) * state(t, c)).sum();
+                        assert_eq!(logits[t * rows + r], expected as f32, "{dtype:?}: token {t}, row {r}");
+                    }
                 }
             }
         }

@@ -3,6 +3,7 @@
 //! Source of the formula: the training-time forward pass of BitNet b1.58 (Hugging Face `ActQuant`):
 //! `s = 127 / max(max|x|, 1e-5)`, `q = clamp(round_half_even(x * s), -128, 127)` over one token's vector.
 
+use super::Numerics;
 use super::exp::ROUND_MAGIC;
 use super::parallel::worth_splitting;
 use super::reduce::max_abs;
@@ -24,22 +25,22 @@ pub struct QuantizedActivations {
 impl QuantizedActivations {
     /// Quantises `x` `[tokens][cols]`, each token by itself. The number of tokens is `x.len() / cols`.
     ///
-    /// The values must be finite; the caller checks that (see [`super::reduce::all_finite`]), for only it can
-    /// say where they came from.
+    /// The values must be finite; the caller checks that (see [`Numerics::all_finite`]), for only it can say where
+    /// they came from. This is the portable version; the others give the same.
     ///
     /// # Panics
     /// When `cols` is 0 or `x` is not whole rows.
     pub fn quantize(cols: usize, x: &[f32]) -> Self {
         let mut quantized = Self::default();
-        quantized.requantize(cols, x);
+        quantized.requantize(&Numerics::portable(), cols, x);
         quantized
     }
 
-    /// [`QuantizedActivations::quantize`] into this value, reusing its memory.
+    /// [`QuantizedActivations::quantize`] into this value, reusing its memory, on one instruction set.
     ///
     /// # Panics
     /// When `cols` is 0 or `x` is not whole rows.
-    pub fn requantize(&mut self, cols: usize, x: &[f32]) {
+    pub fn requantize(&mut self, numerics: &Numerics, cols: usize, x: &[f32]) {
         assert!(cols > 0 && x.len().is_multiple_of(cols), "whole rows of at least one column");
         let tokens = x.len() / cols;
         let stride = cols.next_multiple_of(STRIDE_GRANULE);
@@ -55,11 +56,11 @@ impl QuantizedActivations {
         if tokens > 1 && worth_splitting(x.len()) {
             (outputs.0.par_chunks_mut(stride), outputs.1, outputs.2, x.par_chunks(cols))
                 .into_par_iter()
-                .for_each(|(q, sum, scale, x)| (*sum, *scale) = quantize_row(x, &mut q[..cols]));
+                .for_each(|(q, sum, scale, x)| (*sum, *scale) = numerics.quantize_row(x, &mut q[..cols]));
         } else {
             let rows = outputs.0.chunks_mut(stride).zip(x.chunks(cols));
             for (((q, x), sum), scale) in rows.zip(outputs.1).zip(outputs.2) {
-                (*sum, *scale) = quantize_row(x, &mut q[..cols]);
+                (*sum, *scale) = numerics.quantize_row(x, &mut q[..cols]);
             }
         }
     }
@@ -95,8 +96,10 @@ impl QuantizedActivations {
     }
 }
 
-/// Quantises one token; returns the sum of the quantised values and the scale.
-fn quantize_row(x: &[f32], q: &mut [i8]) -> (i32, f32) {
+/// See [`Numerics::quantize_row`].
+#[inline(always)]
+pub(super) fn quantize_row(x: &[f32], q: &mut [i8]) -> (i32, f32) {
+    assert_eq!(x.len(), q.len(), "one quantised value a value");
     let max = max_abs(x);
     let scale = 127.0 / if max > 1e-5 { max } else { 1e-5 };
     let mut sum = 0i32;
@@ -164,7 +167,7 @@ mod tests {
     #[test]
     fn reuse_leaves_no_trace_of_the_last_batch() {
         let mut q = QuantizedActivations::quantize(64, &[1.0; 192]);
-        q.requantize(3, &[0.25, 0.5, 1.0, 1.0, 1.0, 1.0]);
+        q.requantize(&Numerics::portable(), 3, &[0.25, 0.5, 1.0, 1.0, 1.0, 1.0]);
         assert_eq!(q, QuantizedActivations::quantize(3, &[0.25, 0.5, 1.0, 1.0, 1.0, 1.0]));
     }
 

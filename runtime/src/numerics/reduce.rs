@@ -5,8 +5,12 @@
 //! registers, so every instruction set can follow the order without a shuffle in its loop.
 
 /// Number of partial results of a reduction.
-pub const LANES: usize = 16;
+const LANES: usize = 16;
 
+/// Rows whose dot products are under way together.
+const TOGETHER: usize = 4;
+
+#[inline(always)]
 fn fold(mut lanes: [f32; LANES]) -> f32 {
     for half in [8, 4, 2, 1] {
         let (low, high) = lanes.split_at_mut(half);
@@ -18,6 +22,7 @@ fn fold(mut lanes: [f32; LANES]) -> f32 {
 }
 
 /// Sum of the elements of `x`; 0 for an empty slice.
+#[inline(always)]
 pub fn sum(x: &[f32]) -> f32 {
     let mut lanes = [0.0f32; LANES];
     let (body, tail) = x.as_chunks::<LANES>();
@@ -36,62 +41,60 @@ pub fn sum(x: &[f32]) -> f32 {
 ///
 /// # Panics
 /// When the lengths differ.
+#[inline(always)]
 pub fn dot(a: &[f32], b: &[f32]) -> f32 {
     assert_eq!(a.len(), b.len(), "dot product of vectors of different length");
-    let mut lanes = [0.0f32; LANES];
-    let (a_body, a_tail) = a.as_chunks::<LANES>();
-    let (b_body, b_tail) = b.as_chunks::<LANES>();
-    for (a_chunk, b_chunk) in a_body.iter().zip(b_body) {
-        for ((lane, x), y) in lanes.iter_mut().zip(a_chunk).zip(b_chunk) {
-            *lane += *x * *y;
-        }
-    }
-    for ((lane, x), y) in lanes.iter_mut().zip(a_tail).zip(b_tail) {
-        *lane += *x * *y;
-    }
-    fold(lanes)
+    let [sum] = dots([a], b);
+    sum
 }
 
-/// `out[r] = dot(rows[r], x)` for each row of `rows` `[out.len()][x.len()]`, to the bit.
+/// The dot products of some rows with `x`, all of the same length.
 ///
-/// Two rows are under way at a time: the additions of one lane wait for each other, those of two rows do not.
-///
-/// # Panics
-/// When the lengths do not fit or `x` is empty.
+/// The additions of one lane wait for each other, those of several rows do not.
+#[inline(always)]
+fn dots<const ROWS: usize>(rows: [&[f32]; ROWS], x: &[f32]) -> [f32; ROWS] {
+    let (x_body, x_tail) = x.as_chunks::<LANES>();
+    let parts = rows.map(|row| row[..x.len()].as_chunks::<LANES>());
+    let mut lanes = [[0.0f32; LANES]; ROWS];
+    for (i, x) in x_body.iter().enumerate() {
+        for (lanes, (body, _)) in lanes.iter_mut().zip(&parts) {
+            for ((lane, row), x) in lanes.iter_mut().zip(&body[i]).zip(x) {
+                *lane += *row * *x;
+            }
+        }
+    }
+    for (lanes, (_, tail)) in lanes.iter_mut().zip(&parts) {
+        for ((lane, row), x) in lanes.iter_mut().zip(*tail).zip(x_tail) {
+            *lane += *row * *x;
+        }
+    }
+    lanes.map(fold)
+}
+
+/// See [`super::Numerics::dot_rows`].
+#[inline(always)]
 pub fn dot_rows(rows: &[f32], x: &[f32], out: &mut [f32]) {
     assert!(!x.is_empty() && rows.len() == out.len() * x.len(), "one output a row");
-    let (x_body, x_tail) = x.as_chunks::<LANES>();
-    let (row_pairs, out_pairs) = (rows.chunks_exact(2 * x.len()), out.as_chunks_mut::<2>());
-    let last_row = row_pairs.remainder();
-    for (pair, out) in row_pairs.zip(out_pairs.0) {
-        let (a, b) = pair.split_at(x.len());
-        let ((a_body, a_tail), (b_body, b_tail)) = (a.as_chunks::<LANES>(), b.as_chunks::<LANES>());
-        let (mut a_lanes, mut b_lanes) = ([0.0f32; LANES], [0.0f32; LANES]);
-        for ((a, b), x) in a_body.iter().zip(b_body).zip(x_body) {
-            for ((lane, a), x) in a_lanes.iter_mut().zip(a).zip(x) {
-                *lane += *a * *x;
-            }
-            for ((lane, b), x) in b_lanes.iter_mut().zip(b).zip(x) {
-                *lane += *b * *x;
-            }
-        }
-        for (i, x) in x_tail.iter().enumerate() {
-            a_lanes[i] += a_tail[i] * *x;
-            b_lanes[i] += b_tail[i] * *x;
-        }
-        *out = [fold(a_lanes), fold(b_lanes)];
+    let blocks = rows.chunks_exact(TOGETHER * x.len());
+    let (block_outs, last_outs) = out.as_chunks_mut::<TOGETHER>();
+    let last_rows = blocks.remainder().chunks_exact(x.len());
+    for (block, out) in blocks.zip(block_outs) {
+        let row = |r| &block[r * x.len()..(r + 1) * x.len()];
+        *out = dots(std::array::from_fn::<_, TOGETHER, _>(row), x);
     }
-    if let [out] = out_pairs.1 {
-        *out = dot(last_row, x);
+    for (row, out) in last_rows.zip(last_outs) {
+        *out = dot(row, x);
     }
 }
 
 /// Sum of `x[i] * x[i]`. Finite only if every element is finite and the sum does not overflow.
+#[inline(always)]
 pub fn sum_of_squares(x: &[f32]) -> f32 {
     dot(x, x)
 }
 
 /// Largest `|x[i]|`; 0 for an empty slice. A NaN is skipped: see [`all_finite`].
+#[inline(always)]
 pub fn max_abs(x: &[f32]) -> f32 {
     let mut lanes = [0.0f32; LANES];
     let (body, tail) = x.as_chunks::<LANES>();
@@ -107,6 +110,7 @@ pub fn max_abs(x: &[f32]) -> f32 {
 }
 
 /// Largest element; negative infinity for an empty slice. A NaN is skipped.
+#[inline(always)]
 pub fn max(x: &[f32]) -> f32 {
     let mut lanes = [f32::NEG_INFINITY; LANES];
     let (body, tail) = x.as_chunks::<LANES>();
@@ -123,21 +127,18 @@ pub fn max(x: &[f32]) -> f32 {
 
 /// `candidate` if it is greater than `best`, else `best`. Unlike `f32::max` this says what happens to a NaN
 /// candidate (it loses), and is one instruction everywhere.
+#[inline(always)]
 fn larger(candidate: f32, best: f32) -> f32 {
     if candidate > best { candidate } else { best }
 }
 
-/// True when no element is infinite or NaN.
+/// See [`super::Numerics::all_finite`].
+#[inline(always)]
 pub fn all_finite(x: &[f32]) -> bool {
     const EXPONENT: u32 = 0x7f80_0000;
-    let mut bad = [0u32; LANES];
-    let (body, tail) = x.as_chunks::<LANES>();
-    for chunk in body {
-        for (lane, v) in bad.iter_mut().zip(chunk) {
-            *lane |= u32::from(v.to_bits() & EXPONENT == EXPONENT);
-        }
-    }
-    bad.iter().all(|&lane| lane == 0) && tail.iter().all(|v| v.is_finite())
+    const LOWEST_OF_IT: u32 = 0x0080_0000;
+    // An exponent of ones is carried into the sign.
+    x.iter().fold(0, |all, v| all | ((v.to_bits() & EXPONENT) + LOWEST_OF_IT)) >> 31 == 0
 }
 
 #[cfg(test)]

@@ -1,5 +1,6 @@
 //! RMS normalisation of rows.
 
+use super::Numerics;
 use super::parallel::for_each_chunk;
 use super::reduce::sum_of_squares;
 use std::sync::atomic::{AtomicBool, Ordering};
@@ -8,13 +9,8 @@ use std::sync::atomic::{AtomicBool, Ordering};
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct NotFinite;
 
-/// `out = x / sqrt(mean(x^2) + eps) * weight` for one row (Hugging Face's order: normalise, then weigh).
-///
-/// # Errors
-/// [`NotFinite`] when the sum of squares is not finite; `out` is then unspecified.
-///
-/// # Panics
-/// When the three lengths differ.
+/// See [`super::Numerics::rms_norm`].
+#[inline(always)]
 pub fn rms_norm(x: &[f32], weight: &[f32], eps: f32, out: &mut [f32]) -> Result<(), NotFinite> {
     assert_eq!(x.len(), weight.len(), "one weight an element");
     assert_eq!(x.len(), out.len(), "one output an element");
@@ -29,24 +25,32 @@ pub fn rms_norm(x: &[f32], weight: &[f32], eps: f32, out: &mut [f32]) -> Result<
     Ok(())
 }
 
-/// [`rms_norm`] of every row of `x` `[rows][weight.len()]`.
-///
-/// # Errors
-/// [`NotFinite`] when that is the case of any row.
-///
-/// # Panics
-/// When `x` and `out` differ in length or are not whole rows.
-pub fn rms_norm_rows(x: &[f32], weight: &[f32], eps: f32, out: &mut [f32]) -> Result<(), NotFinite> {
-    assert_eq!(x.len(), out.len(), "one output an element");
-    let cols = weight.len();
-    let bad = AtomicBool::new(false);
-    for_each_chunk(out, cols, x.len(), |row, out_row| {
-        let x_row = &x[row * cols..(row + 1) * cols];
-        if rms_norm(x_row, weight, eps, out_row).is_err() {
-            bad.store(true, Ordering::Relaxed);
-        }
-    });
-    if bad.into_inner() { Err(NotFinite) } else { Ok(()) }
+impl Numerics {
+    /// [`Numerics::rms_norm`] of every row of `x` `[rows][weight.len()]`, on the threads of the current pool.
+    ///
+    /// # Errors
+    /// [`NotFinite`] when that is the case of any row.
+    ///
+    /// # Panics
+    /// When `x` and `out` differ in length or are not whole rows.
+    pub fn rms_norm_rows(
+        &self,
+        x: &[f32],
+        weight: &[f32],
+        eps: f32,
+        out: &mut [f32],
+    ) -> Result<(), NotFinite> {
+        assert_eq!(x.len(), out.len(), "one output an element");
+        let cols = weight.len();
+        let bad = AtomicBool::new(false);
+        for_each_chunk(out, cols, x.len(), |row, out_row| {
+            let x_row = &x[row * cols..(row + 1) * cols];
+            if self.rms_norm(x_row, weight, eps, out_row).is_err() {
+                bad.store(true, Ordering::Relaxed);
+            }
+        });
+        if bad.into_inner() { Err(NotFinite) } else { Ok(()) }
+    }
 }
 
 #[cfg(test)]
@@ -64,9 +68,11 @@ mod tests {
     #[test]
     fn rows_are_independent() {
         let mut out = [0.0; 4];
-        rms_norm_rows(&[3.0, 3.0, -4.0, -4.0], &[1.0, 2.0], 0.0, &mut out).unwrap();
+        let numerics = Numerics::portable();
+        numerics.rms_norm_rows(&[3.0, 3.0, -4.0, -4.0], &[1.0, 2.0], 0.0, &mut out).unwrap();
         assert_eq!(out, [1.0, 2.0, -1.0, -2.0]);
-        assert_eq!(rms_norm_rows(&[3.0, 3.0, f32::NAN, 1.0], &[1.0, 2.0], 0.0, &mut out), Err(NotFinite));
+        let bad = numerics.rms_norm_rows(&[3.0, 3.0, f32::NAN, 1.0], &[1.0, 2.0], 0.0, &mut out);
+        assert_eq!(bad, Err(NotFinite));
     }
 
     #[test]

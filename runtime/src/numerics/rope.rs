@@ -3,12 +3,15 @@
 //! The angle of pair `i` at position `p` is `p * theta^(-2 i / head_dim)`. Angles, sines and cosines are f64
 //! (the `libm` crate: pure Rust, the same bits on every platform) and are rounded to f32 once.
 
+use super::Numerics;
+
 /// Cosines and sines for the positions used so far.
 #[derive(Clone, Debug)]
 pub struct RopeTable {
     frequencies: Vec<f64>,
-    /// `[position][head_dim / 2]` pairs of (cosine, sine).
-    angles: Vec<(f32, f32)>,
+    /// `[position][head_dim / 2]`, as are the sines.
+    cosines: Vec<f32>,
+    sines: Vec<f32>,
 }
 
 impl RopeTable {
@@ -20,18 +23,16 @@ impl RopeTable {
         assert!(head_dim.is_multiple_of(2), "rotary embedding pairs the elements of a head");
         let frequencies =
             (0..head_dim / 2).map(|i| libm::pow(theta, -2.0 * i as f64 / head_dim as f64)).collect();
-        Self { frequencies, angles: Vec::new() }
+        Self { frequencies, cosines: Vec::new(), sines: Vec::new() }
     }
 
     /// Makes positions 0..`positions` available. Costs time only for the positions that are new.
     pub fn extend_to(&mut self, positions: usize) {
         let half = self.frequencies.len();
-        for position in self.angles.len() / half..positions {
-            let position = position as f64;
-            self.angles.extend(self.frequencies.iter().map(|frequency| {
-                let angle = position * frequency;
-                (libm::cos(angle) as f32, libm::sin(angle) as f32)
-            }));
+        for position in self.cosines.len() / half..positions {
+            let angles = self.frequencies.iter().map(|frequency| position as f64 * frequency);
+            self.cosines.extend(angles.clone().map(|angle| libm::cos(angle) as f32));
+            self.sines.extend(angles.map(|angle| libm::sin(angle) as f32));
         }
     }
 
@@ -39,17 +40,25 @@ impl RopeTable {
     ///
     /// # Panics
     /// When [`RopeTable::extend_to`] has not covered `position`, or `heads` is not whole heads.
-    pub fn rotate(&self, position: usize, heads: &mut [f32]) {
+    pub fn rotate(&self, numerics: &Numerics, position: usize, heads: &mut [f32]) {
         let half = self.frequencies.len();
-        assert!(heads.len().is_multiple_of(2 * half), "whole heads");
-        let angles = &self.angles[position * half..(position + 1) * half];
-        for head in heads.chunks_exact_mut(2 * half) {
-            let (first, second) = head.split_at_mut(half);
-            for ((a, b), (cos, sin)) in first.iter_mut().zip(second).zip(angles) {
-                let (x, y) = (*a, *b);
-                *a = x * *cos - y * *sin;
-                *b = y * *cos + x * *sin;
-            }
+        let angles = position * half..(position + 1) * half;
+        numerics.rotate_heads(&self.cosines[angles.clone()], &self.sines[angles], heads);
+    }
+}
+
+/// See [`Numerics::rotate_heads`].
+#[inline(always)]
+pub(super) fn rotate_heads(cosines: &[f32], sines: &[f32], heads: &mut [f32]) {
+    let half = cosines.len();
+    assert_eq!(half, sines.len(), "a sine for every cosine");
+    assert!(half > 0 && heads.len().is_multiple_of(2 * half), "whole heads");
+    for head in heads.chunks_exact_mut(2 * half) {
+        let (first, second) = head.split_at_mut(half);
+        for (((a, b), cos), sin) in first.iter_mut().zip(second).zip(cosines).zip(sines) {
+            let (x, y) = (*a, *b);
+            *a = x * *cos - y * *sin;
+            *b = y * *cos + x * *sin;
         }
     }
 }
@@ -63,7 +72,7 @@ mod tests {
         let mut table = RopeTable::new(4, 1e4);
         table.extend_to(1);
         let mut head = [1.0, 2.0, 3.0, 4.0];
-        table.rotate(0, &mut head);
+        table.rotate(&Numerics::portable(), 0, &mut head);
         assert_eq!(head, [1.0, 2.0, 3.0, 4.0]);
     }
 
@@ -74,7 +83,7 @@ mod tests {
         // Two heads: a unit vector in element 0 turns by 3 radians towards element 2, one in element 3 by
         // 3 * 10000^(-1/2) = 0.03 away from element 1.
         let mut heads = [1.0, 0.0, 0.0, 0.0, 0.0, 0.0, 0.0, 1.0];
-        table.rotate(3, &mut heads);
+        table.rotate(&Numerics::portable(), 3, &mut heads);
         let near = |a: f32, b: f64| assert!((f64::from(a) - b).abs() < 1e-7, "{a} is not {b}");
         near(heads[0], -0.989_992_496_600_445_4); // cos 3
         near(heads[2], 0.141_120_008_059_867_2); // sin 3
@@ -91,7 +100,7 @@ mod tests {
         for n in [1, 2, 17, 128, 300, 5] {
             steps.extend_to(n);
         }
-        assert_eq!(once.angles, steps.angles);
-        assert_eq!(once.angles.len(), 300 * 32);
+        assert_eq!((&once.cosines, &once.sines), (&steps.cosines, &steps.sines));
+        assert_eq!((once.cosines.len(), once.sines.len()), (300 * 32, 300 * 32));
     }
 }

@@ -1,0 +1,143 @@
+//! The entry points: what of the numerics is compiled for every instruction set, and how it is called.
+
+use super::attention::{self, HeadBlocks};
+use super::rms_norm::NotFinite;
+use super::versions::{function, functions, method, pointer, row, table, versions};
+use super::{activation, quantize, reduce, residual, rope, scale};
+use crate::cpu::{self, CpuError};
+use crate::kernels::abi::IsaInfo;
+
+/// The float parts of a forward pass, compiled for one instruction set that this CPU has. That one exists is the
+/// proof of that.
+///
+/// Every instruction set gives the same bits; what a NaN's are is nobody's promise.
+#[derive(Clone, Copy, Debug)]
+pub struct Numerics {
+    versions: &'static Versions,
+}
+
+impl Numerics {
+    /// Those of an instruction set.
+    ///
+    /// # Errors
+    /// [`CpuError`] where the CPU lacks it.
+    pub fn new(isa: &'static IsaInfo) -> Result<Self, CpuError> {
+        let isa = cpu::by_id(isa.id)?;
+        let versions = VERSIONS.iter().find(|versions| versions.isa.id == isa.id);
+        Ok(versions.map_or_else(Self::portable, |versions| Self { versions }))
+    }
+
+    /// Those that every CPU can run.
+    pub fn portable() -> Self {
+        Self { versions: &VERSIONS[0] }
+    }
+
+    /// The instruction set.
+    pub fn isa(&self) -> &'static IsaInfo {
+        self.versions.isa
+    }
+}
+
+crate::kernels::with_isas! { versions!
+    /// `out = x / sqrt(mean(x^2) + eps) * weight` for one row (Hugging Face's order: normalise, then weigh). The
+    /// squares are summed as by [`Numerics::dot_rows`].
+    ///
+    /// # Errors
+    /// [`NotFinite`] when the sum of squares is not finite; `out` is then unspecified.
+    ///
+    /// # Panics
+    /// When the three lengths differ.
+    fn rms_norm(x: &[f32], weight: &[f32], eps: f32, out: &mut [f32]) -> Result<(), NotFinite>
+        = crate::numerics::rms_norm::rms_norm;
+
+    /// Quantises one token's values to int8: `s = 127 / max(max|x|, 1e-5)`, `q = clamp(round_half_even(x * s), -128,
+    /// 127)`; returns the sum of the q and s. The values must be finite, else what is returned says nothing.
+    ///
+    /// # Panics
+    /// When the lengths differ.
+    fn quantize_row(x: &[f32], q: &mut [i8]) -> (i32, f32) = quantize::quantize_row;
+
+    /// Rotates each head in `heads` (`[any number][2 * cosines.len()]`) in place: element i and the one half a head
+    /// further turn by the angle of cosine and sine i.
+    ///
+    /// # Panics
+    /// When `cosines` is empty, `sines` has another length, or `heads` is not whole heads.
+    fn rotate_heads(cosines: &[f32], sines: &[f32], heads: &mut [f32]) = rope::rotate_heads;
+
+    /// `out = softmax(q . k / sqrt(head_dim)) v` over the first `visible` keys, for one head. head_dim is the length
+    /// of `query` and of `out`.
+    ///
+    /// The keys go in chunks of [`attention::CHUNK`]. Products are summed in lanes ([`Numerics::dot_rows`]), the
+    /// exponentials likewise; in the weighted sum each channel adds its keys in ascending order. A score that is not
+    /// finite makes all of `out` NaN; a value that is not finite makes its channel so.
+    ///
+    /// # Panics
+    /// When `visible` is 0, the blocks are too few or too short, or `out` has not the length of `query`.
+    fn attend(query: &[f32], visible: usize, head: &HeadBlocks<'_>, out: &mut [f32]) = attention::attend;
+
+    /// `gate = relu(gate)^2 * up`, element by element (squared ReLU, BitNet b1.58-2B-4T). A NaN stays one.
+    ///
+    /// # Panics
+    /// When the lengths differ.
+    fn relu2_gate(gate: &mut [f32], up: &[f32]) = activation::relu2_gate;
+
+    /// `gate = silu(gate) * up`, element by element, silu(x) = x / (1 + exp(-x)) (1bitLLM and Llama graphs).
+    ///
+    /// # Panics
+    /// When the lengths differ.
+    fn silu_gate(gate: &mut [f32], up: &[f32]) = activation::silu_gate;
+
+    /// `states += delta`, element by element: the residual connection.
+    ///
+    /// # Panics
+    /// When the lengths differ.
+    fn add(states: &mut [f32], delta: &[f32]) = residual::add;
+
+    /// `out[r] = rows[r] . x` for each row of `rows` `[out.len()][x.len()]`: each product rounded, product i added to
+    /// lane `i % 16`, i ascending, the lanes folded 8, 4, 2, 1.
+    ///
+    /// # Panics
+    /// When the lengths do not fit or `x` is empty.
+    fn dot_rows(rows: &[f32], x: &[f32], out: &mut [f32]) = reduce::dot_rows;
+
+    /// The f32 values of little-endian bf16 ones, exactly.
+    ///
+    /// # Panics
+    /// When `bytes` is not two bytes a value.
+    fn widen_bf16(bytes: &[u8], out: &mut [f32]) = crate::format::widen_bf16;
+
+    /// True when no element is infinite or NaN.
+    fn all_finite(x: &[f32]) -> bool = reduce::all_finite;
+
+    /// `out[r] = (sums[r] as f32 * scale) * inverse`: the result of an integer product for a matrix with one scale;
+    /// `inverse` is one over the activations' scale.
+    ///
+    /// # Panics
+    /// When the lengths differ.
+    fn scale_by_tensor(sums: &[i32], scale: f32, inverse: f32, out: &mut [f32]) = scale::by_tensor;
+
+    /// `out[r] = (sums[r] as f32 * scales[r]) * inverse`: the same for a matrix with a scale a row.
+    ///
+    /// # Panics
+    /// When the lengths differ.
+    fn scale_by_row(sums: &[i32], scales: &[f32], inverse: f32, out: &mut [f32]) = scale::by_row;
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::kernels::{DESCRIPTORS, ISAS};
+
+    #[test]
+    fn there_is_a_version_for_every_instruction_set_that_has_kernels_and_portable_is_the_first() {
+        assert_eq!(Numerics::portable().isa().id, "portable");
+        for isa in ISAS {
+            let compiled = DESCRIPTORS.iter().any(|descriptor| descriptor.isa.id == isa.id);
+            assert_eq!(VERSIONS.iter().any(|versions| versions.isa.id == isa.id), compiled, "{}", isa.id);
+            match Numerics::new(isa) {
+                Ok(numerics) => assert_eq!(numerics.isa().id, isa.id),
+                Err(_) => assert!(!(isa.available)(), "{}", isa.id),
+            }
+        }
+    }
+}
