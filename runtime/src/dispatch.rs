@@ -9,6 +9,7 @@ use crate::engine::EngineError;
 use crate::fault::{Fault, Finding};
 use crate::kernels::abi::{self, IsaInfo, Kernel, KernelError, TILE_ROWS};
 use crate::kernels::{DESCRIPTORS, ISAS};
+use crate::numerics::Numerics;
 use crate::numerics::quantize::QuantizedActivations;
 use crate::packed::PackedTernaryWeights;
 use crate::product::{Product, exact_products};
@@ -21,6 +22,7 @@ pub(crate) struct Dispatch {
     /// Whether `isa` was asked for: its kernels are then used whatever they cost.
     asked_for: bool,
     candidates: Vec<Candidate>,
+    numerics: Numerics,
     faults: Mutex<Vec<Fault>>,
 }
 
@@ -46,7 +48,7 @@ impl Dispatch {
     pub fn select() -> Result<Self, EngineError> {
         match cpu::asked_for()? {
             Some(isa) => Self::asked_for(isa),
-            None => Ok(Self::tried(cpu::highest(), false)),
+            None => Self::tried(cpu::highest(), false),
         }
     }
 
@@ -56,20 +58,23 @@ impl Dispatch {
     /// [`EngineError::Cpu`] where the CPU lacks it.
     pub fn asked_for(isa: &'static IsaInfo) -> Result<Self, EngineError> {
         cpu::by_id(isa.id)?;
-        Ok(Self::tried(isa, true))
+        Self::tried(isa, true)
     }
 
-    fn tried(isa: &'static IsaInfo, asked_for: bool) -> Self {
+    fn tried(isa: &'static IsaInfo, asked_for: bool) -> Result<Self, EngineError> {
         // Of several levels that do not work, each is tried once a process.
         static TRIED: LazyLock<Mutex<HashMap<&'static str, Option<Fault>>>> = LazyLock::new(Mutex::default);
         let mut tried = TRIED.lock().unwrap_or_else(PoisonError::into_inner);
         let fault = |level: &'static IsaInfo, kernels: &[Kernel]| {
             tried.entry(level.id).or_insert_with(|| try_level(level.id, kernels)).clone()
         };
-        Self::of(isa, asked_for, ISAS, DESCRIPTORS, fault)
+        let mut dispatch = Self::of(isa, asked_for, ISAS, DESCRIPTORS, fault);
+        dispatch.numerics = Numerics::new(dispatch.isa)?;
+        Ok(dispatch)
     }
 
-    /// The same from any kernels: those of the levels up to `isa` in which `fault` finds nothing wrong.
+    /// The same from any kernels: those of the levels up to `isa` in which `fault` finds nothing wrong. The numerics are
+    /// the portable ones.
     fn of(
         isa: &'static IsaInfo,
         asked_for: bool,
@@ -93,12 +98,23 @@ impl Dispatch {
                 kernels.into_iter().map(|kernel| Candidate { kernel, broken: AtomicBool::new(false) }),
             );
         }
-        Dispatch { isa: best, asked_for, candidates, faults: Mutex::new(faults) }
+        Dispatch {
+            isa: best,
+            asked_for,
+            candidates,
+            numerics: Numerics::portable(),
+            faults: Mutex::new(faults),
+        }
     }
 
     /// The highest instruction set in use.
     pub fn isa(&self) -> &'static IsaInfo {
         self.isa
+    }
+
+    /// The float parts, for the highest instruction set in use.
+    pub fn numerics(&self) -> &Numerics {
+        &self.numerics
     }
 
     /// What was found not to work.
@@ -197,7 +213,7 @@ impl Dispatch {
         if y.len() != tokens * rows {
             return Err(EngineError::Output { found: y.len(), expected: tokens * rows });
         }
-        Ok(Product::new(self.plan(rows, cols, tokens)?, weights, x, y, threads))
+        Ok(Product::new(self.plan(rows, cols, tokens)?, self.numerics, weights, x, y, threads))
     }
 
     /// Compares every kernel that may be used for a matrix with the portable one, on the first and the last tile and

@@ -58,7 +58,6 @@ pub enum EngineError {
 #[derive(Debug)]
 pub struct Engine {
     dispatch: Dispatch,
-    numerics: Numerics,
     pool: rayon::ThreadPool,
 }
 
@@ -90,13 +89,12 @@ impl Engine {
     }
 
     fn with_dispatch(dispatch: Dispatch, threads: usize) -> Result<Self, EngineError> {
-        let numerics = Numerics::new(dispatch.isa())?;
         let pool = rayon::ThreadPoolBuilder::new()
             .num_threads(threads.max(1))
             .thread_name(|index| format!("tritforge-{index}"))
             .build()
             .map_err(|e| EngineError::Threads { threads, reason: e.to_string() })?;
-        Ok(Engine { dispatch, numerics, pool })
+        Ok(Engine { dispatch, pool })
     }
 
     /// The highest instruction set in use.
@@ -106,7 +104,7 @@ impl Engine {
 
     /// The float parts, compiled for the instruction set in use.
     pub fn numerics(&self) -> &Numerics {
-        &self.numerics
+        self.dispatch.numerics()
     }
 
     /// The number of threads.

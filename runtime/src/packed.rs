@@ -230,6 +230,8 @@ pub fn packed_mat_vec(
     if let Some(index) = input.iter().position(|x| !x.is_finite()) {
         return Err(EngineError::NotFinite { index, value: input[index] });
     }
-    let quantized = QuantizedActivations::quantize(weights.cols(), input);
-    Dispatch::select()?.product(weights, &quantized, output, 1)?.run(0)
+    let dispatch = Dispatch::select()?;
+    let mut quantized = QuantizedActivations::default();
+    quantized.requantize(dispatch.numerics(), weights.cols(), input);
+    dispatch.product(weights, &quantized, output, 1)?.run(0)
 }

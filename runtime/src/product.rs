@@ -4,6 +4,7 @@ use std::ops::Range;
 
 use crate::engine::EngineError;
 use crate::kernels::abi::{ATOM_BYTES, ATOM_COLS, Kernel, KernelError, Problem, TILE_ROWS};
+use crate::numerics::Numerics;
 use crate::numerics::quantize::QuantizedActivations;
 use crate::packed::{PackedTernaryWeights, Scales};
 use crate::shares::{SharedRows, Shares};
@@ -19,6 +20,7 @@ const CHUNK_BYTES: usize = 64 << 10;
 pub(crate) struct Product<'a> {
     /// Kernels that together take all tokens, each its share in turn.
     plan: Vec<Kernel>,
+    numerics: Numerics,
     weights: &'a PackedTernaryWeights,
     x: &'a QuantizedActivations,
     y: SharedRows<'a>,
@@ -30,6 +32,7 @@ impl<'a> Product<'a> {
     /// A product of operands that belong together, for up to `threads` threads.
     pub fn new(
         plan: Vec<Kernel>,
+        numerics: Numerics,
         weights: &'a PackedTernaryWeights,
         x: &'a QuantizedActivations,
         y: &'a mut [f32],
@@ -43,7 +46,7 @@ impl<'a> Product<'a> {
         let alone = parts == 1 && tokens == 1;
         let chunk = if alone { tiles } else { CHUNK_BYTES / (cols.div_ceil(ATOM_COLS) * ATOM_BYTES) };
         let (y, shares) = (SharedRows::new(y, rows), Shares::new(tiles, parts, chunk));
-        Product { plan, weights, x, y, shares, parts }
+        Product { plan, numerics, weights, x, y, shares, parts }
     }
 
     /// Threads that it is worth.
@@ -75,7 +78,13 @@ impl<'a> Product<'a> {
             for (t, sums) in (token..).zip(sums.chunks_exact(covered)) {
                 // SAFETY: the tiles were handed out to this call alone, and one token's slice is gone before the next.
                 let y = unsafe { self.y.of(t, tiles) };
-                scale(sums, weights.scales(), first_row, 1.0 / x.scales()[t], y);
+                let inverse = 1.0 / x.scales()[t];
+                match weights.scales() {
+                    Scales::PerTensor(scale) => self.numerics.scale_by_tensor(sums, *scale, inverse, y),
+                    Scales::PerRow(scales) => {
+                        self.numerics.scale_by_row(sums, &scales[first_row..][..covered], inverse, y);
+                    }
+                }
             }
             token += taken;
         }
@@ -125,21 +134,5 @@ fn problem<'a>(
         acts: &x.data()[token * stride..(token + tokens) * stride],
         act_stride: stride,
         act_sums: &x.sums()[token..token + tokens],
-    }
-}
-
-/// The epilogue: integer sums to f32, times the weights' and the activations' scales.
-fn scale(sums: &[i32], scales: &Scales, first_row: usize, inverse: f32, y: &mut [f32]) {
-    match scales {
-        Scales::PerTensor(scale) => {
-            for (y, sum) in y.iter_mut().zip(sums) {
-                *y = (*sum as f32 * scale) * inverse;
-            }
-        }
-        Scales::PerRow(scales) => {
-            for ((y, sum), scale) in y.iter_mut().zip(sums).zip(&scales[first_row..]) {
-                *y = (*sum as f32 * scale) * inverse;
-            }
-        }
     }
 }
