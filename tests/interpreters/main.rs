@@ -20,7 +20,7 @@ use std::process::ExitCode;
 use kernelgen::compile::{Kernel, compile};
 use kernelgen::spec::KernelSpec;
 use libtest_mimic::{Arguments, Failed, Trial};
-use tritforge_tests::default_builder;
+use tritforge_tests::{Tally, default_builder};
 
 /// Kernels besides the default ones, so that every way to unpack and to split is lowered for every instruction set.
 const MORE_KERNELS: [&str; 33] = [
@@ -99,5 +99,14 @@ fn main() -> ExitCode {
     #[cfg(all(target_arch = "x86_64", target_os = "linux"))]
     trials.extend(trapped::trials());
     trials.extend(kernels.into_iter().flat_map(agreement::trials));
-    libtest_mimic::run(&arguments, trials).exit_code()
+    let way = |check: &str| match check {
+        "ir_equals_naive" => "IR",
+        "machine_equals_naive" => "lowered",
+        "trapped_equals_naive" => "tiles trapped",
+        _ => "against silicon",
+    };
+    let tally = Tally::of(trials.iter().map(|trial| (trial.name(), trial.has_ignored_flag())), way);
+    let conclusion = libtest_mimic::run(&arguments, trials);
+    tally.print(conclusion.num_passed, conclusion.has_failed());
+    conclusion.exit_code()
 }

@@ -15,7 +15,7 @@ use libtest_mimic::{Arguments, Failed, Trial};
 use tritforge::kernels::abi::{Descriptor, IsaInfo, Kernel};
 use tritforge::kernels::{DESCRIPTORS, ISAS};
 use tritforge::numerics::Numerics;
-use tritforge_tests::GENERIC_SHAPE;
+use tritforge_tests::{GENERIC_SHAPE, Tally};
 
 /// What is checked of a kernel.
 struct Check {
@@ -63,7 +63,11 @@ fn main() -> ExitCode {
         let reason = format!("no kernels are compiled for {}", std::env::consts::ARCH);
         ignored(isa.id.to_owned(), reason).with_kind("not of this architecture")
     }));
-    libtest_mimic::run(&arguments, trials).exit_code()
+    let tally =
+        Tally::of(trials.iter().map(|trial| (trial.name(), trial.has_ignored_flag())), |_| "natively");
+    let conclusion = libtest_mimic::run(&arguments, trials);
+    tally.print(conclusion.num_passed, conclusion.has_failed());
+    conclusion.exit_code()
 }
 
 fn trials(descriptor: &'static Descriptor) -> impl Iterator<Item = Trial> {

@@ -15,6 +15,7 @@ use tritforge::format::{LoadOptions, load_path};
 use tritforge::kernels::ISAS;
 use tritforge::kernels::abi::IsaInfo;
 use tritforge::model::{Model, Observer, Session, Want};
+use tritforge_tests::Tally;
 
 const PROMPT: usize = 200;
 const DECODED: usize = 50;
@@ -165,5 +166,9 @@ fn main() -> ExitCode {
             }
         }
     }
-    libtest_mimic::run(&arguments, trials).exit_code()
+    let tally =
+        Tally::of(trials.iter().map(|trial| (trial.name(), trial.has_ignored_flag())), |_| "whole model");
+    let conclusion = libtest_mimic::run(&arguments, trials);
+    tally.print(conclusion.num_passed, conclusion.has_failed());
+    conclusion.exit_code()
 }

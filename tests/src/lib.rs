@@ -5,11 +5,13 @@ mod call;
 mod case;
 mod placed;
 mod random;
+mod tally;
 
 pub use call::{CANARY, Call, run};
 pub use case::{Case, GENERIC_SHAPE, shared};
 pub use placed::Placed;
 pub use random::Random;
+pub use tally::Tally;
 
 use std::path::PathBuf;
 
