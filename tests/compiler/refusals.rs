@@ -2,7 +2,7 @@
 
 use kernelgen::compile::{CompileError, compile};
 use kernelgen::ir::{Kind, Op, Program, Stmt, Var, VarInfo};
-use kernelgen::isa;
+use kernelgen::isa::{self, Accumulate};
 use kernelgen::layout;
 use kernelgen::passes::range::{self, RangeError};
 use kernelgen::spec::KernelSpec;
@@ -32,6 +32,47 @@ fn a_seeded_overflow_is_refused_with_the_value_and_its_bound() {
         "gemv_i2a16_64x2048_u1c1sr1p0f32__avx2: range proof failed at K = 2048: value 'narrow_t0_c0_x1' can reach \
          -64000..=63500, its i16 lane holds -32768..=32767"
     );
+}
+
+/// What a refusal says of the value that could overflow; the message must hold all of it.
+#[track_caller]
+fn overflow(name: &str) -> (String, [i64; 4]) {
+    let error = refusal(name);
+    let CompileError::Range { error: RangeError::Overflow { value, lo, hi, what, min, max }, .. } = &error
+    else {
+        panic!("{error}")
+    };
+    let bound = format!("value '{value}' can reach {lo}..={hi}, its {what} holds {min}..={max}");
+    assert!(error.to_string().ends_with(&bound), "{error}");
+    (value.clone(), [*lo, *hi, *min, *max])
+}
+
+/// Sums of 2^24 products of a code up to 2 and an activation from -128 to 127: twice what i32 holds, whatever adds them.
+/// And on instruction sets that add in i16: sums of at least 2^12 before they are widened.
+#[test]
+fn seeded_overflows_are_refused_on_every_instruction_set() {
+    const I32: [i64; 2] = [-2_147_483_648, 2_147_483_647];
+    for isa in isa::ALL {
+        let atom = isa.atom();
+        let operation = match atom.accumulate {
+            Accumulate::Tile { tokens } => format!("gemm{tokens}"),
+            Accumulate::Wide | Accumulate::Narrow { .. } => "gemv".to_owned(),
+        };
+        // As many passes as one register of rows needs: no more registers than there are.
+        let name = |cols: usize, fold: &str| {
+            format!("{operation}_i2a16_16x{cols}_u1c1sr{}p0{fold}__{}", 16 / atom.rows, isa.id())
+        };
+        let (_, [lo, hi, min, max]) = overflow(&name(1 << 24, ""));
+        assert_eq!([min, max], I32, "{}", isa.id());
+        // Beyond the lane, but not beyond what the products can sum up to.
+        assert!(lo < min || hi > max, "{}", isa.id());
+        assert!(lo >= -256 << 24 && hi <= 254 << 24, "{}: {lo}..={hi}", isa.id());
+        if let Accumulate::Narrow { .. } = atom.accumulate {
+            let (value, [lo, hi, min, max]) = overflow(&name(1 << 16, "f1024"));
+            assert_eq!((value.as_str(), [min, max]), ("narrow_t0_c0_x1", [-32768, 32767]), "{}", isa.id());
+            assert!(lo < min || hi > max, "{}", isa.id());
+        }
+    }
 }
 
 /// Four accumulators, packed bytes and codes of two registers each, for sixteen rows; four masks and the activations
