@@ -7,7 +7,7 @@ use std::process::{Command, Output, Stdio};
 const ROOT: &str = concat!(env!("CARGO_MANIFEST_DIR"), "/..");
 
 /// Kernels whose source is checked in: a generic and a specialised one, GEMV and GEMM, every instruction set.
-const GOLDEN: [&str; 10] = [
+const GOLDEN: [&str; 11] = [
     "gemv_i2a16_anyxany_u1c1sr1p0__portable",
     "gemm4_i2a16_anyxany_u1c1sr1p0__portable",
     "gemv_i2a16_anyxany_u2c1nr1p4096__avx2",
@@ -18,6 +18,7 @@ const GOLDEN: [&str; 10] = [
     "gemv_i2a16_128x256_u2c1sr1p1024__neon",
     "gemv_i2a16_128x256_u2c1nr1p1024__neondotprod",
     "gemm2_i2a16_anyxany_u1c1nr2p0__neoni8mm",
+    "gemv_i2a16_anyxany_u2c1nr2p0__simd128",
 ];
 
 /// A config that passes; the tests spoil one line each.
@@ -187,9 +188,9 @@ fn list_names_the_kernels_of_a_build() {
     for name in ["gemv_i2a16_128x256_u4c2mr1p4096__avx512vnni", "gemv_i2a16_anyxany_u1c1sr1p0__portable"] {
         assert!(names.contains(&name), "{name} is not listed");
     }
-    // Without configs, the generic kernels: two operations on eight instruction sets.
+    // Without configs, the generic kernels: two operations on nine instruction sets.
     let generic = stdout_of(&["list"]);
-    assert_eq!(generic.lines().count(), 16);
+    assert_eq!(generic.lines().count(), 18);
     assert!(generic.lines().all(|name| name.contains("_anyxany_")), "{generic}");
 }
 
@@ -238,7 +239,7 @@ fn unknown_kernels_are_errors() {
         ("gemv", "'gemv' names no kernel: there is no '__<isa>' at its end"),
         (
             "gemv_i2a16_8x8_u1c1sr1p0__sse9",
-            "unknown ISA 'sse9', known are portable, avx2, avxvnni, avx512bw, avx512vnni, neon, neondotprod, neoni8mm",
+            "unknown ISA 'sse9', known are portable, avx2, avxvnni, avx512bw, avx512vnni, neon, neondotprod, neoni8mm, simd128",
         ),
         ("gemv_i2a16_8x8_fast__avx2", "'fast' is no schedule"),
         ("gemv_i2a16_0x8_u1c1sr1p0__avx2", "rows and columns must be at least 1"),

@@ -10,6 +10,7 @@ mod neon;
 mod neondotprod;
 mod neoni8mm;
 mod portable;
+mod simd128;
 mod x86;
 
 use crate::cpus::Cpu;
@@ -102,7 +103,7 @@ pub trait Isa: Sync {
 }
 
 /// Every ISA, in ascending rank; ranks of different architectures never meet.
-pub static ALL: [&dyn Isa; 8] = [
+pub static ALL: [&dyn Isa; 9] = [
     &portable::Portable,
     &avx2::AVX2,
     &avxvnni::AVX_VNNI,
@@ -111,6 +112,7 @@ pub static ALL: [&dyn Isa; 8] = [
     &neon::NEON,
     &neondotprod::NEON_DOTPROD,
     &neoni8mm::NEON_I8MM,
+    &simd128::Simd128,
 ];
 
 /// The ISA of this id.
