@@ -7,7 +7,7 @@ use std::process::{Command, Output, Stdio};
 const ROOT: &str = concat!(env!("CARGO_MANIFEST_DIR"), "/..");
 
 /// Kernels whose source is checked in: a generic and a specialised one, GEMV and GEMM, every instruction set.
-const GOLDEN: [&str; 12] = [
+const GOLDEN: [&str; 13] = [
     "gemv_i2a16_anyxany_u1c1sr1p0__portable",
     "gemm4_i2a16_anyxany_u1c1sr1p0__portable",
     "gemv_i2a16_anyxany_u2c1nr1p4096__avx2",
@@ -20,6 +20,7 @@ const GOLDEN: [&str; 12] = [
     "gemm2_i2a16_anyxany_u1c1nr2p0__neoni8mm",
     "gemm16_i2a16_anyxany_u4c1sr1p2048__amx",
     "gemm32_i2a16_128x256_u4c1sr1p2048__amx",
+    "gemv_i2a16_anyxany_u2c1nr2p0__simd128",
 ];
 
 /// A config that passes; the tests spoil one line each.
@@ -242,7 +243,7 @@ fn unknown_kernels_are_errors() {
         ("gemv", "'gemv' names no kernel: there is no '__<isa>' at its end"),
         (
             "gemv_i2a16_8x8_u1c1sr1p0__sse9",
-            "unknown ISA 'sse9', known are portable, avx2, avxvnni, avx512bw, avx512vnni, amx, neon, neondotprod, neoni8mm",
+            "unknown ISA 'sse9', known are portable, avx2, avxvnni, avx512bw, avx512vnni, amx, neon, neondotprod, neoni8mm, simd128",
         ),
         ("gemv_i2a16_8x8_fast__avx2", "'fast' is no schedule"),
         ("gemv_i2a16_0x8_u1c1sr1p0__avx2", "rows and columns must be at least 1"),

@@ -42,13 +42,15 @@ pub fn read_bandwidth(buffer: &[u8], rounds: usize) -> Bandwidth {
 }
 
 fn variants() -> Vec<Variant> {
-    let mut variants = vec![
+    let portable = [
         Variant { name: "words", available: true, read: sum_words },
         Variant { name: "four streams", available: true, read: sum_four_streams },
     ];
     #[cfg(target_arch = "x86_64")]
-    variants.extend(x86::variants());
-    variants
+    let of_the_cpu = x86::variants();
+    #[cfg(not(target_arch = "x86_64"))]
+    let of_the_cpu = [];
+    portable.into_iter().chain(of_the_cpu).collect()
 }
 
 /// The sum of all whole words in eight partial sums.

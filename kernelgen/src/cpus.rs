@@ -153,11 +153,12 @@ const SKYLAKE_512: CostModel = CostModel {
     ..SKYLAKE_256
 };
 
-/// Skylake without AVX-512.
+/// Skylake without AVX-512. It stands for all that run WebAssembly, whose operations an engine turns into its
+/// instructions, most of them one into one.
 pub static SKYLAKE: Cpu = Cpu {
     name: "skylake",
     about: "Intel Core of the 6th to 10th generation without AVX-512",
-    isas: &["portable", "avx2"],
+    isas: &["portable", "avx2", "simd128"],
     model: SKYLAKE_256,
     model_512: None,
 };

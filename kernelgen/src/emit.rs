@@ -74,10 +74,10 @@ pub fn source(contents: &Contents<'_>, command: &str, hash: u64) -> String {
     };
     out += &shared("abi", "Operands, descriptors and the safe call of a kernel.", "", ABI);
     // Back-ends may share their functions.
-    let ops = isas.iter().filter_map(|isa| Some((isa.ops()?, isa.arch())));
-    let ops: BTreeMap<&str, _> = ops.map(|(ops, arch)| (ops.name, (ops, arch))).collect();
-    for (ops, arch) in ops.into_values() {
-        out += &shared(ops.name, ops.about, &cfg(arch), ops.source);
+    let ops = isas.iter().filter_map(|isa| Some((isa.ops()?, cfg_line(*isa))));
+    let ops: BTreeMap<&str, _> = ops.map(|(ops, cfg)| (ops.name, (ops, cfg))).collect();
+    for (ops, cfg) in ops.into_values() {
+        out += &shared(ops.name, ops.about, &cfg, ops.source);
     }
     out += &pretty(tables(contents));
     let mut modules: BTreeMap<String, Vec<&Kernel>> = BTreeMap::new();
@@ -90,15 +90,25 @@ pub fn source(contents: &Contents<'_>, command: &str, hash: u64) -> String {
     out
 }
 
-/// The line that keeps an item to its architecture.
-fn cfg(arch: Option<&str>) -> String {
-    arch.map_or_else(String::new, |arch| format!("#[cfg(target_arch = \"{arch}\")]\n"))
+/// The targets that an ISA's kernels are compiled for; `None` where all are.
+fn cfg(isa: &dyn Isa) -> Option<TokenStream> {
+    let (arch, features) = (isa.arch()?, isa.features());
+    Some(match arch {
+        // An engine refuses a whole module for one instruction that it lacks.
+        "wasm32" => quote!(all(target_arch = #arch, #(target_feature = #features),*)),
+        _ => quote!(target_arch = #arch),
+    })
+}
+
+/// The line that keeps an item to those targets.
+fn cfg_line(isa: &dyn Isa) -> String {
+    cfg(isa).map_or_else(String::new, |cfg| format!("{}\n", print::spaced(quote!(#[cfg(#cfg)]))))
 }
 
 fn kernel_module(name: &str, kernels: &[&Kernel]) -> String {
     let spec = &kernels[0].spec;
     let mut out = format!("\n/// Kernels: {} on {}.\n", spec.operation, spec.isa.id());
-    out += &cfg(spec.isa.arch());
+    out += &cfg_line(spec.isa);
     out += "#[allow(non_snake_case, reason = \"the name grammar sets off the ISA by two underscores\")]\n";
     out += &format!("pub mod {name} {{\nuse super::abi;\n");
     if let Some(ops) = spec.isa.ops() {
@@ -183,6 +193,11 @@ fn isa_info(isa: &dyn Isa) -> TokenStream {
     let about = format!(" The instruction set `{id}`.");
     let available = match isa.arch() {
         None => quote!(true),
+        // Nothing can be asked at run time.
+        Some("wasm32") => {
+            let cfg = cfg(isa);
+            quote!(cfg!(#cfg))
+        }
         Some(arch) => {
             let macro_name = match arch {
                 "x86_64" => format_ident!("is_x86_feature_detected"),
@@ -235,7 +250,7 @@ fn isa_version(isa: &dyn Isa) -> TokenStream {
 
 fn descriptor(kernel: &Kernel, table: &ScheduleTable) -> TokenStream {
     let spec = &kernel.spec;
-    let cfg = spec.isa.arch().map(|arch| quote!(#[cfg(target_arch = #arch)]));
+    let cfg = cfg(spec.isa).map(|cfg| quote!(#[cfg(#cfg)]));
     let (name, operation, tokens) = (&kernel.name, spec.operation.to_string(), spec.operation.tokens());
     let (layout, schedule, isa) = (spec.layout.name, spec.schedule.to_string(), isa_name(spec.isa));
     let shape = match spec.shape {

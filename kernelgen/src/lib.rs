@@ -37,6 +37,9 @@ pub mod portable_ops;
 pub mod print;
 pub mod region;
 pub mod schedule;
+/// What the WebAssembly kernels call besides intrinsics; compiled here too so that it is formatted, linted and documented.
+#[cfg(all(target_arch = "wasm32", target_feature = "simd128"))]
+pub mod simd128_ops;
 pub mod spec;
 pub mod table;
 

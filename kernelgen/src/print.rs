@@ -332,7 +332,7 @@ fn argument(arg: &Arg) -> TokenStream {
 }
 
 /// Tokens as a person would set them.
-fn spaced(tokens: TokenStream) -> String {
+pub fn spaced(tokens: TokenStream) -> String {
     let mut out = String::new();
     write_spaced(tokens, &mut out);
     out

@@ -33,6 +33,8 @@ fn each_value_of_a_schedule_changes_code_and_cost() {
         ),
         ("neondotprod", "u4c1sr2p0", &["u2c1sr2p0", "u4c2sr2p0", "u4c1nr2p0", "u4c1sr1p0", "u4c1sr2p1024"]),
         ("neoni8mm", "u2c1mr2p0", &["u4c1mr2p0", "u2c2mr2p0", "u2c1nr2p0", "u2c1mr1p0", "u2c1mr2p1024"]),
+        // Without prefetches, which WebAssembly lacks.
+        ("simd128", "u2c1sr4p0", &["u4c1sr4p0", "u2c2sr4p0", "u2c1nr4p0", "u2c1sr2p0"]),
         ("portable", "u4c2sr1p0", &["u2c2sr1p0", "u4c1sr1p0", "u4c2nr1p0", "u4c2sr1p0f8"]),
     ] {
         let (code, cost) = code_and_cost(isa, base);

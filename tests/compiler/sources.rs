@@ -115,7 +115,7 @@ fn isas_are_restricted_by_id() {
     let error = builder().isas(["sse9"]).compile().expect_err("there is no sse9").to_string();
     assert_eq!(
         error,
-        "unknown ISA 'sse9', known are portable, avx2, avxvnni, avx512bw, avx512vnni, amx, neon, neondotprod, neoni8mm"
+        "unknown ISA 'sse9', known are portable, avx2, avxvnni, avx512bw, avx512vnni, amx, neon, neondotprod, neoni8mm, simd128"
     );
 }
 

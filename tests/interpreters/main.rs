@@ -6,11 +6,15 @@ mod agreement;
 mod faults;
 mod models_amx;
 mod models_arm;
+mod models_simd128;
 #[cfg(target_arch = "x86_64")]
 mod models_x86;
+mod operands;
 mod portable_models;
 #[cfg(target_arch = "aarch64")]
 mod silicon_arm;
+#[cfg(all(target_arch = "wasm32", target_feature = "simd128"))]
+mod silicon_simd128;
 #[cfg(all(target_arch = "x86_64", target_os = "linux"))]
 mod trapped;
 mod used;
@@ -23,7 +27,7 @@ use libtest_mimic::{Arguments, Failed, Trial};
 use tritforge_tests::{Tally, default_builder};
 
 /// Kernels besides the default ones, so that every way to unpack and to split is lowered for every instruction set.
-const MORE_KERNELS: [&str; 33] = [
+const MORE_KERNELS: [&str; 36] = [
     "gemv_i2a16_37x1003_u2c2mr1p64__portable",
     "gemv_i2a16_37x1003_u4c3nr1p0__portable",
     "gemm3_i2a16_anyxany_u2c2sr1p0__portable",
@@ -57,6 +61,9 @@ const MORE_KERNELS: [&str; 33] = [
     "gemm3_i2a16_anyxany_u2c1nr4p0__neondotprod",
     "gemv_i2a16_37x1003_u3c2mr2p0__neoni8mm",
     "gemm3_i2a16_anyxany_u2c2sr4p64__neoni8mm",
+    "gemv_i2a16_37x1003_u3c2sr2p0__simd128",
+    "gemv_i2a16_anyxany_u5c1mr4p64__simd128",
+    "gemm3_i2a16_37x1003_u2c2sr4p0__simd128",
 ];
 
 /// Every kernel that is interpreted.
@@ -94,7 +101,8 @@ fn main() -> ExitCode {
     trials.extend(portable_models::trials());
     #[cfg(target_arch = "x86_64")]
     trials.extend(models_x86::trials());
-    trials.extend(models_arm::trials());
+    trials.extend(operands::trials(&models_arm::CHECKED, models_arm::silicon));
+    trials.extend(operands::trials(&models_simd128::CHECKED, models_simd128::silicon));
     trials.extend(models_amx::trials());
     #[cfg(all(target_arch = "x86_64", target_os = "linux"))]
     trials.extend(trapped::trials());

@@ -8,8 +8,7 @@ use kernelgen::machine::{Class, Inst, MStmt};
 use libtest_mimic::{Failed, Trial};
 use tritforge::kernels::DESCRIPTORS;
 
-use crate::models_amx::CHECKED as CHECKED_AMX;
-use crate::models_arm::CHECKED as CHECKED_ARM;
+use crate::{models_amx, models_arm, models_simd128};
 
 /// Instructions whose models are compared with what they model.
 pub const CHECKED_X86: [&str; 38] = [
@@ -62,8 +61,11 @@ pub fn trials(kernels: &[Kernel]) -> Vec<Trial> {
     }
     let checked = |name: &str| {
         CHECKED_X86.contains(&name)
-            || CHECKED_AMX.contains(&name)
-            || CHECKED_ARM.iter().any(|(checked, ..)| *checked == name)
+            || models_amx::CHECKED.contains(&name)
+            || models_arm::CHECKED
+                .iter()
+                .chain(&models_simd128::CHECKED)
+                .any(|(checked, ..)| *checked == name)
             || name.starts_with("portable_ops::")
     };
     let unchecked: Vec<&str> = names.into_iter().filter(|name| !checked(name)).collect();

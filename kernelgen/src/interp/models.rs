@@ -2,6 +2,7 @@
 //! compare each model with the silicon wherever it has the instruction.
 
 mod arm;
+mod simd128;
 
 /// A register's contents, or a scalar argument.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -96,7 +97,7 @@ pub fn model(name: &str, args: &[Value]) -> Option<Value> {
             from_i32(i32s(a).zip(i32s(b)).map(|(a, b)| if a > b { -1 } else { 0 }))
         }
         ("abi::tail_mask16", [Scalar(left)]) => Scalar((1 << (*left).clamp(0, 16)) - 1),
-        _ => return arm::model(name, args),
+        _ => return arm::model(name, args).or_else(|| simd128::model(name, args)),
     })
 }
 
@@ -116,7 +117,7 @@ pub fn stored(name: &str, args: &[Value]) -> Option<Vec<Option<i32>>> {
         ("portable_ops::store", [Pointer, Scalar(left), Bytes(x)]) => {
             i32s(x).enumerate().map(|(i, x)| ((i as i64) < *left).then_some(x)).collect()
         }
-        _ => return arm::stored(name, args),
+        _ => return arm::stored(name, args).or_else(|| simd128::stored(name, args)),
     })
 }
 

@@ -11,6 +11,7 @@ mod neon;
 mod neondotprod;
 mod neoni8mm;
 mod portable;
+mod simd128;
 mod x86;
 
 use crate::cpus::Cpu;
@@ -116,7 +117,7 @@ pub trait Isa: Sync {
 }
 
 /// Every ISA, in ascending rank; ranks of different architectures never meet.
-pub static ALL: [&dyn Isa; 9] = [
+pub static ALL: [&dyn Isa; 10] = [
     &portable::Portable,
     &avx2::AVX2,
     &avxvnni::AVX_VNNI,
@@ -126,6 +127,7 @@ pub static ALL: [&dyn Isa; 9] = [
     &neon::NEON,
     &neondotprod::NEON_DOTPROD,
     &neoni8mm::NEON_I8MM,
+    &simd128::Simd128,
 ];
 
 /// The ISA of this id.
