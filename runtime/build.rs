@@ -1,5 +1,5 @@
-//! Generates the kernels that the crate links: generic ones for every instruction set, and specialised ones for
-//! the shapes of some models. `TRITFORGE_CONFIGS` says which: paths of configs, or of folders of them, separated like
+//! Generates the kernels that the crate links: generic ones for every instruction set, and for the shapes of some models
+//! ones of their own where these gain. `TRITFORGE_CONFIGS` says which models: paths of configs, or of folders of them, separated like
 //! those of `PATH`; relative ones start at the root of the repository. Empty, it leaves the generic kernels alone.
 
 use std::path::Path;
@@ -8,7 +8,7 @@ use kernelgen::Builder;
 
 const CONFIGS_VARIABLE: &str = "TRITFORGE_CONFIGS";
 
-/// The models whose shapes get kernels of their own where the variable is not set.
+/// The models whose shapes are served where the variable is not set.
 const DEFAULT_CONFIGS: [&str; 3] = ["demo.toml", "bitnet-b1.58-large.toml", "bitnet-b1.58-2b-4t.toml"];
 
 fn main() {

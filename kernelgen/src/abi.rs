@@ -392,7 +392,7 @@ impl Kernel {
         if tiles.start > tiles.end || tiles.end > row_tiles {
             return Err(KernelError::Tiles { kernel, found: tiles.clone(), tiles: row_tiles });
         }
-        let covered = (tiles.end * TILE_ROWS).min(rows).saturating_sub(tiles.start * TILE_ROWS);
+        let covered = tiles.end.saturating_mul(TILE_ROWS).min(rows).saturating_sub(tiles.start * TILE_ROWS);
         let at_least = |operand, found: usize, needed: Option<usize>| match needed {
             Some(needed) if found >= needed => Ok(()),
             _ => Err(KernelError::Length { kernel, operand, found, needed: needed.unwrap_or(usize::MAX) }),

@@ -1,5 +1,6 @@
 // What the AMX kernels need besides instructions: the tile configuration, and whether this CPU and this process may use
-// tiles at all. Everything that depends on the operating system stands here.
+// tiles at all. Everything about kernels that depends on the operating system
+// stands here.
 
 use std::arch::asm;
 use std::arch::x86_64::__cpuid_count;

@@ -20,8 +20,13 @@ pub enum BuildError {
     #[error(transparent)]
     Config(#[from] ConfigError),
     /// The schedule table is wrong.
-    #[error(transparent)]
-    Table(#[from] TableError),
+    #[error("{path}: {error}")]
+    Table {
+        /// The file; `built in` where none was given.
+        path: PathBuf,
+        /// What is wrong with it.
+        error: TableError,
+    },
     /// An ISA that the generator does not know.
     #[error("unknown ISA '{found}', known are {known}")]
     UnknownIsa {
@@ -89,7 +94,8 @@ impl Builder {
         Self::default()
     }
 
-    /// Adds the shapes of a model config, or of every config in a directory.
+    /// Adds the shapes of a model config, or of every config in a directory: the build makes sure that a kernel serves
+    /// each, and generates kernels of their own as [`Builder::specialise_all`] says.
     pub fn config(mut self, path: impl Into<PathBuf>) -> Self {
         self.configs.push(path.into());
         self
@@ -102,7 +108,7 @@ impl Builder {
         paths.fold(self, |builder, path| builder.config(base.join(path)))
     }
 
-    /// Adds a single matrix shape, rows M x columns K.
+    /// Adds a single matrix shape, rows M x columns K, as [`Builder::config`] adds many.
     pub fn shape(mut self, rows: usize, cols: usize) -> Self {
         self.shapes.push((rows, cols));
         self
@@ -123,7 +129,7 @@ impl Builder {
 
     /// Generates kernels of every shape that was asked for on every ISA, whatever they gain. Without it, a shape gets
     /// kernels of its own where the schedule table says that they gain at least 3%
-    /// ([`WORTHWHILE_GAIN`](crate::table::WORTHWHILE_GAIN)) over the generic ones, which serve every shape.
+    /// ([`WORTHWHILE_GAIN`](crate::abi::WORTHWHILE_GAIN)) over the generic ones, which serve every shape.
     pub fn specialise_all(mut self) -> Self {
         self.specialise_all = true;
         self
@@ -221,10 +227,11 @@ impl Builder {
     }
 
     fn table(&self) -> Result<ScheduleTable, BuildError> {
-        match &self.schedules {
-            None => Ok(ScheduleTable::built_in()?),
-            Some(path) => Ok(ScheduleTable::parse(&read(path)?)?),
-        }
+        let (path, table) = match &self.schedules {
+            None => (Path::new("built in"), ScheduleTable::built_in()),
+            Some(path) => (path.as_path(), ScheduleTable::parse(&read(path)?)),
+        };
+        table.map_err(|error| BuildError::Table { path: path.to_owned(), error })
     }
 
     fn selected(&self) -> Result<Vec<&'static dyn Isa>, BuildError> {

@@ -9,13 +9,11 @@ use crate::passes::cost::{self, Cost};
 use crate::passes::pressure::{self, Pressure};
 use crate::passes::range::{self, Proven, RangeError};
 use crate::region;
+use crate::schedule::FOLD_LIMIT;
 use crate::spec::{KernelSpec, Shape};
 
 /// Atoms a row up to which proofs are sought: K = 2^24 columns.
 pub const K_ATOMS_LIMIT: usize = 1 << 20;
-
-/// The greatest distance between widenings that is tried, in atoms.
-const FOLD_LIMIT: usize = 1 << 12;
 
 /// A compiled kernel: everything that printing it, testing it and choosing it needs.
 #[derive(Debug, Clone)]
@@ -50,6 +48,16 @@ pub enum CompileError {
         rows: usize,
         /// Columns K.
         cols: usize,
+    },
+    /// More columns than proofs are sought for.
+    #[error("{kernel}: {cols} columns are more than the {max} up to which sums are proven; split the matrix")]
+    TooManyColumns {
+        /// The kernel's name.
+        kernel: String,
+        /// Columns K.
+        cols: usize,
+        /// The most that there may be.
+        max: usize,
     },
     /// The layout's fields are no operands of the ISA's contraction.
     #[error("{kernel}: layout {layout} cannot be read by this contraction: {reason}")]
@@ -141,6 +149,12 @@ pub fn compile(spec: &KernelSpec) -> Result<Kernel, CompileError> {
         && (rows == 0 || cols == 0)
     {
         return Err(CompileError::EmptyShape { kernel: name, rows, cols });
+    }
+    let max = K_ATOMS_LIMIT * ATOM_COLS;
+    if let Shape::Fixed { cols, .. } = spec.shape
+        && cols > max
+    {
+        return Err(CompileError::TooManyColumns { kernel: name, cols, max });
     }
     let schedule = &spec.schedule;
     if schedule.chains > schedule.unroll {

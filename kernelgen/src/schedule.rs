@@ -3,6 +3,13 @@
 use std::fmt;
 use std::str::FromStr;
 
+/// The most atoms in one iteration of a loop.
+pub const UNROLL_LIMIT: usize = 64;
+/// The greatest prefetch distance, in bytes.
+pub const PREFETCH_LIMIT: usize = 1 << 20;
+/// The greatest distance between widenings, in atoms.
+pub const FOLD_LIMIT: usize = 1 << 12;
+
 /// How the four codes of a byte are brought apart.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, PartialOrd, Ord)]
 pub enum Unpack {
@@ -60,7 +67,7 @@ impl fmt::Display for Schedule {
 /// A text that is no schedule.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
 #[error(
-    "'{text}' is no schedule: expected u<unroll>c<chains><m|s|n>r<row split>p<prefetch bytes>[f<fold atoms>], as in u4c2mr1p4096"
+    "'{text}' is no schedule: expected u<unroll>c<chains><m|s|n>r<row split>p<prefetch bytes>[f<fold atoms>], as in u4c2mr1p4096, with at most u{UNROLL_LIMIT}, p{PREFETCH_LIMIT} and f{FOLD_LIMIT}"
 )]
 pub struct ScheduleSyntax {
     /// The text found.
@@ -86,8 +93,9 @@ fn parse(text: &str) -> Option<Schedule> {
         Some((fold, rest)) => (Some(fold), rest),
         None => (None, rest),
     };
-    let positive = unroll > 0 && chains > 0 && row_split > 0 && fold != Some(0);
-    (rest.is_empty() && positive).then_some(Schedule {
+    let counts = (1..=UNROLL_LIMIT).contains(&unroll) && chains > 0 && row_split > 0;
+    let distances = prefetch <= PREFETCH_LIMIT && fold.is_none_or(|fold| (1..=FOLD_LIMIT).contains(&fold));
+    (rest.is_empty() && counts && distances).then_some(Schedule {
         unroll,
         chains,
         unpack: *unpack,
@@ -125,6 +133,9 @@ mod tests {
             "u4c2mr1p0f0",
             "u4c2mr1p0 ",
             "u99999999999999999999c1mr1p0",
+            "u65c1mr1p0",
+            "u4c2mr1p1048577",
+            "u1c1sr1p0f4097",
         ] {
             assert!(bad.parse::<Schedule>().is_err(), "{bad}");
         }

@@ -10,6 +10,9 @@ use crate::isa::{self, Isa};
 use crate::layout::{self, Layout};
 use crate::schedule::Schedule;
 
+/// The most activation vectors that one call of a kernel takes.
+pub const TOKENS_LIMIT: usize = 128;
+
 /// What a kernel computes: exact i32 products of a packed ternary matrix with int8 activations.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, PartialOrd, Ord)]
 pub enum Operation {
@@ -17,7 +20,7 @@ pub enum Operation {
     Gemv,
     /// Matrix times several activation vectors from the same resident weights (prefill and batches).
     Gemm {
-        /// Activation vectors a call, 2 or more.
+        /// Activation vectors a call, 2 to [`TOKENS_LIMIT`].
         tokens: usize,
     },
 }
@@ -49,7 +52,7 @@ impl FromStr for Operation {
             return Ok(Operation::Gemv);
         }
         let tokens: usize = text.strip_prefix("gemm").ok_or(())?.parse().map_err(|_| ())?;
-        (tokens >= 2).then_some(Operation::Gemm { tokens }).ok_or(())
+        (2..=TOKENS_LIMIT).contains(&tokens).then_some(Operation::Gemm { tokens }).ok_or(())
     }
 }
 
@@ -177,6 +180,7 @@ mod tests {
             ("gemv_i2a16_8x8_u1c1sr1p0__sse9", "unknown ISA 'sse9', known are"),
             ("gemx_i2a16_8x8_u1c1sr1p0__avx2", "unknown operation 'gemx'"),
             ("gemm1_i2a16_8x8_u1c1sr1p0__avx2", "unknown operation 'gemm1'"),
+            ("gemm129_i2a16_8x8_u1c1sr1p0__avx2", "unknown operation 'gemm129'"),
             ("gemv_i9_8x8_u1c1sr1p0__avx2", "unknown format 'i9'"),
             ("gemv_i2a16_8by8_u1c1sr1p0__avx2", "'8by8' is neither"),
             ("gemv_i2a16_8x8_fast__avx2", "'fast' is no schedule"),

@@ -1,4 +1,4 @@
-//! Which instruction set this process uses: the best that the CPU has, or the one that `TRITFORGE_ISA` asks for.
+//! Which instruction sets this CPU has, and the one that `TRITFORGE_ISA` asks for.
 //!
 //! What the CPU has is asked in one place, the `available` functions of [`crate::kernels::ISAS`].
 

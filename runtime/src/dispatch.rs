@@ -12,8 +12,8 @@ use crate::kernels::{DESCRIPTORS, ISAS};
 use crate::numerics::Numerics;
 use crate::numerics::quantize::QuantizedActivations;
 use crate::packed::PackedTernaryWeights;
-use crate::product::{Product, exact_products};
-use crate::trial::try_level;
+use crate::product::Product;
+use crate::trial::{Activations, try_level};
 
 /// The kernels that may be used: those of one instruction set and of all that rank below it on this CPU.
 #[derive(Debug)]
@@ -66,7 +66,9 @@ impl Dispatch {
         static TRIED: LazyLock<Mutex<HashMap<&'static str, Option<Fault>>>> = LazyLock::new(Mutex::default);
         let mut tried = TRIED.lock().unwrap_or_else(PoisonError::into_inner);
         let fault = |level: &'static IsaInfo, kernels: &[Kernel]| {
-            tried.entry(level.id).or_insert_with(|| try_level(level.id, kernels)).clone()
+            let numerics = Numerics::new(level).ok();
+            let found = || try_level(level.id, kernels, numerics.as_ref());
+            tried.entry(level.id).or_insert_with(found).clone()
         };
         let mut dispatch = Self::of(isa, asked_for, ISAS, DESCRIPTORS, fault);
         dispatch.numerics = Numerics::new(dispatch.isa)?;
@@ -100,7 +102,7 @@ impl Dispatch {
         }
         Dispatch {
             isa: best,
-            asked_for,
+            asked_for: asked_for && best.id == isa.id,
             candidates,
             numerics: Numerics::portable(),
             faults: Mutex::new(faults),
@@ -187,7 +189,8 @@ impl Dispatch {
         let (mut plan, mut left) = (Vec::new(), tokens);
         while left > 0 {
             let Some((_, kernel)) = least[left] else {
-                return Err(KernelError::Shape { kernel: "any", found: (rows, cols), expected: None }.into());
+                let k_max = self.candidates.iter().map(|c| c.kernel.descriptor().k_max).max().unwrap_or(0);
+                return Err(KernelError::TooManyColumns { kernel: "every kernel", cols, k_max }.into());
             };
             plan.push(kernel);
             left -= kernel.descriptor().tokens;
@@ -217,7 +220,7 @@ impl Dispatch {
     }
 
     /// Compares every kernel that may be used for a matrix with the portable one, on the first and the last tile and
-    /// activations that reach both ends of int8. One that disagrees is not used again, and reported by
+    /// activations that run through all of int8. One that disagrees is not used again, and reported by
     /// [`Dispatch::faults`].
     pub fn check(&self, weights: &PackedTernaryWeights) {
         let (rows, cols) = (weights.rows(), weights.cols());
@@ -225,16 +228,14 @@ impl Dispatch {
         let Some(portable) = self.portable(rows, cols) else { return };
         let counts = self.token_counts();
         let most = counts.last().copied().unwrap_or(1);
-        // Any activations would do; these are cheap, differ from place to place, and hold -127 and 127.
-        let values: Vec<f32> = (0..cols * most).map(|i| (i * 89 % 255) as f32 - 127.0).collect();
-        let x = QuantizedActivations::quantize(cols, &values);
+        let acts = Activations::new(most, cols);
         for tile in if last == 0 { vec![0] } else { vec![0, last] } {
-            let tiles = tile..tile + 1;
-            let expected = exact_products(&portable, weights, &x, most, &tiles);
+            let products = |kernel: &Kernel, tokens| exact_products(kernel, weights, &acts, tokens, tile);
+            let expected = products(&portable, most);
             for tokens in &counts {
                 // When one is found wrong, the next best takes its place and its trial.
                 while let Some(kernel) = self.kernel(rows, cols, *tokens)
-                    && exact_products(&kernel, weights, &x, *tokens, &tiles)[..] != expected[..*tokens]
+                    && products(&kernel, *tokens)[..] != expected[..*tokens]
                 {
                     self.disable(kernel);
                 }
@@ -248,12 +249,36 @@ impl Dispatch {
 
     fn disable(&self, kernel: Kernel) {
         let subject = kernel.descriptor().name;
-        for candidate in self.candidates.iter().filter(|c| c.kernel.descriptor().name == subject) {
-            candidate.broken.store(true, Ordering::Relaxed);
+        let same = |candidate: &&Candidate| candidate.kernel.descriptor().name == subject;
+        // Another thread may have found it out before.
+        if self.candidates.iter().find(same).is_some_and(|c| !c.broken.swap(true, Ordering::Relaxed)) {
+            let mut faults = self.faults.lock().unwrap_or_else(PoisonError::into_inner);
+            faults.push(Fault { subject, finding: Finding::Wrong });
         }
-        let mut faults = self.faults.lock().unwrap_or_else(PoisonError::into_inner);
-        faults.push(Fault { subject, finding: Finding::Wrong });
     }
+}
+
+/// The exact products of the first `tokens` activation vectors with the rows of one tile, vector by vector; none where
+/// the kernel refuses them.
+fn exact_products(
+    kernel: &Kernel,
+    weights: &PackedTernaryWeights,
+    acts: &Activations,
+    tokens: usize,
+    tile: usize,
+) -> Vec<Vec<i32>> {
+    let covered = (weights.rows() - tile * TILE_ROWS).min(TILE_ROWS);
+    let at_once = kernel.descriptor().tokens;
+    let mut all = Vec::new();
+    for token in (0..tokens).step_by(at_once) {
+        let mut sums = vec![0; covered * at_once];
+        let problem = acts.problem(weights.data(), weights.rows(), token);
+        if kernel.run(&problem, tile..tile + 1, &mut sums, covered).is_err() {
+            return Vec::new();
+        }
+        all.extend(sums.chunks_exact(covered).map(<[i32]>::to_vec));
+    }
+    all
 }
 
 #[cfg(test)]

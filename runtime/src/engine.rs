@@ -65,6 +65,10 @@ impl Engine {
     /// An engine with the kernels of least cost (or those of the instruction set that `TRITFORGE_ISA` names) and a
     /// thread a CPU.
     ///
+    /// The first engine of a process tries out what the CPU says it has, in copies of the process (`fork`, where there is
+    /// one). Where the CPU has AMX, Linux is asked for the permission to use its tiles, which holds for the whole process
+    /// and makes the kernel want larger alternate signal stacks.
+    ///
     /// # Errors
     /// [`EngineError::Cpu`] or [`EngineError::Threads`].
     pub fn new() -> Result<Self, EngineError> {
@@ -153,7 +157,7 @@ impl Engine {
     }
 
     /// Compares every kernel that may be used for a matrix with the portable one, on its first and last rows and on
-    /// activations that reach both ends of int8. One that disagrees is not used again: see [`Engine::faults`].
+    /// activations that run through all of int8. One that disagrees is not used again: see [`Engine::faults`].
     pub fn check(&self, weights: &PackedTernaryWeights) {
         self.dispatch.check(weights);
     }

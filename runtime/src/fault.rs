@@ -16,9 +16,11 @@ pub struct Fault {
 pub enum Finding {
     /// It ended the process that tried it: an illegal instruction, most likely.
     Died {
-        /// The signal, 0 where it is not known.
-        signal: i32,
+        /// The signal, where it is known.
+        signal: Option<i32>,
     },
+    /// A trial of a few milliseconds had not ended after ten seconds.
+    TimedOut,
     /// Its sums are not those of the portable kernel.
     Wrong,
 }
@@ -28,12 +30,11 @@ impl fmt::Display for Fault {
         let subject = self.subject;
         match self.finding {
             Finding::Died { signal } => {
-                write!(
-                    f,
-                    "{subject} does not work on this CPU, which says that it has it: a trial died of signal {signal}"
-                )?;
+                write!(f, "{subject} does not work on this CPU, which says that it has it: a trial died")?;
+                signal.map_or(Ok(()), |signal| write!(f, " of signal {signal}"))?;
             }
-            Finding::Wrong => write!(f, "{subject} disagrees with the portable kernel on this CPU")?,
+            Finding::TimedOut => write!(f, "{subject}: a trial had not ended after ten seconds")?,
+            Finding::Wrong => write!(f, "{subject} disagrees with the portable one on this CPU")?,
         }
         write!(f, "; the next best is used instead")
     }

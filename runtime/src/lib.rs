@@ -9,7 +9,8 @@
 //! - [`mod@format`] reads GGUF files and Hugging Face directories, [`convert`] writes GGUF;
 //! - [`model`] holds packed weights and the forward pass, [`generate`], [`sampling`] and [`tokenizer`] make text;
 //! - [`packed`], [`dense`] and [`engine`] multiply packed matrices, for programs that bring their own graph;
-//! - [`kernels`] is the generated code, [`cpu`] the choice among its instruction sets.
+//! - [`numerics`] are the float parts, [`kernels`] is the generated code; [`cpu`] says which instruction sets there are,
+//!   [`fault`] what this CPU claims and does not do.
 //!
 //! ```
 //! use tritforge::dense::{Ternarize, pack_matrix};

@@ -88,22 +88,27 @@ pub enum Trial {
     Passed,
     /// It returned false.
     Failed,
-    /// It never returned: this signal ended it.
+    /// It never returned: this signal ended it, where it is known.
     Died {
         /// The signal's number.
-        signal: i32,
+        signal: Option<i32>,
     },
+    /// It was still running when its time was up, and was ended.
+    TimedOut,
 }
 
 /// Runs `trial` in a copy of this process, so that an illegal instruction in it ends the copy alone. What it writes to
-/// memory is lost. It must neither allocate nor lock: another thread may have been about to when the copy was made;
-/// a trial that hangs is ended after ten seconds.
+/// memory is lost. A trial that runs for ten seconds is ended.
 ///
 /// Where the system cannot copy a process, the trial runs in this one.
-pub fn try_out(trial: impl FnOnce() -> bool) -> Trial {
+///
+/// # Safety
+/// The trial must neither allocate nor lock: another thread may have been about to when the copy was made.
+pub unsafe fn try_out(trial: impl FnOnce() -> bool) -> Trial {
     #[cfg(unix)]
     {
-        unix::in_copy(trial)
+        // SAFETY: the caller promises what it asks for.
+        unsafe { unix::in_copy(trial) }
     }
     #[cfg(not(unix))]
     {
@@ -115,37 +120,56 @@ pub fn try_out(trial: impl FnOnce() -> bool) -> Trial {
 mod unix {
     use super::Trial;
 
-    /// Seconds that a trial may take.
-    const LIMIT: u32 = 10;
+    /// Milliseconds that a trial may take.
+    const LIMIT: i32 = 10_000;
     /// The byte by which the copy says that the trial has returned, and what.
     const RETURNED: [u8; 2] = [b'n', b'y'];
 
-    pub(super) fn in_copy(trial: impl FnOnce() -> bool) -> Trial {
+    /// Ends the copy, however it is left: it must not go on with the program's work.
+    struct Exit;
+
+    impl Drop for Exit {
+        fn drop(&mut self) {
+            // SAFETY: it is async-signal-safe and ends the copy without its destructors.
+            unsafe { libc::_exit(0) }
+        }
+    }
+
+    /// See [`super::try_out`].
+    ///
+    /// # Safety
+    /// As there.
+    pub(super) unsafe fn in_copy(trial: impl FnOnce() -> bool) -> Trial {
         let mut ends = [0; 2];
         // SAFETY: `pipe` writes two descriptors to the array.
         if unsafe { libc::pipe(ends.as_mut_ptr()) } != 0 {
             return here(trial);
         }
         let [read, write] = ends;
-        // SAFETY: the copy runs nothing but async-signal-safe calls and the trial, which neither allocates nor locks.
+        for end in ends {
+            // SAFETY: the descriptor is ours. Programs that other threads start must not inherit it: as long as anybody
+            // holds the end to write to, the other does not see that the copy is gone.
+            unsafe { libc::fcntl(end, libc::F_SETFD, libc::FD_CLOEXEC) };
+        }
+        // SAFETY: the copy runs nothing but async-signal-safe calls and the trial, which neither allocates nor locks, as
+        // the caller promises.
         match unsafe { libc::fork() } {
             0 => {
+                let _exit = Exit;
                 // SAFETY: each is async-signal-safe and gets values of its own types. Handlers of the program must not
                 // see the signals of a trial, and a trial that dies leaves no core file.
                 unsafe {
-                    for signal in [libc::SIGILL, libc::SIGSEGV, libc::SIGBUS, libc::SIGFPE, libc::SIGALRM] {
+                    for signal in [libc::SIGILL, libc::SIGSEGV, libc::SIGBUS, libc::SIGFPE] {
                         libc::signal(signal, libc::SIG_DFL);
                     }
                     let none = libc::rlimit { rlim_cur: 0, rlim_max: 0 };
                     libc::setrlimit(libc::RLIMIT_CORE, &none);
-                    libc::alarm(LIMIT);
                 }
                 let byte = RETURNED[usize::from(trial())];
-                // SAFETY: one byte is read from `byte`, which lives; `_exit` ends the copy without its destructors.
-                unsafe {
-                    libc::write(write, (&raw const byte).cast(), 1);
-                    libc::_exit(0)
-                }
+                // SAFETY: one byte is read from `byte`, which lives.
+                unsafe { libc::write(write, (&raw const byte).cast(), 1) };
+                drop(_exit);
+                Trial::Failed
             }
             copy => {
                 // SAFETY: the descriptor is ours and is closed once.
@@ -162,21 +186,29 @@ mod unix {
         if trial() { Trial::Passed } else { Trial::Failed }
     }
 
-    /// Waits for the copy to say what the trial returned, or to die without a word.
+    /// Waits for the copy to say what the trial returned, or to die without a word, and ends it when its time is up.
     fn outcome(read: i32, copy: i32) -> Trial {
+        let mut ready = libc::pollfd { fd: read, events: libc::POLLIN, revents: 0 };
+        // SAFETY: one descriptor to wait for, which is ours.
+        let waited = again(|| i64::from(unsafe { libc::poll(&raw mut ready, 1, LIMIT) }));
+        if waited == 0 {
+            // SAFETY: the copy is our child and not yet waited for, so that the number is still its own.
+            unsafe { libc::kill(copy, libc::SIGKILL) };
+        }
         let mut byte = 0u8;
         // SAFETY: at most one byte is written to `byte`.
         let returned = again(|| unsafe { libc::read(read, (&raw mut byte).cast(), 1) } as i64) == 1;
         let mut status = 0;
         // SAFETY: `status` is an integer to write to. Where the program reaps all children itself this fails, and
         // the signal stays unknown.
-        let reaped = again(|| i64::from(unsafe { libc::waitpid(copy, &raw mut status, 0) }));
+        let reaped = again(|| i64::from(unsafe { libc::waitpid(copy, &raw mut status, 0) })) > 0;
         match (returned, byte == RETURNED[1]) {
             (true, true) => Trial::Passed,
             (true, false) => Trial::Failed,
+            (false, _) if waited == 0 => Trial::TimedOut,
             (false, _) => {
-                let known = reaped > 0 && libc::WIFSIGNALED(status);
-                Trial::Died { signal: if known { libc::WTERMSIG(status) } else { 0 } }
+                let known = reaped && libc::WIFSIGNALED(status);
+                Trial::Died { signal: known.then(|| libc::WTERMSIG(status)) }
             }
         }
     }
@@ -212,23 +244,25 @@ mod tests {
         }
     }
 
+    /// The trials of these tests neither allocate nor lock.
+    fn tried(trial: impl FnOnce() -> bool) -> Trial {
+        // SAFETY: see above.
+        unsafe { try_out(trial) }
+    }
+
     #[test]
     fn trials_end_as_they_end() {
-        assert_eq!(try_out(|| true), Trial::Passed);
-        assert_eq!(try_out(|| false), Trial::Failed);
+        assert_eq!(tried(|| true), Trial::Passed);
+        assert_eq!(tried(|| false), Trial::Failed);
     }
 
     #[cfg(unix)]
     #[test]
     fn a_trial_that_dies_dies_alone() {
-        let die = |signal| {
-            try_out(|| {
-                // SAFETY: the signal ends the copy of the process that runs this.
-                unsafe { libc::raise(signal) == 0 }
-            })
-        };
         for signal in [libc::SIGILL, libc::SIGSEGV] {
-            assert_eq!(die(signal), Trial::Died { signal });
+            // SAFETY: the signal ends the copy of the process that raises it.
+            let died = tried(|| unsafe { libc::raise(signal) == 0 });
+            assert_eq!(died, Trial::Died { signal: Some(signal) });
         }
     }
 
@@ -237,7 +271,7 @@ mod tests {
     fn a_trial_leaves_no_trace() {
         let mut value = 1;
         assert_eq!(
-            try_out(|| {
+            tried(|| {
                 value = 2;
                 value == 2
             }),

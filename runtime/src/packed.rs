@@ -1,5 +1,7 @@
 //! Packed ternary weights: two bits a weight in the kernels' resident layout, with their scales.
 
+use std::sync::LazyLock;
+
 use crate::dispatch::Dispatch;
 use crate::engine::EngineError;
 use crate::kernels::layouts::i2a16;
@@ -214,7 +216,8 @@ impl PackedLayerWeights {
 }
 
 /// y = W x for f32 activations: quantises `input` `[cols]` to int8, multiplies exactly in integers, and scales.
-/// Runs on the calling thread, with the kernels that an [`Engine`](crate::engine::Engine) would choose.
+/// Runs on the calling thread, with the kernels that an [`Engine`](crate::engine::Engine) would choose; what the
+/// environment asks for is read at the first call.
 ///
 /// # Errors
 /// [`EngineError`]: operands of the wrong length, values that are not finite, or an instruction set asked for that
@@ -230,7 +233,8 @@ pub fn packed_mat_vec(
     if let Some(index) = input.iter().position(|x| !x.is_finite()) {
         return Err(EngineError::NotFinite { index, value: input[index] });
     }
-    let dispatch = Dispatch::select()?;
+    static DISPATCH: LazyLock<Result<Dispatch, EngineError>> = LazyLock::new(Dispatch::select);
+    let dispatch = DISPATCH.as_ref().map_err(Clone::clone)?;
     let mut quantized = QuantizedActivations::default();
     quantized.requantize(dispatch.numerics(), weights.cols(), input);
     dispatch.product(weights, &quantized, output, 1)?.run(0)

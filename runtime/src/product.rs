@@ -92,28 +92,6 @@ impl<'a> Product<'a> {
     }
 }
 
-/// The exact products of the first `tokens` tokens with the rows of some tiles, token by token; none where the kernel
-/// refuses them.
-pub(crate) fn exact_products(
-    kernel: &Kernel,
-    weights: &PackedTernaryWeights,
-    x: &QuantizedActivations,
-    tokens: usize,
-    tiles: &Range<usize>,
-) -> Vec<Vec<i32>> {
-    let (_, covered) = rows_of(weights, tiles);
-    let at_once = kernel.descriptor().tokens;
-    let mut all = Vec::new();
-    for token in (0..tokens).step_by(at_once) {
-        let mut sums = vec![0; covered * at_once];
-        if kernel.run(&problem(weights, x, token, at_once), tiles.clone(), &mut sums, covered).is_err() {
-            return Vec::new();
-        }
-        all.extend(sums.chunks_exact(covered).map(<[i32]>::to_vec));
-    }
-    all
-}
-
 /// The first row of some tiles, and how many there are.
 fn rows_of(weights: &PackedTernaryWeights, tiles: &Range<usize>) -> (usize, usize) {
     let first = tiles.start * TILE_ROWS;

@@ -34,6 +34,19 @@ fn a_seeded_overflow_is_refused_with_the_value_and_its_bound() {
     );
 }
 
+#[test]
+fn absurd_columns_are_refused() {
+    for cols in [(1_usize << 24) + 1, 1 << 57, usize::MAX] {
+        let error = refusal(&format!("gemv_i2a16_16x{cols}_u1c1sr1p0__avx2")).to_string();
+        assert!(
+            error.ends_with(&format!(
+                "{cols} columns are more than the 16777216 up to which sums are proven; split the matrix"
+            )),
+            "{error}"
+        );
+    }
+}
+
 /// What a refusal says of the value that could overflow; the message must hold all of it.
 #[track_caller]
 fn overflow(name: &str) -> (String, [i64; 4]) {

@@ -1,7 +1,8 @@
 //! `packed_mat_vec` against the product of the unpacked weights with the activations as they were given.
 
 use tritforge::dense::{Ternarize, pack_matrix};
-use tritforge::engine::EngineError;
+use tritforge::engine::{Engine, EngineError};
+use tritforge::numerics::quantize::QuantizedActivations;
 use tritforge::packed::{PackedTernaryWeights, Scales, packed_mat_vec};
 use tritforge_tests::Random;
 
@@ -130,4 +131,30 @@ fn operands_that_do_not_fit_are_errors() {
         assert!(matches!(error, Err(EngineError::NotFinite { index: 1, .. })), "{error:?}");
     }
     assert_eq!(y, [7.0; 2], "a refused product writes nothing");
+}
+
+/// Each row's own factor, wherever the threads cut the matrix: rows of one weight that is not zero, so that the result of
+/// row r for the activation 127 is its scale.
+#[test]
+fn row_scales_belong_to_their_rows_however_the_matrix_is_cut() {
+    let (rows, cols, tokens) = (1003, 400, 3);
+    let scales: Vec<f32> = (0..rows).map(|row| 1.0 + row as f32 / 1024.0).collect();
+    let weights =
+        PackedTernaryWeights::from_rows(rows, cols, Scales::PerRow(scales.clone()), |row, trits| {
+            trits.fill(0);
+            trits[row % cols] = 1;
+            Ok::<(), std::fmt::Error>(())
+        })
+        .expect("trits");
+    let x = QuantizedActivations::quantize(cols, &vec![127.0; tokens * cols]);
+    for threads in 1..=4 {
+        let engine = Engine::with_threads(threads).expect("an engine");
+        let mut y = vec![f32::NAN; tokens * rows];
+        engine.linear(&weights, &x, &mut y).expect("operands that fit");
+        for (token, y) in y.chunks(rows).enumerate() {
+            for (row, (y, scale)) in y.iter().zip(&scales).enumerate() {
+                assert_eq!(*y, 127.0 * scale, "row {row} of token {token} on {threads} threads");
+            }
+        }
+    }
 }

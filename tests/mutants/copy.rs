@@ -1,5 +1,6 @@
 //! A copy of the tracked files, in which faults can be planted while the sources stay as they are.
 
+use std::collections::HashSet;
 use std::io;
 use std::path::{Path, PathBuf};
 use std::process::Command;
@@ -29,6 +30,8 @@ impl Copy {
                 std::fs::write(&to, contents)?;
             }
         }
+        let root = root.canonicalize()?;
+        remove_others(&root, &root, &names.split('\0').collect())?;
         Ok(Copy { root })
     }
 
@@ -47,4 +50,20 @@ impl Copy {
     pub fn write(&self, file: &Path, text: &str) -> io::Result<()> {
         std::fs::write(self.root.join(file), text)
     }
+}
+
+/// Removes files that are not tracked any more, and leaves what cargo has built.
+fn remove_others(root: &Path, folder: &Path, tracked: &HashSet<&str>) -> io::Result<()> {
+    for entry in std::fs::read_dir(folder)? {
+        let path = entry?.path();
+        let name = path.strip_prefix(root).ok().and_then(Path::to_str).unwrap_or_default();
+        if path.is_dir() {
+            if name != "target" {
+                remove_others(root, &path, tracked)?;
+            }
+        } else if !tracked.contains(name) {
+            std::fs::remove_file(&path)?;
+        }
+    }
+    Ok(())
 }

@@ -46,7 +46,8 @@ pub const STAGES: [Stage; 5] = [
 impl Stage {
     /// Runs it in the copy.
     pub fn run(&self, copy: &Copy) -> io::Result<Outcome> {
-        let mut child = Command::new(std::env::var_os("CARGO").unwrap_or_else(|| "cargo".into()))
+        let mut command = Command::new(std::env::var_os("CARGO").unwrap_or_else(|| "cargo".into()));
+        command
             .args(self.arguments)
             .current_dir(copy.root())
             .env("CARGO_TARGET_DIR", copy.root().join("target"))
@@ -56,8 +57,10 @@ impl Stage {
             .env("TRITFORGE_CONFIGS", "configs/models/demo.toml")
             .stdin(Stdio::null())
             .stdout(Stdio::piped())
-            .stderr(Stdio::piped())
-            .spawn()?;
+            .stderr(Stdio::piped());
+        #[cfg(unix)]
+        std::os::unix::process::CommandExt::process_group(&mut command, 0);
+        let mut child = command.spawn()?;
         let (Some(stdout), Some(stderr)) = (child.stdout.take(), child.stderr.take()) else {
             return Err(io::Error::other("the output cannot be read"));
         };
@@ -68,7 +71,13 @@ impl Stage {
             match child.try_wait()? {
                 Some(status) => break Some(status),
                 None if start.elapsed() > LIMIT => {
-                    child.kill()?;
+                    // The whole group where there are such: a test that loops is a child of cargo's.
+                    if cfg!(unix) {
+                        let group = format!("-{}", child.id());
+                        Command::new("kill").args(["-9", "--", &group]).status()?;
+                    } else {
+                        child.kill()?;
+                    }
                     child.wait()?;
                     break None;
                 }
@@ -78,8 +87,14 @@ impl Stage {
         let Some(status) = status else {
             return Ok(Outcome::Failed(format!("took more than {} seconds", LIMIT.as_secs())));
         };
+        // The record is the same wherever the copy lies.
+        let root = format!("{}/", copy.root().display());
         let [stdout, stderr] = readers.map(|reader| reader.join().unwrap_or_default());
-        Ok(if status.success() { Outcome::Passed } else { Outcome::Failed(complaint(&stdout, &stderr)) })
+        Ok(if status.success() {
+            Outcome::Passed
+        } else {
+            Outcome::Failed(complaint(&stdout, &stderr).replace(&root, ""))
+        })
     }
 }
 

@@ -110,7 +110,7 @@ fn of(isa: &'static IsaInfo, asked_for: bool) -> Dispatch {
         #[cfg(unix)]
         &DYING,
     ];
-    Dispatch::of(isa, asked_for, levels, KERNELS, |level, kernels| try_level(level.id, kernels))
+    Dispatch::of(isa, asked_for, levels, KERNELS, |level, kernels| try_level(level.id, kernels, None))
 }
 
 fn name(kernel: Option<Kernel>) -> &'static str {
@@ -139,7 +139,7 @@ fn levels_that_fail_their_trial_are_left_out_with_a_warning() {
     assert_eq!(faults, [Fault { subject: "wrong", finding: Finding::Wrong }]);
     assert_eq!(
         faults[0].to_string(),
-        "wrong disagrees with the portable kernel on this CPU; the next best is used instead"
+        "wrong disagrees with the portable one on this CPU; the next best is used instead"
     );
 }
 
@@ -148,7 +148,7 @@ fn levels_that_fail_their_trial_are_left_out_with_a_warning() {
 fn a_level_that_dies_in_its_trial_is_left_out_with_a_warning() {
     let dispatch = tried(&DYING);
     assert_eq!(dispatch.isa().id, "costly");
-    let fault = Fault { subject: "dying", finding: Finding::Died { signal: libc::SIGILL } };
+    let fault = Fault { subject: "dying", finding: Finding::Died { signal: Some(libc::SIGILL) } };
     assert!(dispatch.faults().contains(&fault), "{:?}", dispatch.faults());
     assert!(fault.to_string().contains("a trial died of signal 4"), "{fault}");
 }
@@ -184,7 +184,8 @@ fn the_least_cost_decides_and_then_the_shape() {
     assert_eq!(name(dispatch.kernel(48, 65, 1)), "right1");
     // Rows that no kernel is proven for.
     assert_eq!(name(dispatch.kernel(48, 4097, 1)), "none");
-    assert!(dispatch.plan(48, 4097, 1).is_err());
+    let error = dispatch.plan(48, 4097, 1).expect_err("no kernel").to_string();
+    assert_eq!(error, "every kernel: 4097 columns could overflow its sums; at most 4096 are proven not to");
     assert_eq!(names(&dispatch.levels(1, 1, 4)), ["right4", "portable4"]);
     assert_eq!(name(tried(&PORTABLE).kernel(48, 64, 1)), "portable1");
 }

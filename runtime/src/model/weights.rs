@@ -52,9 +52,11 @@ impl Model {
                 .map(|(index, layer)| pack_layer(index, layer, &config))
                 .collect::<Result<Vec<_>, _>>()
         })?;
-        for (_, weights) in layers.iter().flat_map(PackedLayerWeights::projections) {
-            engine.check(weights);
-        }
+        engine.pool().install(|| {
+            layers.par_iter().for_each(|layer| {
+                layer.projections().iter().for_each(|(_, weights)| engine.check(weights));
+            });
+        });
         Ok(Self { config, layers, token_embd, output, output_norm, tokenizer, source })
     }
 

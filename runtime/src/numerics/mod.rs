@@ -25,6 +25,8 @@ mod residual;
 pub mod rms_norm;
 pub mod rope;
 mod scale;
+mod trial;
 mod versions;
 
 pub use entry_points::Numerics;
+pub(crate) use trial::NumericsTrial;

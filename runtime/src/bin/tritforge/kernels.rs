@@ -88,7 +88,9 @@ fn instruction_sets(engine: &Engine, out: &mut impl Write) -> io::Result<()> {
         writeln!(out, "  {:<12} {state:<18} {}", isa.id, isa.features.join(" "))?;
     }
     if let Some(id) = std::env::var_os(cpu::ISA_VARIABLE).filter(|id| !id.is_empty()) {
-        writeln!(out, "  {}={} is in force", cpu::ISA_VARIABLE, id.to_string_lossy())?;
+        let id = id.to_string_lossy();
+        let state = if id == engine.isa().id { "is in force" } else { "cannot be met, see the warning" };
+        writeln!(out, "  {}={id} {state}", cpu::ISA_VARIABLE)?;
     }
     Ok(())
 }

@@ -1,0 +1,105 @@
+//! A trial of the float parts: every entry point once on small operands, compared bit by bit with the portable version.
+
+use super::Numerics;
+use super::attention::{CHUNK, HeadBlocks};
+
+/// Values a vector: four whole sets of lanes and a rest.
+const LEN: usize = 70;
+/// Length of a head, and keys that it attends to: more than a chunk.
+const HEAD: usize = 16;
+const KEYS: usize = CHUNK + 5;
+/// Rows of the matrix.
+const ROWS: usize = 5;
+/// Results of all entry points together.
+const RESULTS: usize = 5 * LEN + (LEN + 2) + 2 * HEAD + ROWS + 1 + 2 * LEN;
+
+/// Operands, and what the portable version makes of them. Running it allocates nothing.
+pub(crate) struct NumericsTrial {
+    x: Vec<f32>,
+    y: Vec<f32>,
+    rows: Vec<f32>,
+    blocks: Vec<Vec<f32>>,
+    bf16: Vec<u8>,
+    sums: Vec<i32>,
+    q: Vec<i8>,
+    found: Vec<f32>,
+    expected: Vec<f32>,
+}
+
+impl NumericsTrial {
+    /// A trial that is ready to run.
+    pub fn new() -> Self {
+        // Magnitudes from thousandths to tens, both signs, nothing that a float holds exactly by chance.
+        let values = |len: usize, seed: usize| -> Vec<f32> {
+            (0..len).map(|i| ((i * 7919 + seed * 104_729) % 2003) as f32 * 0.0131 - 13.1).collect()
+        };
+        let mut trial = NumericsTrial {
+            x: values(LEN, 1),
+            y: values(LEN, 2),
+            rows: values(ROWS * LEN, 3),
+            blocks: (0..KEYS.div_ceil(CHUNK)).map(|block| values(2 * CHUNK * HEAD, 4 + block)).collect(),
+            bf16: values(LEN, 9).iter().flat_map(|v| half::bf16::from_f32(*v).to_le_bytes()).collect(),
+            sums: (0..LEN as i32).map(|i| i * 30_011 - 1_000_003).collect(),
+            q: vec![0; LEN],
+            found: vec![0.0; RESULTS],
+            expected: Vec::new(),
+        };
+        trial.compute(&Numerics::portable());
+        trial.expected = trial.found.clone();
+        trial
+    }
+
+    /// Whether `numerics` returns the bits of the portable version.
+    pub fn run(&mut self, numerics: &Numerics) -> bool {
+        self.found.fill(f32::NAN);
+        self.compute(numerics);
+        self.found.iter().zip(&self.expected).all(|(found, expected)| found.to_bits() == expected.to_bits())
+    }
+
+    /// Fills `found`, entry point by entry point.
+    fn compute(&mut self, numerics: &Numerics) {
+        let (x, y) = (&self.x[..], &self.y[..]);
+        let mut rest = &mut self.found[..];
+        let mut take = |len: usize| rest.split_off_mut(..len).expect("room for every result");
+        let norm = numerics.rms_norm(x, y, 1e-5, take(LEN));
+        let out = take(LEN);
+        let (sum, scale) = numerics.quantize_row(x, &mut self.q);
+        out.iter_mut().zip(&self.q).for_each(|(out, q)| *out = f32::from(*q));
+        take(2).copy_from_slice(&[sum as f32, scale]);
+        let out = take(HEAD);
+        out.copy_from_slice(&x[..HEAD]);
+        numerics.rotate_heads(&y[..HEAD / 2], &y[HEAD / 2..HEAD], out);
+        let head = HeadBlocks { blocks: &self.blocks, keys: 0, values: CHUNK * HEAD };
+        numerics.attend(&x[..HEAD], KEYS, &head, take(HEAD));
+        for in_place in [Numerics::relu2_gate, Numerics::silu_gate, Numerics::add] {
+            let out = take(LEN);
+            out.copy_from_slice(x);
+            in_place(numerics, out, y);
+        }
+        numerics.dot_rows(&self.rows, x, take(ROWS));
+        numerics.widen_bf16(&self.bf16, take(LEN));
+        let finite = norm.is_ok() && numerics.all_finite(x) && !numerics.all_finite(&[f32::INFINITY]);
+        take(1)[0] = f32::from(u8::from(finite));
+        numerics.scale_by_tensor(&self.sums, 0.37, 1.3, take(LEN));
+        numerics.scale_by_row(&self.sums, y, 0.7, take(LEN));
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn what_this_cpu_has_passes_and_a_wrong_bit_fails() {
+        let mut trial = NumericsTrial::new();
+        for isa in crate::cpu::available() {
+            assert!(trial.run(&Numerics::new(isa).expect("it is there")), "{}", isa.id);
+        }
+        for place in 0..RESULTS {
+            let right = trial.expected[place];
+            trial.expected[place] = f32::from_bits(right.to_bits() ^ 1);
+            assert!(!trial.run(&Numerics::portable()), "result {place}");
+            trial.expected[place] = right;
+        }
+    }
+}
