@@ -7,26 +7,18 @@ mod folds;
 mod foreign_isa;
 mod generated_layouts;
 mod layouts;
-mod mca;
 mod refusals;
 mod regions;
 mod schedules;
 mod sources;
 
-use kernelgen::compile::{CompileError, Kernel, compile};
-use kernelgen::emit::{self, Contents};
-use kernelgen::isa;
+use kernelgen::compile::{CompileError, compile};
 use kernelgen::spec::KernelSpec;
-use kernelgen::table::ScheduleTable;
+use tritforge_tests::{compiled, source};
 
 #[track_caller]
 fn spec(name: &str) -> KernelSpec {
     name.parse().expect("the name of a kernel")
-}
-
-#[track_caller]
-fn compiled(name: &str) -> Kernel {
-    compile(&spec(name)).unwrap_or_else(|error| panic!("{error}"))
 }
 
 #[track_caller]
@@ -35,10 +27,4 @@ fn refusal(name: &str) -> CompileError {
         Ok(_) => panic!("{name} must be refused"),
         Err(error) => error,
     }
-}
-
-/// The whole source of some kernels.
-fn source(kernels: &[Kernel]) -> String {
-    let table = ScheduleTable::built_in().expect("the table that is built in");
-    emit::source(&Contents { kernels, isas: &isa::ALL, table: &table, models: &[] }, "a test", 0)
 }

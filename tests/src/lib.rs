@@ -16,6 +16,11 @@ pub use tally::Tally;
 use std::path::PathBuf;
 
 use kernelgen::Builder;
+use kernelgen::compile::{Kernel, compile};
+use kernelgen::emit::{self, Contents};
+use kernelgen::isa;
+use kernelgen::spec::KernelSpec;
+use kernelgen::table::ScheduleTable;
 
 /// The configs that the runtime's kernels are generated from, where `TRITFORGE_CONFIGS` does not name others.
 pub const DEFAULT_CONFIGS: [&str; 3] = ["demo.toml", "bitnet-b1.58-large.toml", "bitnet-b1.58-2b-4t.toml"];
@@ -32,6 +37,25 @@ pub fn default_builder() -> Builder {
     }
     let models = configs().join("models");
     DEFAULT_CONFIGS.iter().fold(Builder::new(), |builder, config| builder.config(models.join(config)))
+}
+
+/// The kernel of this name.
+///
+/// # Panics
+/// If it is no name, or no kernel that can be compiled.
+#[track_caller]
+pub fn compiled(name: &str) -> Kernel {
+    let spec: KernelSpec = name.parse().expect("the name of a kernel");
+    compile(&spec).unwrap_or_else(|error| panic!("{error}"))
+}
+
+/// The whole generated source of some kernels.
+///
+/// # Panics
+/// If the schedule table that is built in is wrong.
+pub fn source(kernels: &[Kernel]) -> String {
+    let table = ScheduleTable::built_in().expect("the table that is built in");
+    emit::source(&Contents { kernels, isas: &isa::ALL, table: &table, models: &[] }, "a test", 0)
 }
 
 /// Products of trits and activations, summed without any thought of speed: what every kernel must return.
