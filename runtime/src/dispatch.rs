@@ -165,11 +165,16 @@ impl Dispatch {
 
     /// Kernels that together take `tokens` tokens, each its share in turn, at the least static cost.
     pub fn plan(&self, rows: usize, cols: usize, tokens: usize) -> Result<Vec<Kernel>, EngineError> {
-        let kernels: Vec<Kernel> = match tokens {
-            // Decode asks for nothing else.
-            1 => self.kernel(rows, cols, 1).into_iter().collect(),
-            _ => self.token_counts().into_iter().filter_map(|n| self.kernel(rows, cols, n)).collect(),
+        let too_wide = || {
+            let k_max = self.candidates.iter().map(|c| c.kernel.descriptor().k_max).max().unwrap_or(0);
+            KernelError::TooManyColumns { kernel: "every kernel", cols, k_max }
         };
+        // Decode asks for nothing else, many times a token.
+        if tokens == 1 {
+            return Ok(vec![self.kernel(rows, cols, 1).ok_or_else(too_wide)?]);
+        }
+        let kernels: Vec<Kernel> =
+            self.token_counts().into_iter().filter_map(|n| self.kernel(rows, cols, n)).collect();
         // The least cost of the first n tokens, and the kernel that takes the last of them.
         let mut least: Vec<Option<(f64, Kernel)>> = vec![None; tokens + 1];
         for n in 1..=tokens {
@@ -188,10 +193,7 @@ impl Dispatch {
         }
         let (mut plan, mut left) = (Vec::new(), tokens);
         while left > 0 {
-            let Some((_, kernel)) = least[left] else {
-                let k_max = self.candidates.iter().map(|c| c.kernel.descriptor().k_max).max().unwrap_or(0);
-                return Err(KernelError::TooManyColumns { kernel: "every kernel", cols, k_max }.into());
-            };
+            let (_, kernel) = least[left].ok_or_else(too_wide)?;
             plan.push(kernel);
             left -= kernel.descriptor().tokens;
         }
