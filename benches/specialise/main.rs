@@ -8,7 +8,6 @@ use std::time::Instant;
 use tritforge_benches::memory::WeightMemory;
 
 /// The kernels that `build.rs` generates.
-#[allow(dead_code, reason = "the bench needs some of it")]
 mod kernels {
     include!(concat!(env!("OUT_DIR"), "/kernels.rs"));
 }

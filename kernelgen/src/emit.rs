@@ -100,9 +100,14 @@ fn cfg(isa: &dyn Isa) -> Option<TokenStream> {
     })
 }
 
-/// The line that keeps an item to those targets.
+/// The attribute that keeps an item to those targets.
+fn cfg_attribute(isa: &dyn Isa) -> Option<TokenStream> {
+    cfg(isa).map(|cfg| quote!(#[cfg(#cfg)]))
+}
+
+/// The same as a line.
 fn cfg_line(isa: &dyn Isa) -> String {
-    cfg(isa).map_or_else(String::new, |cfg| format!("{}\n", print::spaced(quote!(#[cfg(#cfg)]))))
+    cfg_attribute(isa).map_or_else(String::new, |attribute| format!("{}\n", print::spaced(attribute)))
 }
 
 fn kernel_module(name: &str, kernels: &[&Kernel]) -> String {
@@ -242,7 +247,7 @@ fn per_cent(gain: Option<f64>) -> TokenStream {
 /// What `with_isas!` hands on of an instruction set.
 fn isa_version(isa: &dyn Isa) -> TokenStream {
     let (name, version) = (isa_name(isa), format_ident!("__{}", isa.id()));
-    let cfg = isa.arch().map(|arch| quote!(#[cfg(target_arch = #arch)]));
+    let cfg = cfg_attribute(isa);
     let features = isa.features().join(",");
     let enable = (!features.is_empty()).then(|| quote!(#[target_feature(enable = #features)]));
     quote!({ #name #version [#cfg] [#enable] })
@@ -250,7 +255,7 @@ fn isa_version(isa: &dyn Isa) -> TokenStream {
 
 fn descriptor(kernel: &Kernel, table: &ScheduleTable) -> TokenStream {
     let spec = &kernel.spec;
-    let cfg = cfg(spec.isa).map(|cfg| quote!(#[cfg(#cfg)]));
+    let cfg = cfg_attribute(spec.isa);
     let (name, operation, tokens) = (&kernel.name, spec.operation.to_string(), spec.operation.tokens());
     let (layout, schedule, isa) = (spec.layout.name, spec.schedule.to_string(), isa_name(spec.isa));
     let shape = match spec.shape {

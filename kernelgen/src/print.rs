@@ -322,12 +322,9 @@ fn argument(arg: &Arg) -> TokenStream {
             let first_row = Literal::usize_unsuffixed(first_row);
             quote!(rows - #first_row)
         }
-        Arg::RowMask => quote!(abi::tail_mask16(rows)),
-        Arg::Scratch(offset) => {
-            let pointer = at(quote!(p.scratch), offset);
-            quote!(#pointer.cast())
+        Arg::RowMask | Arg::Scratch(_) | Arg::ScratchRows | Arg::ActRows(..) => {
+            unreachable!("regions alone have {arg:?}")
         }
-        Arg::ScratchRows | Arg::ActRows(..) => unreachable!("tiles are loaded and stored in regions alone"),
     }
 }
 
