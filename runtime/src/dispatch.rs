@@ -1,5 +1,6 @@
 //! The choice of kernels.
 
+use std::cmp::Reverse;
 use std::collections::HashMap;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{LazyLock, Mutex, PoisonError};
@@ -21,6 +22,7 @@ pub(crate) struct Dispatch {
     isa: &'static IsaInfo,
     /// Whether `isa` was asked for: its kernels are then used whatever they cost.
     asked_for: bool,
+    /// In descending rank; of each instruction set the kernels of fixed shapes first.
     candidates: Vec<Candidate>,
     numerics: Numerics,
     faults: Mutex<Vec<Fault>>,
@@ -100,6 +102,10 @@ impl Dispatch {
                 kernels.into_iter().map(|kernel| Candidate { kernel, broken: AtomicBool::new(false) }),
             );
         }
+        candidates.sort_by_key(|Candidate { kernel, .. }| {
+            let d = kernel.descriptor();
+            (Reverse(d.isa.rank), d.shape.is_none())
+        });
         Dispatch {
             isa: best,
             asked_for: asked_for && best.id == isa.id,
@@ -127,32 +133,34 @@ impl Dispatch {
     /// One kernel of each instruction set for a matrix `[rows][cols]` and so many tokens at once, in descending rank: the
     /// one made for the shape, else the generic one.
     pub fn levels(&self, rows: usize, cols: usize, tokens: usize) -> Vec<Kernel> {
-        let mut levels: Vec<Kernel> = Vec::new();
-        for candidate in self.candidates.iter().filter(|candidate| candidate.works()) {
+        self.choices(rows, cols, tokens).collect()
+    }
+
+    fn choices(&self, rows: usize, cols: usize, tokens: usize) -> impl Iterator<Item = Kernel> {
+        let serving = self.candidates.iter().filter(move |candidate| {
             let d = candidate.kernel.descriptor();
-            let serves = d.shape.is_none_or(|shape| shape == (rows, cols)) && cols <= d.k_max;
-            if d.tokens != tokens || !serves {
-                continue;
-            }
-            match levels.iter_mut().find(|kernel| kernel.descriptor().isa.id == d.isa.id) {
-                Some(generic) if d.shape.is_some() => *generic = candidate.kernel,
-                Some(_) => {}
-                None => levels.push(candidate.kernel),
-            }
-        }
-        levels.sort_by_key(|kernel| std::cmp::Reverse(kernel.descriptor().isa.rank));
-        levels
+            let shape = d.shape.is_none_or(|shape| shape == (rows, cols));
+            d.tokens == tokens && shape && cols <= d.k_max && candidate.works()
+        });
+        // The order of the candidates puts the best of each instruction set first.
+        let mut seen = "";
+        let first = move |kernel: &Kernel| {
+            let id = kernel.descriptor().isa.id;
+            std::mem::replace(&mut seen, id) != id
+        };
+        serving.map(|candidate| candidate.kernel).filter(first)
     }
 
     /// The kernel for a matrix `[rows][cols]` and so many tokens at once: of the instruction set that was asked for, else
     /// of that on which the operation has the least static cost. `None` where no kernel takes that number of tokens.
     pub fn kernel(&self, rows: usize, cols: usize, tokens: usize) -> Option<Kernel> {
         let cost = |kernel: &Kernel| kernel.descriptor().cycles_per_256_weights;
-        let levels = self.levels(rows, cols, tokens);
-        let asked_for =
-            levels.first().filter(|kernel| self.asked_for && kernel.descriptor().isa.id == self.isa.id);
+        let highest = || self.choices(rows, cols, tokens).next();
+        let asked_for = self.asked_for.then(highest).flatten();
         // Of equal ones the first counts, that of the highest rank.
-        asked_for.copied().or_else(|| levels.into_iter().min_by(|a, b| cost(a).total_cmp(&cost(b))))
+        asked_for
+            .filter(|kernel| kernel.descriptor().isa.id == self.isa.id)
+            .or_else(|| self.choices(rows, cols, tokens).min_by(|a, b| cost(a).total_cmp(&cost(b))))
     }
 
     /// The numbers of tokens that kernels take at once, ascending.
@@ -246,7 +254,7 @@ impl Dispatch {
     }
 
     fn portable(&self, rows: usize, cols: usize) -> Option<Kernel> {
-        self.levels(rows, cols, 1).into_iter().find(|kernel| kernel.descriptor().isa.rank == 0)
+        self.choices(rows, cols, 1).find(|kernel| kernel.descriptor().isa.rank == 0)
     }
 
     fn disable(&self, kernel: Kernel) {
