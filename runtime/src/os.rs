@@ -156,7 +156,8 @@ mod unix {
         // the caller promises.
         match unsafe { libc::fork() } {
             0 => {
-                let _exit = Exit;
+                // Should the trial unwind.
+                let _unwound = Exit;
                 // SAFETY: each is async-signal-safe and gets values of its own types. Handlers of the program must not
                 // see the signals of a trial, and a trial that dies leaves no core file.
                 unsafe {
@@ -167,10 +168,11 @@ mod unix {
                     libc::setrlimit(libc::RLIMIT_CORE, &none);
                 }
                 let byte = RETURNED[usize::from(trial())];
-                // SAFETY: one byte is read from `byte`, which lives.
-                unsafe { libc::write(write, (&raw const byte).cast(), 1) };
-                drop(_exit);
-                Trial::Failed
+                // SAFETY: one byte is read from `byte`, which lives; `_exit` ends the copy without its destructors.
+                unsafe {
+                    libc::write(write, (&raw const byte).cast(), 1);
+                    libc::_exit(0)
+                }
             }
             copy => {
                 // SAFETY: the descriptor is ours and is closed once.
