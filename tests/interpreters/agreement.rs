@@ -9,9 +9,8 @@ use kernelgen::spec::Shape;
 use libtest_mimic::{Failed, Trial};
 use tritforge::kernels::DESCRIPTORS;
 use tritforge::kernels::abi;
+use tritforge_tests::trials::on_cpu;
 use tritforge_tests::{CANARY, Case, shared};
-
-use crate::on_cpu;
 
 /// Shapes for the kernels of any shape: less than a granule, exactly one, and ones with every kind of rest.
 const GENERIC_SHAPES: [(usize, usize); 5] = [(1, 1), (16, 16), (5, 100), (37, 1003), (17, 4500)];
@@ -26,8 +25,7 @@ pub fn trials(kernel: Kernel) -> Vec<Trial> {
     let mut trials = vec![trial("ir_equals_naive", ir), trial("machine_equals_naive", machine)];
     if let Some(descriptor) = DESCRIPTORS.iter().find(|d| d.name == kernel.name) {
         let name = format!("{}::silicon_equals_machine", kernel.name);
-        let available = (descriptor.isa.available)();
-        trials.push(on_cpu(name, available, descriptor.isa.features, move || {
+        trials.push(on_cpu(name, descriptor.isa, move || {
             let shapes = shapes(&kernel);
             let tokens = descriptor.tokens;
             shapes.into_iter().try_for_each(|shape| silicon(&kernel, descriptor, &random(tokens, shape)))

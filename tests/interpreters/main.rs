@@ -23,8 +23,9 @@ use std::process::ExitCode;
 
 use kernelgen::compile::{Kernel, compile};
 use kernelgen::spec::KernelSpec;
-use libtest_mimic::{Arguments, Failed, Trial};
-use tritforge_tests::{Tally, default_builder};
+use libtest_mimic::Arguments;
+use tritforge_tests::default_builder;
+use tritforge_tests::trials::conclude;
 
 /// Kernels besides the default ones, so that every way to unpack and to split is lowered for every instruction set.
 const MORE_KERNELS: [&str; 36] = [
@@ -74,25 +75,6 @@ fn kernels() -> Vec<Kernel> {
     kernels
 }
 
-/// A trial that is reported as ignored where this CPU lacks what it needs.
-fn on_cpu(
-    name: String,
-    available: bool,
-    features: &[&str],
-    run: impl FnOnce() -> Result<(), String> + Send + 'static,
-) -> Trial {
-    if available {
-        return Trial::test(name, move || run().map_err(Failed::from));
-    }
-    let reason = format!("this CPU lacks {}", features.join("+"));
-    Trial::test(name, {
-        let reason = reason.clone();
-        move || Err(Failed::from(reason))
-    })
-    .with_kind(reason)
-    .with_ignored_flag(true)
-}
-
 fn main() -> ExitCode {
     let arguments = Arguments::from_args();
     let kernels = kernels();
@@ -113,8 +95,5 @@ fn main() -> ExitCode {
         "trapped_equals_naive" => "tiles trapped",
         _ => "against silicon",
     };
-    let tally = Tally::of(trials.iter().map(|trial| (trial.name(), trial.has_ignored_flag())), way);
-    let conclusion = libtest_mimic::run(&arguments, trials);
-    tally.print(conclusion.num_passed, conclusion.has_failed());
-    conclusion.exit_code()
+    conclude(&arguments, trials, way)
 }

@@ -7,8 +7,7 @@ use kernelgen::machine::TileShape;
 use libtest_mimic::{Failed, Trial};
 use tritforge::kernels::ISAS;
 use tritforge_tests::Random;
-
-use crate::on_cpu;
+use tritforge_tests::trials::on_cpu;
 
 /// Instructions whose models are compared with what they model.
 pub const CHECKED: [&str; 4] = ["_tile_dpbsud", "_tile_loadd", "_tile_stored", "_tile_zero"];
@@ -29,7 +28,7 @@ pub fn trials() -> Vec<Trial> {
         trial("what_the_manual_forbids_is_refused", refusals),
         trial("what_a_shape_leaves_out_is_zero", remainders),
         trial("no_tiles_are_detected_that_the_system_does_not_list", detection),
-        on_cpu("models::tiles::silicon".to_owned(), (isa.available)(), isa.features, silicon),
+        on_cpu("models::tiles::silicon", isa, silicon),
     ]
 }
 

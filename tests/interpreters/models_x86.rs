@@ -5,9 +5,9 @@ use std::arch::x86_64::*;
 use kernelgen::interp::models::{Value, model, stored};
 use libtest_mimic::Trial;
 use tritforge::kernels::ISAS;
+use tritforge_tests::trials::on_cpu;
 use tritforge_tests::{CANARY, Placed, Random};
 
-use crate::on_cpu;
 use crate::used::CHECKED_X86;
 
 /// Random operands for each instruction, besides every combination of extreme ones.
@@ -35,7 +35,7 @@ pub fn trials() -> Vec<Trial> {
                 _ if name.starts_with("_mm512") => "avx512bw",
                 _ => "avx2",
             });
-            on_cpu(format!("models::{name}"), (isa.available)(), isa.features, move || compare(name))
+            on_cpu(format!("models::{name}"), isa, move || compare(name))
         })
         .collect()
 }

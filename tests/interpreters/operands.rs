@@ -4,9 +4,8 @@
 use kernelgen::interp::models::{Value, model, stored};
 use libtest_mimic::Trial;
 use tritforge::kernels::ISAS;
+use tritforge_tests::trials::on_cpu;
 use tritforge_tests::{CANARY, Random};
-
-use crate::on_cpu;
 
 /// Runs an instruction; `None` where it is not known. The result of a store is what stands at its address afterwards.
 pub type Silicon = fn(&str, &[Value]) -> Option<Vec<u8>>;
@@ -44,7 +43,7 @@ pub fn trials(checked: &[Checked], silicon: Silicon) -> impl Iterator<Item = Tri
     checked.iter().map(move |&(name, isa, operands)| {
         let isa = ISAS.iter().find(|known| known.id == isa).expect("an ISA that kernels are generated for");
         let run = move || compare(name, operands, silicon);
-        on_cpu(format!("models::{name}"), (isa.available)(), isa.features, run)
+        on_cpu(format!("models::{name}"), isa, run)
     })
 }
 

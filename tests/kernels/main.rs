@@ -15,7 +15,8 @@ use libtest_mimic::{Arguments, Failed, Trial};
 use tritforge::kernels::abi::{Descriptor, IsaInfo, Kernel};
 use tritforge::kernels::{DESCRIPTORS, ISAS};
 use tritforge::numerics::Numerics;
-use tritforge_tests::{GENERIC_SHAPE, Tally};
+use tritforge_tests::GENERIC_SHAPE;
+use tritforge_tests::trials::{conclude, ignored, lacking};
 
 /// What is checked of a kernel.
 struct Check {
@@ -61,13 +62,9 @@ fn main() -> ExitCode {
     trials.extend(here.into_iter().flat_map(numerics_trials));
     trials.extend(elsewhere.into_iter().map(|isa| {
         let reason = format!("no kernels are compiled for {}", std::env::consts::ARCH);
-        ignored(isa.id.to_owned(), reason).with_kind("not of this architecture")
+        ignored(isa.id, "not of this architecture", reason)
     }));
-    let tally =
-        Tally::of(trials.iter().map(|trial| (trial.name(), trial.has_ignored_flag())), |_| "natively");
-    let conclusion = libtest_mimic::run(&arguments, trials);
-    tally.print(conclusion.num_passed, conclusion.has_failed());
-    conclusion.exit_code()
+    conclude(&arguments, trials, |_| "natively")
 }
 
 fn trials(descriptor: &'static Descriptor) -> impl Iterator<Item = Trial> {
@@ -89,14 +86,4 @@ fn numerics_trials(isa: &'static IsaInfo) -> impl Iterator<Item = Trial> {
             Err(_) => lacking(name, isa),
         }
     })
-}
-
-fn lacking(name: String, isa: &IsaInfo) -> Trial {
-    let reason = format!("this CPU lacks {}", isa.features.join("+"));
-    ignored(name, reason.clone()).with_kind(reason)
-}
-
-/// Fails with the reason where it is run all the same.
-fn ignored(name: String, reason: String) -> Trial {
-    Trial::test(name, move || Err(Failed::from(reason))).with_ignored_flag(true)
 }

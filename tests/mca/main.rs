@@ -11,6 +11,7 @@ use kernelgen::cpus;
 use kernelgen::passes::cost;
 use libtest_mimic::{Arguments, Failed, Trial};
 use tempfile::tempdir;
+use tritforge_tests::trials::ignored;
 use tritforge_tests::{compiled, source};
 
 /// CPUs, as they are called here and by LLVM.
@@ -98,9 +99,7 @@ fn main() -> ExitCode {
         }
         Err(error) => {
             let reason = format!("{mca}: {error}");
-            Trial::test(name, move || Err(Failed::from(reason)))
-                .with_kind("llvm-mca is not installed")
-                .with_ignored_flag(true)
+            ignored(name, "llvm-mca is not installed", reason)
         }
     });
     libtest_mimic::run(&arguments, trials.collect()).exit_code()

@@ -15,7 +15,7 @@ use tritforge::format::{LoadOptions, load_path};
 use tritforge::kernels::ISAS;
 use tritforge::kernels::abi::IsaInfo;
 use tritforge::model::{Model, Observer, Session, Want};
-use tritforge_tests::Tally;
+use tritforge_tests::trials::{conclude, on_cpu};
 
 const PROMPT: usize = 200;
 const DECODED: usize = 50;
@@ -156,19 +156,9 @@ fn main() -> ExitCode {
         for isa in ISAS.iter().copied() {
             for threads in 1..=3 {
                 let name = format!("{}::{}::{threads}_threads", case.name, isa.id);
-                let trial = Trial::test(name, move || compare(index, isa, threads));
-                trials.push(if (isa.available)() {
-                    trial
-                } else {
-                    let reason = format!("this CPU lacks {}", isa.features.join("+"));
-                    trial.with_kind(reason).with_ignored_flag(true)
-                });
+                trials.push(on_cpu(name, isa, move || compare(index, isa, threads)));
             }
         }
     }
-    let tally =
-        Tally::of(trials.iter().map(|trial| (trial.name(), trial.has_ignored_flag())), |_| "whole model");
-    let conclusion = libtest_mimic::run(&arguments, trials);
-    tally.print(conclusion.num_passed, conclusion.has_failed());
-    conclusion.exit_code()
+    conclude(&arguments, trials, |_| "whole model")
 }

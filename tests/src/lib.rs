@@ -6,6 +6,7 @@ mod case;
 mod placed;
 mod random;
 mod tally;
+pub mod trials;
 
 pub use call::{CANARY, Call, run};
 pub use case::{Case, GENERIC_SHAPE, shared};
