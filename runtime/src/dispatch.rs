@@ -3,7 +3,7 @@
 use std::cmp::Reverse;
 use std::collections::HashMap;
 use std::sync::atomic::{AtomicBool, Ordering};
-use std::sync::{LazyLock, Mutex, PoisonError};
+use std::sync::{Arc, LazyLock, Mutex, PoisonError, RwLock};
 
 use crate::cpu;
 use crate::engine::EngineError;
@@ -16,6 +16,9 @@ use crate::packed::PackedTernaryWeights;
 use crate::product::Product;
 use crate::trial::{Activations, try_level};
 
+/// Plans that are kept at most; more numbers of tokens than that are no model's daily work.
+const PLANS_KEPT: usize = 1 << 10;
+
 /// The kernels that may be used: those of one instruction set and of all that rank below it on this CPU.
 #[derive(Debug)]
 pub(crate) struct Dispatch {
@@ -26,6 +29,8 @@ pub(crate) struct Dispatch {
     candidates: Vec<Candidate>,
     numerics: Numerics,
     faults: Mutex<Vec<Fault>>,
+    /// Plans made so far, by rows, columns and tokens: decode asks for the same few many times a token.
+    plans: RwLock<HashMap<(usize, usize, usize), Arc<[Kernel]>>>,
 }
 
 /// A kernel that this CPU can run.
@@ -112,6 +117,7 @@ impl Dispatch {
             candidates,
             numerics: Numerics::portable(),
             faults: Mutex::new(faults),
+            plans: RwLock::default(),
         }
     }
 
@@ -172,15 +178,26 @@ impl Dispatch {
     }
 
     /// Kernels that together take `tokens` tokens, each its share in turn, at the least static cost.
-    pub fn plan(&self, rows: usize, cols: usize, tokens: usize) -> Result<Vec<Kernel>, EngineError> {
+    pub fn plan(&self, rows: usize, cols: usize, tokens: usize) -> Result<Arc<[Kernel]>, EngineError> {
+        let key = (rows, cols, tokens);
+        if let Some(plan) = self.plans.read().unwrap_or_else(PoisonError::into_inner).get(&key) {
+            return Ok(Arc::clone(plan));
+        }
+        // Made under the lock, so that no plan outlives a kernel that is found wrong meanwhile.
+        let mut plans = self.plans.write().unwrap_or_else(PoisonError::into_inner);
+        let plan: Arc<[Kernel]> = self.make_plan(rows, cols, tokens)?.into();
+        if plans.len() >= PLANS_KEPT {
+            plans.clear();
+        }
+        plans.insert(key, Arc::clone(&plan));
+        Ok(plan)
+    }
+
+    fn make_plan(&self, rows: usize, cols: usize, tokens: usize) -> Result<Vec<Kernel>, EngineError> {
         let too_wide = || {
             let k_max = self.candidates.iter().map(|c| c.kernel.descriptor().k_max).max().unwrap_or(0);
             KernelError::TooManyColumns { kernel: "every kernel", cols, k_max }
         };
-        // Decode asks for nothing else, many times a token.
-        if tokens == 1 {
-            return Ok(vec![self.kernel(rows, cols, 1).ok_or_else(too_wide)?]);
-        }
         let kernels: Vec<Kernel> =
             self.token_counts().into_iter().filter_map(|n| self.kernel(rows, cols, n)).collect();
         // The least cost of the first n tokens, and the kernel that takes the last of them.
@@ -208,7 +225,7 @@ impl Dispatch {
         Ok(plan)
     }
 
-    /// y = W x for every token of `x`, to be computed by up to `threads` threads: see [`Product`].
+    /// y = W x for every token of `x`: see [`Product`].
     ///
     /// # Errors
     /// [`EngineError`] for operands whose lengths do not belong together.
@@ -217,7 +234,6 @@ impl Dispatch {
         weights: &'a PackedTernaryWeights,
         x: &'a QuantizedActivations,
         y: &'a mut [f32],
-        threads: usize,
     ) -> Result<Product<'a>, EngineError> {
         let (rows, cols, tokens) = (weights.rows(), weights.cols(), x.tokens());
         if x.cols() != cols {
@@ -226,7 +242,7 @@ impl Dispatch {
         if y.len() != tokens * rows {
             return Err(EngineError::Output { found: y.len(), expected: tokens * rows });
         }
-        Ok(Product::new(self.plan(rows, cols, tokens)?, self.numerics, weights, x, y, threads))
+        Ok(Product::new(self.plan(rows, cols, tokens)?, self.numerics, weights, x, y))
     }
 
     /// Compares every kernel that may be used for a matrix with the portable one, on the first and the last tile and
@@ -264,6 +280,7 @@ impl Dispatch {
         if self.candidates.iter().find(same).is_some_and(|c| !c.broken.swap(true, Ordering::Relaxed)) {
             let mut faults = self.faults.lock().unwrap_or_else(PoisonError::into_inner);
             faults.push(Fault { subject, finding: Finding::Wrong });
+            self.plans.write().unwrap_or_else(PoisonError::into_inner).clear();
         }
     }
 }

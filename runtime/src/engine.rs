@@ -1,6 +1,6 @@
 //! The engine: kernels chosen for this CPU, and the threads that run them.
 
-use rayon::prelude::*;
+use std::sync::{Mutex, PoisonError};
 
 use crate::cpu::CpuError;
 use crate::dispatch::Dispatch;
@@ -9,6 +9,8 @@ use crate::kernels::abi::{IsaInfo, Kernel, KernelError};
 use crate::numerics::Numerics;
 use crate::numerics::quantize::QuantizedActivations;
 use crate::packed::PackedTernaryWeights;
+use crate::product::{Product, run_all};
+use crate::team::{self, Team};
 
 /// Why an engine cannot be made or a product not be computed.
 #[derive(Debug, Clone, PartialEq, thiserror::Error)]
@@ -59,11 +61,14 @@ pub enum EngineError {
 pub struct Engine {
     dispatch: Dispatch,
     pool: rayon::ThreadPool,
+    /// Held by whoever has the threads for a region.
+    region: Mutex<()>,
 }
 
 impl Engine {
     /// An engine with the kernels of least cost (or those of the instruction set that `TRITFORGE_ISA` names) and a
-    /// thread a CPU.
+    /// thread for each physical core that this process may use: a second thread on a core shares its vector units and its
+    /// way to memory, and gains nothing.
     ///
     /// The first engine of a process tries out what the CPU says it has, in copies of the process (`fork`, where there is
     /// one). Where the CPU has AMX, Linux is asked for the permission to use its tiles, which holds for the whole process
@@ -72,7 +77,8 @@ impl Engine {
     /// # Errors
     /// [`EngineError::Cpu`] or [`EngineError::Threads`].
     pub fn new() -> Result<Self, EngineError> {
-        Self::with_threads(std::thread::available_parallelism().map_or(1, usize::from))
+        let allowed = std::thread::available_parallelism().map_or(1, usize::from);
+        Self::with_threads(allowed.min(num_cpus::get_physical()))
     }
 
     /// The same with so many threads.
@@ -98,7 +104,7 @@ impl Engine {
             .thread_name(|index| format!("tritforge-{index}"))
             .build()
             .map_err(|e| EngineError::Threads { threads, reason: e.to_string() })?;
-        Ok(Engine { dispatch, pool })
+        Ok(Engine { dispatch, pool, region: Mutex::new(()) })
     }
 
     /// The highest instruction set in use.
@@ -149,11 +155,32 @@ impl Engine {
         x: &QuantizedActivations,
         y: &mut [f32],
     ) -> Result<(), EngineError> {
-        let product = self.dispatch.product(weights, x, y, self.threads())?;
-        match product.parts() {
-            1 => product.run(0),
-            parts => self.pool.install(|| (0..parts).into_par_iter().try_for_each(|part| product.run(part))),
+        let product = self.product(weights, x, y)?;
+        self.region(|team| run_all(team, &[product]))
+    }
+
+    /// The same, yet to be computed.
+    pub(crate) fn product<'a>(
+        &self,
+        weights: &'a PackedTernaryWeights,
+        x: &'a QuantizedActivations,
+        y: &'a mut [f32],
+    ) -> Result<Product<'a>, EngineError> {
+        self.dispatch.product(weights, x, y)
+    }
+
+    /// Runs `leader` on one of the engine's threads, with all of them as its team: see [`team`]. Callers on several threads
+    /// take turns. On one of the engine's own threads the leader is alone.
+    ///
+    /// # Panics
+    /// When `leader` does.
+    pub fn region<R: Send>(&self, leader: impl FnOnce(&Team<'_>) -> R + Send) -> R {
+        // A thread of the pool must not wait for a turn: whoever has it needs that thread.
+        if self.pool.current_thread_index().is_some() {
+            return leader(&Team::solo());
         }
+        let _turn = self.region.lock().unwrap_or_else(PoisonError::into_inner);
+        team::region(&self.pool, leader)
     }
 
     /// Compares every kernel that may be used for a matrix with the portable one, on its first and last rows and on

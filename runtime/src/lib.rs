@@ -43,6 +43,7 @@ pub mod packed;
 mod product;
 pub mod sampling;
 mod shares;
+pub mod team;
 pub mod tokenizer;
 mod trial;
 pub mod verify;

@@ -8,6 +8,8 @@ use crate::kernels::layouts::i2a16;
 use crate::memory::{MatrixMemory, ScaleKind};
 use crate::numerics::quantize::QuantizedActivations;
 use crate::os::AlignedBytes;
+use crate::product::run_all;
+use crate::team::Team;
 
 /// The factors that multiply a matrix's integer products.
 #[derive(Debug, Clone, PartialEq)]
@@ -237,5 +239,5 @@ pub fn packed_mat_vec(
     let dispatch = DISPATCH.as_ref().map_err(Clone::clone)?;
     let mut quantized = QuantizedActivations::default();
     quantized.requantize(dispatch.numerics(), weights.cols(), input);
-    dispatch.product(weights, &quantized, output, 1)?.run(0)
+    run_all(&Team::solo(), &[dispatch.product(weights, &quantized, output)?])
 }

@@ -1,6 +1,8 @@
-//! One matrix product under way: the kernels that it takes, and the row tiles that its threads share.
+//! Matrix products under way: the kernels that they take, and the row tiles that the members of a team share.
 
 use std::ops::Range;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
 
 use crate::engine::EngineError;
 use crate::kernels::abi::{ATOM_BYTES, ATOM_COLS, Kernel, KernelError, Problem, TILE_ROWS};
@@ -8,62 +10,58 @@ use crate::numerics::Numerics;
 use crate::numerics::quantize::QuantizedActivations;
 use crate::packed::{PackedTernaryWeights, Scales};
 use crate::shares::{SharedRows, Shares};
+use crate::team::Team;
 
 /// Products (weights times tokens) below which handing work to other threads costs more than it saves.
-const MIN_PARALLEL_PRODUCTS: usize = 1 << 17;
+const MIN_PARALLEL_PRODUCTS: usize = 1 << 16;
 
-/// Packed bytes that are worked on for all tokens before the next ones are read, and the least that a thread takes at a
+/// Packed bytes that are worked on for all tokens before the next ones are read, and the most that a thread takes at a
 /// time: they stay in a small L2 cache together with the activations.
 const CHUNK_BYTES: usize = 64 << 10;
 
-/// y = W x for a batch of tokens. Each of [`Product::parts`] threads calls [`Product::run`] with its own number.
+/// Pieces that a thread takes on average, where that is not for its cache to say: enough that nobody waits long for the
+/// last.
+const PIECES_EACH: usize = 4;
+
+/// y = W x for a batch of tokens.
 pub(crate) struct Product<'a> {
     /// Kernels that together take all tokens, each its share in turn.
-    plan: Vec<Kernel>,
+    plan: Arc<[Kernel]>,
     numerics: Numerics,
     weights: &'a PackedTernaryWeights,
     x: &'a QuantizedActivations,
     y: SharedRows<'a>,
-    shares: Shares,
-    parts: usize,
+    /// A result that is not finite was seen: scales may be damaged, though the integers are exact.
+    not_finite: AtomicBool,
 }
 
+/// What is done with the results of one token for the rows of some tiles of two products: the first's are changed.
+pub(crate) type Join<'f> = &'f (dyn Fn(&mut [f32], &[f32]) + Sync);
+
 impl<'a> Product<'a> {
-    /// A product of operands that belong together, for up to `threads` threads.
+    /// A product of operands that belong together.
     pub fn new(
-        plan: Vec<Kernel>,
+        plan: Arc<[Kernel]>,
         numerics: Numerics,
         weights: &'a PackedTernaryWeights,
         x: &'a QuantizedActivations,
         y: &'a mut [f32],
-        threads: usize,
     ) -> Self {
-        let (rows, cols, tokens) = (weights.rows(), weights.cols(), x.tokens());
-        let tiles = rows.div_ceil(TILE_ROWS);
-        let products = rows.saturating_mul(cols).saturating_mul(tokens);
-        let parts = if products < MIN_PARALLEL_PRODUCTS { 1 } else { threads.clamp(1, tiles) };
-        // One token on one thread has nothing to share and nothing to keep in a cache.
-        let alone = parts == 1 && tokens == 1;
-        let chunk = if alone { tiles } else { CHUNK_BYTES / (cols.div_ceil(ATOM_COLS) * ATOM_BYTES) };
-        let (y, shares) = (SharedRows::new(y, rows), Shares::new(tiles, parts, chunk));
-        Product { plan, numerics, weights, x, y, shares, parts }
+        let y = SharedRows::new(y, weights.rows());
+        Product { plan, numerics, weights, x, y, not_finite: AtomicBool::new(false) }
     }
 
-    /// Threads that it is worth.
-    pub fn parts(&self) -> usize {
-        self.parts
+    /// Whether all results that have been computed are finite.
+    pub fn is_finite(&self) -> bool {
+        !self.not_finite.load(Ordering::Relaxed)
     }
 
-    /// Computes rows until none are left, those of block `part` first.
-    ///
-    /// # Errors
-    /// [`EngineError::Kernel`] where a kernel refuses its operands.
-    pub fn run(&self, part: usize) -> Result<(), EngineError> {
-        let mut sums = Vec::new();
-        while let Some(tiles) = self.shares.claim(part) {
-            self.tile_rows(&tiles, &mut sums)?;
-        }
-        Ok(())
+    fn tiles(&self) -> usize {
+        self.weights.rows().div_ceil(TILE_ROWS)
+    }
+
+    fn products(&self) -> usize {
+        self.weights.rows().saturating_mul(self.weights.cols()).saturating_mul(self.x.tokens())
     }
 
     /// The rows of some tiles, which must have been claimed, for all tokens.
@@ -71,9 +69,12 @@ impl<'a> Product<'a> {
         let (weights, x) = (self.weights, self.x);
         let (first_row, covered) = rows_of(weights, tiles);
         let mut token = 0;
-        for kernel in &self.plan {
+        for kernel in self.plan.iter() {
             let taken = kernel.descriptor().tokens;
-            sums.resize(covered * taken, 0);
+            if sums.len() < covered * taken {
+                sums.resize(covered * taken, 0);
+            }
+            let sums = &mut sums[..covered * taken];
             kernel.run(&problem(weights, x, token, taken), tiles.clone(), sums, covered)?;
             for (t, sums) in (token..).zip(sums.chunks_exact(covered)) {
                 // SAFETY: the tiles were handed out to this call alone, and one token's slice is gone before the next.
@@ -85,11 +86,111 @@ impl<'a> Product<'a> {
                         self.numerics.scale_by_row(sums, &scales[first_row..][..covered], inverse, y);
                     }
                 }
+                if !self.numerics.all_finite(y) {
+                    self.not_finite.store(true, Ordering::Relaxed);
+                }
             }
             token += taken;
         }
         Ok(())
     }
+}
+
+/// Computes products of the same activations in one parallel step, as if their matrices stood one below the other.
+///
+/// # Errors
+/// [`EngineError::Kernel`] where a kernel refuses its operands.
+pub(crate) fn run_all(team: &Team<'_>, products: &[Product<'_>]) -> Result<(), EngineError> {
+    let ends: Vec<usize> = products
+        .iter()
+        .scan(0, |end, product| {
+            *end += product.tiles();
+            Some(*end)
+        })
+        .collect();
+    let work = products.iter().map(Product::products).fold(0, usize::saturating_add);
+    share_tiles(team, products, ends.last().copied().unwrap_or(0), work, |tiles, sums| {
+        for (product, end) in products.iter().zip(&ends) {
+            let start = end - product.tiles();
+            let own = tiles.start.max(start)..tiles.end.min(*end);
+            if own.start < own.end {
+                product.tile_rows(&(own.start - start..own.end - start), sums)?;
+            }
+        }
+        Ok(())
+    })
+}
+
+/// Computes two products of matrices of the same shape in one parallel step, some rows of the first, the same ones of the
+/// second, and joins them while they are at hand.
+///
+/// # Errors
+/// [`EngineError::Kernel`] where a kernel refuses its operands.
+///
+/// # Panics
+/// When the shapes differ.
+pub(crate) fn run_joined(
+    team: &Team<'_>,
+    first: &Product<'_>,
+    second: &Product<'_>,
+    join: Join<'_>,
+) -> Result<(), EngineError> {
+    let shape = |product: &Product<'_>| (product.weights.rows(), product.weights.cols(), product.x.tokens());
+    assert_eq!(shape(first), shape(second), "results that are joined one by one");
+    let work = first.products().saturating_mul(2);
+    share_tiles(team, std::slice::from_ref(first), first.tiles(), work, |tiles, sums| {
+        first.tile_rows(&tiles, sums)?;
+        second.tile_rows(&tiles, sums)?;
+        for token in 0..first.x.tokens() {
+            // SAFETY: the tiles of both were handed out to this call alone, and one token's slices are gone before the
+            // next.
+            let (y, other) = unsafe { (first.y.of(token, &tiles), second.y.of(token, &tiles)) };
+            join(y, other);
+        }
+        Ok(())
+    })
+}
+
+/// Shares tiles out over the team, `each(tiles, scratch)` for some at a time. The products say how large tiles are.
+fn share_tiles(
+    team: &Team<'_>,
+    products: &[Product<'_>],
+    tiles: usize,
+    work: usize,
+    each: impl Fn(Range<usize>, &mut Vec<i32>) -> Result<(), KernelError> + Sync,
+) -> Result<(), EngineError> {
+    let tile_bytes = |product: &Product<'_>| product.weights.cols().div_ceil(ATOM_COLS) * ATOM_BYTES;
+    let tile_bytes = products.iter().map(tile_bytes).max().unwrap_or(1);
+    let one_token = products.iter().all(|product| product.x.tokens() == 1);
+    let parts = if work < MIN_PARALLEL_PRODUCTS { 1 } else { team.size().clamp(1, tiles.max(1)) };
+    // One token on one thread has nothing to share and nothing to keep in a cache.
+    let chunk = match parts {
+        1 if one_token => tiles,
+        1 => CHUNK_BYTES / tile_bytes,
+        parts => (CHUNK_BYTES / tile_bytes).min(tiles / (PIECES_EACH * parts)),
+    };
+    let shares = Shares::new(tiles, parts, chunk);
+    let refusal = std::sync::Mutex::new(None);
+    let member = |part: usize| {
+        let mut sums = Vec::new();
+        while let Some(tiles) = shares.claim(part) {
+            if let Err(error) = each(tiles, &mut sums) {
+                *refusal.lock().unwrap_or_else(std::sync::PoisonError::into_inner) = Some(error);
+                return;
+            }
+        }
+    };
+    if parts == 1 {
+        member(0);
+    } else {
+        team.run(|index| {
+            if index < parts {
+                member(index);
+            }
+        });
+    }
+    let refusal = refusal.into_inner().unwrap_or_else(std::sync::PoisonError::into_inner);
+    refusal.map_or(Ok(()), |error| Err(error.into()))
 }
 
 /// The first row of some tiles, and how many there are.

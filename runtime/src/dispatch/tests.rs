@@ -3,6 +3,8 @@
 use super::*;
 use crate::kernels::abi::{Descriptor, Gain, Operands};
 use crate::packed::Scales;
+use crate::product::run_all;
+use crate::team::Team;
 
 const fn level(id: &'static str, rank: u32) -> IsaInfo {
     IsaInfo { id, rank, features: &[], available: || true }
@@ -169,7 +171,8 @@ fn a_kernel_that_is_wrong_about_real_rows_is_replaced_by_the_next() {
     // And the products are right.
     let x = QuantizedActivations::quantize(64, &[1.0; 64]);
     let mut y = vec![f32::NAN; 48];
-    dispatch.product(&weights, &x, &mut y, 1).and_then(|product| product.run(0)).expect("operands that fit");
+    let product = dispatch.product(&weights, &x, &mut y).expect("operands that fit");
+    run_all(&Team::solo(), &[product]).expect("kernels that take them");
     let sum = |row: usize| (0..64).map(|col| ((row * 5 + col * 3) % 3) as f32 - 1.0).sum::<f32>();
     for (row, y) in y.iter().enumerate() {
         assert!((y - sum(row)).abs() < 1e-3, "row {row}: {y}");

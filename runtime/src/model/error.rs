@@ -123,6 +123,17 @@ pub enum ForwardError {
         /// Positions of the model's context.
         context: usize,
     },
+    /// Sequences that cannot be decoded together.
+    #[error(
+        "{sessions} sessions and {tokens} tokens to decode together; give one token for each of at least one session, all \
+         of the same model and engine"
+    )]
+    Together {
+        /// Sessions given.
+        sessions: usize,
+        /// Tokens given.
+        tokens: usize,
+    },
     /// The key/value cache could not grow.
     #[error("no memory for the key/value cache: {bytes} more bytes were refused by the system")]
     OutOfMemory {

@@ -4,17 +4,20 @@
 //! tokens are divided over calls or batches: the integer products are exact, and every floating-point sum has
 //! an order that the token's position fixes.
 
+use std::sync::atomic::{AtomicBool, Ordering};
+
 use super::error::{ForwardError, Place};
 use super::kv_cache::KvCache;
-use super::layer::{Buffers, LayerPass, sized};
+use super::layer::{Buffers, LayerPass, Row, sized};
 use super::weights::Model;
 use crate::engine::Engine;
 use crate::numerics::head::head;
 use crate::numerics::rope::RopeTable;
+use crate::team::Team;
 
 /// Tokens that go through the layers together unless [`Session::with_batch`] says otherwise. It bounds the
-/// working memory of a long prompt and changes no result.
-pub const DEFAULT_BATCH: usize = 32;
+/// working memory of a long prompt and changes no result; the more tokens, the rarer the weights come from memory.
+pub const DEFAULT_BATCH: usize = 256;
 
 /// Receives intermediate results of a forward pass, batch by batch in the order of the positions.
 pub trait Observer: Send {
@@ -43,11 +46,9 @@ pub struct Session<'m> {
     model: &'m Model,
     engine: &'m Engine,
     cache: KvCache,
-    rope: RopeTable,
     batch: usize,
-    buffers: Buffers,
+    work: Work,
     logits: Vec<f32>,
-    head_scratch: Vec<f32>,
 }
 
 impl<'m> Session<'m> {
@@ -58,11 +59,9 @@ impl<'m> Session<'m> {
             model,
             engine,
             cache: KvCache::new(config),
-            rope: RopeTable::new(config.head_dim, config.rope_theta),
             batch: DEFAULT_BATCH,
-            buffers: Buffers::default(),
+            work: Work::new(RopeTable::new(config.head_dim, config.rope_theta)),
             logits: Vec::new(),
-            head_scratch: Vec::new(),
         }
     }
 
@@ -103,88 +102,195 @@ impl<'m> Session<'m> {
         self.cache.truncate(len);
     }
 
+    /// The logits of the last token that was fed, `[vocab]`; empty before the first.
+    pub fn logits(&self) -> &[f32] {
+        let vocab = self.model.config.vocab;
+        &self.logits[self.logits.len().saturating_sub(vocab)..]
+    }
+
     /// Feeds `tokens` at the next positions and returns the logits of the last one, `[vocab]`.
     ///
     /// # Errors
     /// [`ForwardError`]: no tokens, an id outside of the vocabulary, the end of the context, a value that is
-    /// not finite. The session is then as before the call, except that an observer may have been called.
+    /// not finite. The session is then as before the call, except that its logits are gone and an observer may have been
+    /// called.
     pub fn forward(&mut self, tokens: &[u32], mut want: Want<'_>) -> Result<&[f32], ForwardError> {
-        let (engine, vocab) = (self.engine, self.model.config.vocab);
         if tokens.is_empty() {
             return Err(ForwardError::NoTokens);
         }
-        if let Some(index) = tokens.iter().position(|&id| id as usize >= vocab) {
-            return Err(ForwardError::TokenOutOfRange { index, id: tokens[index], vocab });
-        }
+        check_ids(self.model, tokens)?;
         self.cache.reserve(tokens.len())?;
         let start = self.cache.len();
-        self.rope.extend_to(start + tokens.len());
-        let result = engine.pool().install(|| {
+        self.work.rope.extend_to(start + tokens.len());
+        let result = self.engine.region(|team| {
             tokens.chunks(self.batch).enumerate().try_for_each(|(index, batch)| {
                 let is_last = (index + 1) * self.batch >= tokens.len();
-                self.forward_batch(batch, is_last, &mut want)
+                self.forward_batch(team, batch, is_last, &mut want)
             })
         });
         if let Err(error) = result {
             self.cache.truncate(start);
+            self.logits.clear();
             return Err(error);
         }
-        let end = match want {
-            Want::LastLogits => vocab,
-            Want::Everything(_) => ((tokens.len() - 1) % self.batch + 1) * vocab,
-        };
-        Ok(&self.logits[end - vocab..end])
+        Ok(self.logits())
     }
 
     fn forward_batch(
         &mut self,
+        team: &Team<'_>,
         batch: &[u32],
         is_last: bool,
         want: &mut Want<'_>,
     ) -> Result<(), ForwardError> {
-        let model = self.model;
-        let (config, tokens, first) = (&model.config, batch.len(), self.cache.len());
-        let states = sized(&mut self.buffers.states, tokens * config.hidden);
-        for (&id, state) in batch.iter().zip(states.chunks_exact_mut(config.hidden)) {
-            model.token_embd.row_to_f32(id as usize, state);
-        }
-        for (layer, weights) in model.layers.iter().enumerate() {
-            if let Want::Everything(observer) = want {
-                observer.hidden(layer, first, &self.buffers.states[..tokens * config.hidden]);
-            }
-            let (engine, rope) = (self.engine, &self.rope);
-            LayerPass { config, engine, rope, weights, layer, first, tokens }
-                .run(&mut self.cache, &mut self.buffers)?;
-        }
-        self.cache.advance(tokens);
+        let (model, first) = (self.model, self.cache.len());
+        let rows: Vec<Row> =
+            (first..).take(batch.len()).map(|position| Row { sequence: 0, position }).collect();
+        let pass = Pass { model, engine: self.engine, team, ids: batch, rows: &rows };
+        pass.layers(&mut [&mut self.cache], &mut self.work, want)?;
+        self.cache.advance(batch.len());
         match want {
             Want::LastLogits if is_last => {
-                self.finish(tokens - 1, tokens)?;
+                pass.head(batch.len() - 1, &mut self.work, &mut self.logits)?;
             }
             Want::LastLogits => {}
             Want::Everything(observer) => {
-                self.finish(0, tokens)?;
-                let normed = &self.buffers.normed[..tokens * config.hidden];
-                observer.hidden(config.layers, first, normed);
-                observer.logits(first, &self.logits[..tokens * config.vocab]);
+                pass.head(0, &mut self.work, &mut self.logits)?;
+                let config = &model.config;
+                observer.hidden(
+                    config.layers,
+                    first,
+                    &self.work.buffers.normed[..batch.len() * config.hidden],
+                );
+                observer.logits(first, &self.logits);
             }
         }
         Ok(())
     }
+}
 
-    /// Final norm and logits of tokens `from..to` of the batch in `buffers.states`.
-    fn finish(&mut self, from: usize, to: usize) -> Result<(), ForwardError> {
-        let model = self.model;
+/// Feeds one token to each of several sequences in one pass, which reads the weights once for all of them: `tokens[i]` goes
+/// to `sessions[i]`, whose [`Session::logits`] are then those of that token. The same bits as one session after the other.
+///
+/// # Errors
+/// [`ForwardError`] as for [`Session::forward`], of whichever session it is, or sessions that do not belong together. The
+/// sessions are then as before the call, except that their logits are gone.
+pub fn decode_together(sessions: &mut [Session<'_>], tokens: &[u32]) -> Result<(), ForwardError> {
+    let together = ForwardError::Together { sessions: sessions.len(), tokens: tokens.len() };
+    let Some(first) = sessions.first() else { return Err(together) };
+    let (model, engine) = (first.model, first.engine);
+    let same = |s: &Session<'_>| std::ptr::eq(s.model, model) && std::ptr::eq(s.engine, engine);
+    if tokens.len() != sessions.len() || !sessions.iter().all(same) {
+        return Err(together);
+    }
+    check_ids(model, tokens)?;
+    let mut rows = Vec::with_capacity(sessions.len());
+    for (sequence, session) in sessions.iter_mut().enumerate() {
+        session.cache.reserve(1)?;
+        rows.push(Row { sequence, position: session.cache.len() });
+    }
+    // The working memory of the first serves them all.
+    let fresh = Work::new(RopeTable::new(model.config.head_dim, model.config.rope_theta));
+    let mut work = std::mem::replace(&mut sessions[0].work, fresh);
+    work.rope.extend_to(rows.iter().map(|row| row.position + 1).max().unwrap_or(0));
+    let mut logits = Vec::new();
+    let result = {
+        let mut caches: Vec<&mut KvCache> = sessions.iter_mut().map(|session| &mut session.cache).collect();
+        engine.region(|team| {
+            let pass = Pass { model, engine, team, ids: tokens, rows: &rows };
+            pass.layers(&mut caches, &mut work, &mut Want::LastLogits)?;
+            pass.head(0, &mut work, &mut logits)
+        })
+    };
+    sessions[0].work = work;
+    for (session, logits) in sessions.iter_mut().zip(logits.chunks(model.config.vocab)) {
+        session.logits.clear();
+        if result.is_ok() {
+            session.logits.extend_from_slice(logits);
+            session.cache.advance(1);
+        }
+    }
+    result
+}
+
+/// # Errors
+/// [`ForwardError::TokenOutOfRange`] for the first id that the vocabulary does not have.
+fn check_ids(model: &Model, ids: &[u32]) -> Result<(), ForwardError> {
+    let vocab = model.config.vocab;
+    match ids.iter().position(|&id| id as usize >= vocab) {
+        Some(index) => Err(ForwardError::TokenOutOfRange { index, id: ids[index], vocab }),
+        None => Ok(()),
+    }
+}
+
+/// What a forward pass works with and keeps for the next.
+struct Work {
+    rope: RopeTable,
+    buffers: Buffers,
+    head_scratch: Vec<f32>,
+}
+
+impl Work {
+    fn new(rope: RopeTable) -> Self {
+        Work { rope, buffers: Buffers::default(), head_scratch: Vec::new() }
+    }
+}
+
+/// One batch on its way through the model.
+struct Pass<'a> {
+    model: &'a Model,
+    engine: &'a Engine,
+    team: &'a Team<'a>,
+    ids: &'a [u32],
+    /// Where each token belongs.
+    rows: &'a [Row],
+}
+
+impl Pass<'_> {
+    /// From the ids to the states after the last layer, in `work.buffers.states`.
+    fn layers(
+        &self,
+        caches: &mut [&mut KvCache],
+        work: &mut Work,
+        want: &mut Want<'_>,
+    ) -> Result<(), ForwardError> {
+        let (model, team) = (self.model, self.team);
+        let (config, first) = (&model.config, self.rows[0].position);
+        let states = sized(&mut work.buffers.states, self.ids.len() * config.hidden);
+        team.chunks(states, config.hidden, self.ids.len() * config.hidden, |t, state| {
+            model.token_embd.row_to_f32(self.ids[t] as usize, state);
+        });
+        for (layer, weights) in model.layers.iter().enumerate() {
+            if let Want::Everything(observer) = want {
+                observer.hidden(layer, first, &work.buffers.states[..self.ids.len() * config.hidden]);
+            }
+            let (engine, rope, rows) = (self.engine, &work.rope, self.rows);
+            LayerPass { config, engine, team, rope, weights, layer, rows }.run(caches, &mut work.buffers)?;
+        }
+        Ok(())
+    }
+
+    /// Final norm and logits of the batch's tokens from `from` on, `[tokens][vocab]`.
+    fn head(&self, from: usize, work: &mut Work, logits: &mut Vec<f32>) -> Result<(), ForwardError> {
+        let (model, team, numerics) = (self.model, self.team, self.engine.numerics());
         let config = &model.config;
         let not_finite = |part| ForwardError::NotFinite { place: Place { layer: None, part } };
-        let states = &self.buffers.states[from * config.hidden..to * config.hidden];
-        let normed = sized(&mut self.buffers.normed, states.len());
-        let numerics = self.engine.numerics();
-        numerics
-            .rms_norm_rows(states, &model.output_norm, config.rms_norm_eps, normed)
-            .map_err(|_| not_finite("output_norm"))?;
-        let logits = sized(&mut self.logits, (to - from) * config.vocab);
-        head(numerics, model.head(), normed, logits, &mut self.head_scratch);
+        let tokens = self.ids.len() - from;
+        let states = &work.buffers.states[from * config.hidden..self.ids.len() * config.hidden];
+        let normed = sized(&mut work.buffers.normed, states.len());
+        let finite = AtomicBool::new(true);
+        team.chunks(normed, config.hidden, states.len(), |t, normed| {
+            let state = &states[t * config.hidden..][..config.hidden];
+            if numerics.rms_norm(state, &model.output_norm, config.rms_norm_eps, normed).is_err() {
+                finite.store(false, Ordering::Relaxed);
+            }
+        });
+        if !finite.into_inner() {
+            return Err(not_finite("output_norm"));
+        }
+        logits.clear();
+        logits.resize(tokens * config.vocab, 0.0);
+        head(team, numerics, model.head(), normed, logits, &mut work.head_scratch);
         if numerics.all_finite(logits) { Ok(()) } else { Err(not_finite("output")) }
     }
 }

@@ -1,14 +1,17 @@
 //! One transformer layer over a batch of tokens.
 
+use std::sync::atomic::{AtomicBool, Ordering};
+
 use super::config::{Activation, ModelConfig};
 use super::error::{ForwardError, Place};
 use super::kv_cache::KvCache;
-use crate::engine::Engine;
+use crate::engine::{Engine, EngineError};
 use crate::numerics::Numerics;
-use crate::numerics::parallel::for_each_chunk;
 use crate::numerics::quantize::QuantizedActivations;
 use crate::numerics::rope::RopeTable;
 use crate::packed::{PackedLayerWeights, PackedTernaryWeights};
+use crate::product::{Join, Product, run_all, run_joined};
+use crate::team::Team;
 
 /// Working memory of a forward pass, kept from call to call. All are `[tokens][length of the vector]`.
 #[derive(Default)]
@@ -36,158 +39,208 @@ pub(super) fn sized(buffer: &mut Vec<f32>, len: usize) -> &mut [f32] {
     &mut buffer[..len]
 }
 
+/// Where a token of a batch belongs.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) struct Row {
+    /// Index of its sequence's cache.
+    pub sequence: usize,
+    /// Its position in the sequence.
+    pub position: usize,
+}
+
 /// What one layer needs to know about the batch that passes through it.
 pub(super) struct LayerPass<'a> {
     pub config: &'a ModelConfig,
     pub engine: &'a Engine,
+    pub team: &'a Team<'a>,
     pub rope: &'a RopeTable,
     pub weights: &'a PackedLayerWeights,
     /// Index of the layer.
     pub layer: usize,
-    /// Position of the first token.
-    pub first: usize,
-    /// Number of tokens.
-    pub tokens: usize,
+    /// The tokens of the batch; those of one sequence in ascending order.
+    pub rows: &'a [Row],
 }
 
 impl LayerPass<'_> {
     /// Takes `buffers.states` through the layer and stores its keys and values.
-    pub fn run(&self, cache: &mut KvCache, buffers: &mut Buffers) -> Result<(), ForwardError> {
-        self.attention(cache, buffers)?;
+    pub fn run(&self, caches: &mut [&mut KvCache], buffers: &mut Buffers) -> Result<(), ForwardError> {
+        self.attention(caches, buffers)?;
         self.feed_forward(buffers)
     }
 
-    fn attention(&self, cache: &mut KvCache, b: &mut Buffers) -> Result<(), ForwardError> {
-        let (config, weights, tokens) = (self.config, self.weights, self.tokens);
-        let (width, kv_width) = (config.attention_width(), config.kv_width());
-        let states = &mut b.states[..tokens * config.hidden];
-        let normed = sized(&mut b.normed, states.len());
-        self.norm("input_layernorm", states, &weights.input_layernorm, normed)?;
-        self.quantize("input_layernorm", config.hidden, normed, &mut b.quantized)?;
+    fn attention(&self, caches: &mut [&mut KvCache], b: &mut Buffers) -> Result<(), ForwardError> {
+        let (config, weights, tokens) = (self.config, self.weights, self.rows.len());
+        let (hidden, width, kv_width) = (config.hidden, config.attention_width(), config.kv_width());
+        let states = &mut b.states[..tokens * hidden];
+        let norm = Some(&weights.input_layernorm[..]);
+        self.quantize("input_layernorm", states, hidden, norm, &mut b.normed, &mut b.quantized)?;
         let query = sized(&mut b.query, tokens * width);
         let key = sized(&mut b.key, tokens * kv_width);
         let value = sized(&mut b.value, tokens * kv_width);
-        self.linear("q_proj", &weights.q_proj, &b.quantized, query)?;
-        self.linear("k_proj", &weights.k_proj, &b.quantized, key)?;
-        self.linear("v_proj", &weights.v_proj, &b.quantized, value)?;
-
-        let numerics = self.engine.numerics();
-        let rows = query.chunks_exact_mut(width).zip(key.chunks_exact_mut(kv_width));
-        for (t, ((query, key), value)) in rows.zip(value.chunks_exact(kv_width)).enumerate() {
-            self.rope.rotate(numerics, self.first + t, query);
-            self.rope.rotate(numerics, self.first + t, key);
-            cache.store(self.layer, self.first + t, key, value);
+        self.linear(
+            &b.quantized,
+            [
+                ("q_proj", &weights.q_proj, &mut *query),
+                ("k_proj", &weights.k_proj, &mut *key),
+                ("v_proj", &weights.v_proj, &mut *value),
+            ],
+        )?;
+        self.rotate(query, key);
+        for ((row, key), value) in
+            self.rows.iter().zip(key.chunks_exact(kv_width)).zip(value.chunks_exact(kv_width))
+        {
+            caches[row.sequence].store(self.layer, row.position, key, value);
         }
 
         let mixed = sized(&mut b.mixed, tokens * width);
         let queries_a_kv_head = config.heads / config.kv_heads;
-        let work = 2 * mixed.len() * (self.first + tokens);
-        let cache = &*cache;
-        for_each_chunk(mixed, config.head_dim, work, |index, out| {
-            let (token, head) = (index / config.heads, index % config.heads);
+        let seen: usize = self.rows.iter().map(|row| row.position + 1).sum();
+        let caches = &*caches;
+        self.team.chunks(mixed, config.head_dim, 2 * width * seen, |index, out| {
+            let (row, head) = (self.rows[index / config.heads], index % config.heads);
             let kv_head = head / queries_a_kv_head;
             let query = &query[index * config.head_dim..(index + 1) * config.head_dim];
-            let visible = self.first + token + 1;
-            numerics.attend(query, visible, &cache.head(self.layer, kv_head), out);
+            let head = caches[row.sequence].head(self.layer, kv_head);
+            self.numerics().attend(query, row.position + 1, &head, out);
         });
 
         let delta = sized(&mut b.delta, states.len());
-        let o_input = match &weights.inner_attn_ln {
-            Some(norm) => {
-                let normed = sized(&mut b.normed, mixed.len());
-                self.norm("inner_attn_ln", mixed, norm, normed)?;
-                normed
-            }
-            None => mixed,
-        };
-        self.quantize("attention", width, o_input, &mut b.quantized)?;
-        self.linear("o_proj", &weights.o_proj, &b.quantized, delta)?;
-        self.engine.numerics().add(states, delta);
+        let norm = weights.inner_attn_ln.as_deref();
+        self.quantize("inner_attn_ln", mixed, width, norm, &mut b.normed, &mut b.quantized)?;
+        self.linear(&b.quantized, [("o_proj", &weights.o_proj, &mut *delta)])?;
+        self.add(states, delta);
         Ok(())
     }
 
     fn feed_forward(&self, b: &mut Buffers) -> Result<(), ForwardError> {
-        let (config, weights, tokens) = (self.config, self.weights, self.tokens);
+        let (config, weights, tokens) = (self.config, self.weights, self.rows.len());
         let states = &mut b.states[..tokens * config.hidden];
-        let normed = sized(&mut b.normed, states.len());
-        self.norm("post_attention_layernorm", states, &weights.post_attention_layernorm, normed)?;
-        self.quantize("post_attention_layernorm", config.hidden, normed, &mut b.quantized)?;
+        let norm = Some(&weights.post_attention_layernorm[..]);
+        self.quantize(
+            "post_attention_layernorm",
+            states,
+            config.hidden,
+            norm,
+            &mut b.normed,
+            &mut b.quantized,
+        )?;
         let gate = sized(&mut b.gate, tokens * config.ffn);
         let up = sized(&mut b.up, tokens * config.ffn);
-        self.linear("gate_proj", &weights.gate_proj, &b.quantized, gate)?;
-        self.linear("up_proj", &weights.up_proj, &b.quantized, up)?;
-
         let gate_with_up = match config.activation {
             Activation::Relu2 => Numerics::relu2_gate,
             Activation::Silu => Numerics::silu_gate,
         };
-        for_each_chunk(gate, config.ffn, tokens * config.ffn, |t, gate| {
-            gate_with_up(self.engine.numerics(), gate, &up[t * config.ffn..(t + 1) * config.ffn]);
-        });
+        let join: Join<'_> = &|gate, up| gate_with_up(self.numerics(), gate, up);
+        let gate_proj = self.product("gate_proj", &weights.gate_proj, &b.quantized, gate)?;
+        let up_proj = self.product("up_proj", &weights.up_proj, &b.quantized, up)?;
+        run_joined(self.team, &gate_proj, &up_proj, join).map_err(|e| self.refused("gate_proj", e))?;
+        self.check_finite("gate_proj", gate_proj.is_finite())?;
+        self.check_finite("up_proj", up_proj.is_finite())?;
 
         let delta = sized(&mut b.delta, states.len());
-        let down_input = match &weights.ffn_layernorm {
-            Some(norm) => {
-                let normed = sized(&mut b.normed, gate.len());
-                self.norm("ffn_layernorm", gate, norm, normed)?;
-                normed
-            }
-            None => gate,
-        };
-        self.quantize("activation of the gate", config.ffn, down_input, &mut b.quantized)?;
-        self.linear("down_proj", &weights.down_proj, &b.quantized, delta)?;
-        self.engine.numerics().add(states, delta);
+        let norm = weights.ffn_layernorm.as_deref();
+        self.quantize("ffn_layernorm", gate, config.ffn, norm, &mut b.normed, &mut b.quantized)?;
+        self.linear(&b.quantized, [("down_proj", &weights.down_proj, &mut *delta)])?;
+        self.add(states, delta);
         Ok(())
+    }
+
+    fn numerics(&self) -> &Numerics {
+        self.engine.numerics()
     }
 
     fn place(&self, part: &'static str) -> Place {
         Place { layer: Some(self.layer), part }
     }
 
-    fn norm(
-        &self,
-        part: &'static str,
-        x: &[f32],
-        weight: &[f32],
-        out: &mut [f32],
-    ) -> Result<(), ForwardError> {
-        self.engine
-            .numerics()
-            .rms_norm_rows(x, weight, self.config.rms_norm_eps, out)
-            .map_err(|_| ForwardError::NotFinite { place: self.place(part) })
+    fn check_finite(&self, part: &'static str, finite: bool) -> Result<(), ForwardError> {
+        if finite { Ok(()) } else { Err(ForwardError::NotFinite { place: self.place(part) }) }
     }
 
+    fn refused(&self, part: &'static str, source: EngineError) -> ForwardError {
+        ForwardError::Kernel { place: self.place(part), source }
+    }
+
+    /// Quantises `x` `[tokens][cols]`, normalised first where there is a norm, each token by one thread.
     fn quantize(
         &self,
         part: &'static str,
-        cols: usize,
         x: &[f32],
+        cols: usize,
+        norm: Option<&[f32]>,
+        normed: &mut Vec<f32>,
         out: &mut QuantizedActivations,
     ) -> Result<(), ForwardError> {
-        self.check_finite(part, x)?;
-        out.requantize(self.engine.numerics(), cols, x);
-        Ok(())
+        let numerics = self.numerics();
+        let eps = self.config.rms_norm_eps;
+        let finite = AtomicBool::new(true);
+        let mut rows: Vec<_> = x
+            .chunks_exact(cols)
+            .zip(sized(normed, x.len()).chunks_exact_mut(cols))
+            .zip(out.rows_mut(cols, x.len() / cols))
+            .collect();
+        self.team.chunks(&mut rows, 1, x.len(), |_, rows| {
+            for ((x, normed), out) in rows {
+                let source = match norm {
+                    Some(weight) if numerics.rms_norm(x, weight, eps, normed).is_err() => None,
+                    Some(_) => Some(&**normed),
+                    None => Some(*x),
+                };
+                match source.filter(|source| numerics.all_finite(source)) {
+                    Some(source) => out.quantize(numerics, source),
+                    None => finite.store(false, Ordering::Relaxed),
+                }
+            }
+        });
+        self.check_finite(part, finite.into_inner())
     }
 
-    fn linear(
+    /// Products of the same activations, in one parallel step.
+    fn linear<const N: usize>(
+        &self,
+        x: &QuantizedActivations,
+        outputs: [(&'static str, &PackedTernaryWeights, &mut [f32]); N],
+    ) -> Result<(), ForwardError> {
+        let parts = outputs.each_ref().map(|(part, ..)| *part);
+        let mut products = Vec::with_capacity(N);
+        for (part, weights, y) in outputs {
+            products.push(self.product(part, weights, x, y)?);
+        }
+        run_all(self.team, &products).map_err(|e| self.refused(parts[0], e))?;
+        let mut all = parts.into_iter().zip(&products);
+        all.try_for_each(|(part, product)| self.check_finite(part, product.is_finite()))
+    }
+
+    fn product<'a>(
         &self,
         part: &'static str,
-        weights: &PackedTernaryWeights,
-        x: &QuantizedActivations,
-        out: &mut [f32],
-    ) -> Result<(), ForwardError> {
-        self.engine
-            .linear(weights, x, out)
-            .map_err(|source| ForwardError::Kernel { place: self.place(part), source })?;
-        // The integers are exact, but their scales may be damaged.
-        self.check_finite(part, out)
+        weights: &'a PackedTernaryWeights,
+        x: &'a QuantizedActivations,
+        y: &'a mut [f32],
+    ) -> Result<Product<'a>, ForwardError> {
+        self.engine.product(weights, x, y).map_err(|e| self.refused(part, e))
     }
 
-    fn check_finite(&self, part: &'static str, x: &[f32]) -> Result<(), ForwardError> {
-        if self.engine.numerics().all_finite(x) {
-            Ok(())
-        } else {
-            Err(ForwardError::NotFinite { place: self.place(part) })
-        }
+    /// Turns queries and keys to their positions.
+    fn rotate(&self, query: &mut [f32], key: &mut [f32]) {
+        let (width, kv_width) = (self.config.attention_width(), self.config.kv_width());
+        let work = query.len() + key.len();
+        let mut tokens: Vec<_> =
+            self.rows.iter().zip(query.chunks_exact_mut(width)).zip(key.chunks_exact_mut(kv_width)).collect();
+        self.team.chunks(&mut tokens, 1, work, |_, tokens| {
+            for ((row, query), key) in tokens {
+                self.rope.rotate(self.numerics(), row.position, query);
+                self.rope.rotate(self.numerics(), row.position, key);
+            }
+        });
+    }
+
+    /// The residual connection.
+    fn add(&self, states: &mut [f32], delta: &[f32]) {
+        let hidden = self.config.hidden;
+        let work = states.len();
+        self.team.chunks(states, hidden, work, |t, states| {
+            self.numerics().add(states, &delta[t * hidden..][..hidden]);
+        });
     }
 }

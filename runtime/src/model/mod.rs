@@ -9,6 +9,6 @@ pub mod weights;
 
 pub use config::{Activation, ConfigError, ModelConfig};
 pub use error::{ForwardError, ModelError, Place};
-pub use forward::{Observer, Session, Want};
+pub use forward::{Observer, Session, Want, decode_together};
 pub use kv_cache::KvCache;
 pub use weights::Model;

@@ -1,8 +1,8 @@
 //! The output head: logits = hidden states times the rows of a float matrix.
 
 use super::Numerics;
-use super::parallel::for_each_chunk;
 use crate::format::{FloatTensor, FloatType};
+use crate::team::Team;
 
 /// Vocabulary rows that one thread takes at a time.
 const ROWS_PER_TASK: usize = 64;
@@ -19,6 +19,7 @@ const ROWS_AT_ONCE: usize = 4;
 /// # Panics
 /// When the lengths do not fit, or there is no token.
 pub(crate) fn head(
+    team: &Team<'_>,
     numerics: &Numerics,
     weights: &FloatTensor,
     hidden: &[f32],
@@ -31,7 +32,7 @@ pub(crate) fn head(
     assert_eq!(logits.len(), tokens * rows, "one logit a token and row");
     let work = rows * cols * tokens;
     if tokens == 1 {
-        for_each_chunk(logits, ROWS_PER_TASK, work, |task, logits| {
+        team.chunks(logits, ROWS_PER_TASK, work, |task, logits| {
             let mut values = vec![0.0f32; ROWS_AT_ONCE * cols];
             for (block, logits) in logits.chunks_mut(ROWS_AT_ONCE).enumerate() {
                 let first = task * ROWS_PER_TASK + block * ROWS_AT_ONCE;
@@ -46,14 +47,14 @@ pub(crate) fn head(
     }
     // A task owns consecutive rows of [rows][tokens], which is turned around afterwards.
     scratch.resize(rows * tokens, 0.0);
-    for_each_chunk(scratch, ROWS_PER_TASK * tokens, work, |task, out| {
+    team.chunks(scratch, ROWS_PER_TASK * tokens, work, |task, out| {
         let mut row = vec![0.0f32; cols];
         for (i, out) in out.chunks_exact_mut(tokens).enumerate() {
             row_to_f32(numerics, weights, task * ROWS_PER_TASK + i, &mut row);
             numerics.dot_rows(hidden, &row, out);
         }
     });
-    for_each_chunk(logits, rows, rows * tokens, |t, out| {
+    team.chunks(logits, rows, rows * tokens, |t, out| {
         for (o, by_token) in out.iter_mut().zip(scratch.chunks_exact(tokens)) {
             *o = by_token[t];
         }
@@ -92,7 +93,7 @@ mod tests {
                 };
                 let weights = FloatTensor::new(rows, cols, dtype, bytes.into()).unwrap();
                 let mut logits = vec![f32::NAN; tokens * rows];
-                head(&Numerics::portable(), &weights, &hidden, &mut logits, &mut vec![7.0; 3]);
+                head(&Team::solo(), &Numerics::portable(), &weights, &hidden, &mut logits, &mut vec![7.0; 3]);
                 for t in 0..tokens {
                     for r in 0..rows {
                         let expected: usize = (0..cols).map(|c| weight(r, c) * state(t, c)).sum();

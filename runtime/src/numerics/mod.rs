@@ -10,7 +10,7 @@
 //! - A reduction over a vector has 16 partial sums: element `i` goes to lane `i % 16`,
 //!   ascending, and the lanes are folded 8, 4, 2, 1 (`reduce`).
 //! - Attention is cut into chunks of 128 keys at absolute positions ([`attention`]).
-//! - Work is split over threads only where the pieces do not share a sum (`parallel`).
+//! - Work is split over threads only where the pieces do not share a sum ([`crate::team`]).
 //! - The tables of the rotary embedding come from f64 arithmetic in Rust ([`rope`]).
 
 mod activation;
@@ -18,7 +18,6 @@ pub mod attention;
 mod entry_points;
 pub mod exp;
 pub(crate) mod head;
-pub(crate) mod parallel;
 pub mod quantize;
 mod reduce;
 mod residual;

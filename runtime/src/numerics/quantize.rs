@@ -5,9 +5,7 @@
 
 use super::Numerics;
 use super::exp::ROUND_MAGIC;
-use super::parallel::worth_splitting;
 use super::reduce::max_abs;
-use rayon::prelude::*;
 
 /// Rows of the int8 matrix start at multiples of this many bytes; the gap is filled with zeros.
 pub const STRIDE_GRANULE: usize = 16;
@@ -42,7 +40,17 @@ impl QuantizedActivations {
     /// When `cols` is 0 or `x` is not whole rows.
     pub fn requantize(&mut self, numerics: &Numerics, cols: usize, x: &[f32]) {
         assert!(cols > 0 && x.len().is_multiple_of(cols), "whole rows of at least one column");
-        let tokens = x.len() / cols;
+        let rows = self.rows_mut(cols, x.len() / cols);
+        rows.zip(x.chunks_exact(cols)).for_each(|(mut row, x)| row.quantize(numerics, x));
+    }
+
+    /// Makes room for `tokens` vectors of `cols` values, reusing the memory, and returns each vector to be quantised, by
+    /// whatever thread.
+    ///
+    /// # Panics
+    /// When `cols` is 0.
+    pub fn rows_mut(&mut self, cols: usize, tokens: usize) -> impl Iterator<Item = QuantizedRow<'_>> {
+        assert!(cols > 0, "at least one column");
         let stride = cols.next_multiple_of(STRIDE_GRANULE);
         if self.cols != cols {
             // Another row length puts the padding elsewhere.
@@ -52,17 +60,8 @@ impl QuantizedActivations {
         self.data.resize(tokens * stride, 0);
         self.sums.resize(tokens, 0);
         self.scales.resize(tokens, 0.0);
-        let outputs = (&mut self.data[..], &mut self.sums[..], &mut self.scales[..]);
-        if tokens > 1 && worth_splitting(x.len()) {
-            (outputs.0.par_chunks_mut(stride), outputs.1, outputs.2, x.par_chunks(cols))
-                .into_par_iter()
-                .for_each(|(q, sum, scale, x)| (*sum, *scale) = numerics.quantize_row(x, &mut q[..cols]));
-        } else {
-            let rows = outputs.0.chunks_mut(stride).zip(x.chunks(cols));
-            for (((q, x), sum), scale) in rows.zip(outputs.1).zip(outputs.2) {
-                (*sum, *scale) = numerics.quantize_row(x, &mut q[..cols]);
-            }
-        }
+        let rows = self.data.chunks_exact_mut(stride).zip(&mut self.sums).zip(&mut self.scales);
+        rows.map(move |((q, sum), scale)| QuantizedRow { q: &mut q[..cols], sum, scale })
     }
 
     /// Number of tokens (rows).
@@ -93,6 +92,24 @@ impl QuantizedActivations {
     /// Each token's scale s: the quantised value is the activation times s.
     pub fn scales(&self) -> &[f32] {
         &self.scales
+    }
+}
+
+/// One token's vector among [`QuantizedActivations`].
+#[derive(Debug)]
+pub struct QuantizedRow<'a> {
+    q: &'a mut [i8],
+    sum: &'a mut i32,
+    scale: &'a mut f32,
+}
+
+impl QuantizedRow<'_> {
+    /// Quantises `x`, whose values must be finite: see [`Numerics::quantize_row`].
+    ///
+    /// # Panics
+    /// When `x` has not as many values as the vector.
+    pub fn quantize(&mut self, numerics: &Numerics, x: &[f32]) {
+        (*self.sum, *self.scale) = numerics.quantize_row(x, self.q);
     }
 }
 
@@ -169,17 +186,5 @@ mod tests {
         let mut q = QuantizedActivations::quantize(64, &[1.0; 192]);
         q.requantize(&Numerics::portable(), 3, &[0.25, 0.5, 1.0, 1.0, 1.0, 1.0]);
         assert_eq!(q, QuantizedActivations::quantize(3, &[0.25, 0.5, 1.0, 1.0, 1.0, 1.0]));
-    }
-
-    #[test]
-    fn large_batches_split_over_threads_give_the_same() {
-        let cols = 1000;
-        let x: Vec<f32> = (0..100 * cols).map(|i| (i * 31 % 977) as f32 - 488.0).collect();
-        let pool = rayon::ThreadPoolBuilder::new().num_threads(3).build().unwrap();
-        let split = pool.install(|| QuantizedActivations::quantize(cols, &x));
-        for (t, row) in x.chunks(cols).enumerate() {
-            let alone = QuantizedActivations::quantize(cols, row);
-            assert_eq!(alone.data(), &split.data()[t * 1008..(t + 1) * 1008]);
-        }
     }
 }

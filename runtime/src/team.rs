@@ -1,0 +1,304 @@
+//! A parallel region: threads that stay together for a whole forward pass and hand work to each other in a fraction of a
+//! microsecond.
+//!
+//! A layer of a model takes some hundred microseconds and consists of half a dozen steps that depend on each other, so
+//! what counts is the time from the end of one step to the start of the next on all threads. Inside of a region the
+//! threads wait for the next step by watching a counter, not asleep. One thread, the leader, runs the region's code from
+//! top to bottom, as if alone; where there is something to share it calls [`Team::run`] or [`Team::chunks`], which return
+//! when every member is done.
+//!
+//! The threads are those of a rayon pool, which lends them for the time of the region.
+
+use std::any::Any;
+use std::cell::UnsafeCell;
+use std::panic::{AssertUnwindSafe, catch_unwind, resume_unwind};
+use std::sync::atomic::{AtomicUsize, Ordering};
+use std::sync::{Mutex, PoisonError};
+
+/// Looks at the counter before a waiting thread lets others have the CPU at every further look: some tens of
+/// microseconds, more than the leader's own steps between two shared ones take.
+const LOOKS: u32 = 1 << 12;
+
+/// Elementary operations (multiply-adds, conversions) below which sharing costs more than it saves.
+const MIN_SHARED_WORK: usize = 1 << 14;
+
+/// Pieces that a member takes on average: enough that nobody waits long for the last.
+const PIECES_EACH: usize = 8;
+
+/// The members of a region, in the hands of its leader.
+#[derive(Clone, Copy)]
+pub struct Team<'a> {
+    /// None where the leader is alone.
+    hub: Option<&'a Hub>,
+}
+
+impl Team<'_> {
+    /// A team of the calling thread alone.
+    pub fn solo() -> Team<'static> {
+        Team { hub: None }
+    }
+
+    /// Members, the leader among them.
+    pub fn size(&self) -> usize {
+        self.hub.map_or(1, |hub| hub.size)
+    }
+
+    /// Calls `body(member)` once on every member, members counting from 0, and returns when all are done.
+    ///
+    /// # Panics
+    /// When `body` does on any member.
+    pub fn run(&self, body: impl Fn(usize) + Sync) {
+        match self.hub {
+            Some(hub) => hub.run(&body),
+            None => body(0),
+        }
+    }
+
+    /// Calls `body(index, chunk)` for each `chunk_len` elements of `data` (the last chunk may be shorter), on all members
+    /// where `work` (elementary operations in all) is worth it. A chunk is computed by one member from start to end, so
+    /// who does it changes no bit.
+    ///
+    /// # Panics
+    /// When `chunk_len` is 0, or `body` panics.
+    pub fn chunks<T: Send>(
+        &self,
+        data: &mut [T],
+        chunk_len: usize,
+        work: usize,
+        body: impl Fn(usize, &mut [T]) + Sync,
+    ) {
+        if self.size() == 1 || work < MIN_SHARED_WORK || data.len() <= chunk_len {
+            data.chunks_mut(chunk_len).enumerate().for_each(|(index, chunk)| body(index, chunk));
+            return;
+        }
+        let chunks = data.len().div_ceil(chunk_len);
+        let grain = (chunks / (PIECES_EACH * self.size())).max(1);
+        let (next, data) = (AtomicUsize::new(0), Whole { start: data.as_mut_ptr(), len: data.len() });
+        self.run(|_| {
+            loop {
+                // The index is nothing but a number; what is written is joined by the end of `run`.
+                let first = next.fetch_add(grain, Ordering::Relaxed);
+                if first >= chunks {
+                    return;
+                }
+                for index in first..(first + grain).min(chunks) {
+                    // SAFETY: the counter hands out every index once.
+                    body(index, unsafe { data.chunk(index, chunk_len) });
+                }
+            }
+        });
+    }
+}
+
+/// A mutable slice whose chunks go to different threads.
+struct Whole<T> {
+    start: *mut T,
+    len: usize,
+}
+
+// SAFETY: it is a mutable slice, whose chunks go to threads as `chunk` demands.
+unsafe impl<T: Send> Sync for Whole<T> {}
+
+impl<T> Whole<T> {
+    /// # Safety
+    /// No index may be asked for twice, and the slice must outlive what is returned.
+    #[allow(clippy::mut_from_ref, reason = "the caller promises that no chunk is handed out twice")]
+    unsafe fn chunk(&self, index: usize, chunk_len: usize) -> &mut [T] {
+        let from = index * chunk_len;
+        let len = chunk_len.min(self.len - from);
+        // SAFETY: the chunk lies inside of the slice, and no other overlaps it.
+        unsafe { std::slice::from_raw_parts_mut(self.start.add(from), len) }
+    }
+}
+
+/// Runs `leader` on one thread of the pool with all of its threads as the team.
+///
+/// No two regions may be under way on a pool at a time: the caller sees to that. On a thread of the pool itself, and in a
+/// pool of one, the leader is alone.
+///
+/// # Panics
+/// When the leader does, or a member in a step of it.
+pub fn region<R: Send>(pool: &rayon::ThreadPool, leader: impl FnOnce(&Team<'_>) -> R + Send) -> R {
+    let size = pool.current_num_threads();
+    if size == 1 || pool.current_thread_index().is_some() {
+        return leader(&Team::solo());
+    }
+    let hub = Hub::new(size);
+    let leader = Mutex::new(Some(leader));
+    let results = pool.broadcast(|context| {
+        if context.index() > 0 {
+            hub.follow(context.index());
+            return None;
+        }
+        // However the leader ends, the others are sent home.
+        let _end = End(&hub);
+        let leader = leader.lock().unwrap_or_else(PoisonError::into_inner).take();
+        leader.map(|leader| leader(&Team { hub: Some(&hub) }))
+    });
+    results.into_iter().flatten().next().expect("the leader has run")
+}
+
+/// A step: what every member calls with its number.
+type Step = *const (dyn Fn(usize) + Sync);
+
+/// Keeps what one thread writes often out of the cache line of its neighbours.
+#[repr(align(128))]
+struct Padded<T>(T);
+
+/// Where the leader hands out steps and members report back.
+struct Hub {
+    size: usize,
+    /// Counts the steps; a change says that there is a new one.
+    epoch: Padded<AtomicUsize>,
+    /// Members, the leader aside, that are still at the present step.
+    busy: Padded<AtomicUsize>,
+    /// The present step; `None` ends the region. Written by the leader alone, while no member is busy.
+    step: UnsafeCell<Option<Step>>,
+    /// What the first member that panicked said.
+    panic: Mutex<Option<Box<dyn Any + Send>>>,
+}
+
+// SAFETY: the step is written only by the leader before it raises the epoch (release), and read only by members that have
+// seen the epoch (acquire) and have not yet said that they are done; the closure behind it is Sync.
+unsafe impl Sync for Hub {}
+
+/// Ends the region when the leader leaves it.
+struct End<'a>(&'a Hub);
+
+impl Drop for End<'_> {
+    fn drop(&mut self) {
+        self.0.announce(None);
+    }
+}
+
+impl Hub {
+    fn new(size: usize) -> Self {
+        Hub {
+            size,
+            epoch: Padded(AtomicUsize::new(0)),
+            busy: Padded(AtomicUsize::new(0)),
+            step: UnsafeCell::new(None),
+            panic: Mutex::new(None),
+        }
+    }
+
+    fn announce(&self, step: Option<Step>) {
+        // SAFETY: only the leader comes here, and no member is busy: all have left the last step.
+        unsafe { *self.step.get() = step };
+        self.busy.0.store(self.size - 1, Ordering::Relaxed);
+        self.epoch.0.fetch_add(1, Ordering::Release);
+    }
+
+    /// One step on all members; the leader is member 0.
+    fn run(&self, body: &(dyn Fn(usize) + Sync)) {
+        let step: *const (dyn Fn(usize) + Sync + '_) = body;
+        // SAFETY: only the lifetime changes. The members have left the step before this function returns or unwinds, so
+        // that nobody calls it after the end of its life.
+        let step = unsafe { std::mem::transmute::<*const (dyn Fn(usize) + Sync + '_), Step>(step) };
+        self.announce(Some(step));
+        let own = catch_unwind(AssertUnwindSafe(|| body(0)));
+        wait_until(|| self.busy.0.load(Ordering::Acquire) == 0);
+        if let Err(panic) = own {
+            resume_unwind(panic);
+        }
+        let theirs = self.panic.lock().unwrap_or_else(PoisonError::into_inner).take();
+        if let Some(panic) = theirs {
+            resume_unwind(panic);
+        }
+    }
+
+    /// A member's life: every step in turn, until there is none.
+    fn follow(&self, member: usize) {
+        for epoch in 1.. {
+            wait_until(|| self.epoch.0.load(Ordering::Acquire) >= epoch);
+            // SAFETY: the leader writes no other step until this member has said that it is done.
+            let Some(step) = (unsafe { *self.step.get() }) else { return };
+            // SAFETY: the leader keeps the closure alive until all members are done with it.
+            let done = catch_unwind(AssertUnwindSafe(|| unsafe { (*step)(member) }));
+            if let Err(panic) = done {
+                self.panic.lock().unwrap_or_else(PoisonError::into_inner).get_or_insert(panic);
+            }
+            self.busy.0.fetch_sub(1, Ordering::Release);
+        }
+    }
+}
+
+fn wait_until(condition: impl Fn() -> bool) {
+    let mut looks = 0;
+    while !condition() {
+        if looks < LOOKS {
+            looks += 1;
+            std::hint::spin_loop();
+        } else {
+            std::thread::yield_now();
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn pool(threads: usize) -> rayon::ThreadPool {
+        rayon::ThreadPoolBuilder::new().num_threads(threads).build().unwrap()
+    }
+
+    #[test]
+    fn every_member_takes_part_in_every_step_and_steps_follow_each_other() {
+        for threads in [1, 2, 3, 7] {
+            let pool = pool(threads);
+            let counts: Vec<AtomicUsize> = (0..threads).map(|_| AtomicUsize::new(0)).collect();
+            let sum = region(&pool, |team| {
+                assert_eq!(team.size(), threads);
+                for step in 0..500 {
+                    team.run(|member| {
+                        // Whoever is late would be seen here.
+                        assert_eq!(counts[member].fetch_add(1, Ordering::Relaxed), step);
+                    });
+                    assert!(counts.iter().all(|count| count.load(Ordering::Relaxed) == step + 1));
+                }
+                counts.iter().map(|count| count.load(Ordering::Relaxed)).sum::<usize>()
+            });
+            assert_eq!(sum, 500 * threads);
+        }
+    }
+
+    #[test]
+    fn chunks_cover_everything_once() {
+        let pool = pool(3);
+        for (len, chunk_len) in [(0, 4), (1, 4), (1000, 7), (1000, 1), (64, 64), (65, 64)] {
+            for work in [0, usize::MAX] {
+                let mut data = vec![0usize; len];
+                region(&pool, |team| {
+                    team.chunks(&mut data, chunk_len, work, |index, chunk| {
+                        for (i, value) in chunk.iter_mut().enumerate() {
+                            *value += index * chunk_len + i + 1;
+                        }
+                    });
+                });
+                assert!(data.iter().enumerate().all(|(i, value)| *value == i + 1), "{len} {chunk_len}");
+            }
+        }
+    }
+
+    #[test]
+    fn a_panic_of_a_member_or_of_the_leader_reaches_the_caller_and_the_pool_lives_on() {
+        let pool = pool(3);
+        for bad in 0..3 {
+            let outcome = catch_unwind(AssertUnwindSafe(|| {
+                region(&pool, |team| team.run(|member| assert_ne!(member, bad, "this one")));
+            }));
+            assert!(outcome.is_err());
+        }
+        let outcome = catch_unwind(AssertUnwindSafe(|| region(&pool, |_| panic!("between two steps"))));
+        assert!(outcome.is_err());
+        assert_eq!(region(&pool, |team| team.size()), 3);
+    }
+
+    #[test]
+    fn inside_of_the_pool_the_leader_is_alone() {
+        let pool = pool(2);
+        assert_eq!(pool.install(|| region(&pool, |team| team.size())), 1);
+        assert_eq!(region(&pool, |_| region(&pool, |team| team.size())), 1);
+    }
+}
