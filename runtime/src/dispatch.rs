@@ -16,6 +16,9 @@ use crate::packed::PackedTernaryWeights;
 use crate::product::Product;
 use crate::trial::{Activations, try_level};
 
+/// Kernels for a product, by rows, columns and tokens.
+type Plans = HashMap<(usize, usize, usize), Arc<[Kernel]>>;
+
 /// Plans that are kept at most; more numbers of tokens than that are no model's daily work.
 const PLANS_KEPT: usize = 1 << 10;
 
@@ -30,7 +33,7 @@ pub(crate) struct Dispatch {
     numerics: Numerics,
     faults: Mutex<Vec<Fault>>,
     /// Plans made so far, by rows, columns and tokens: decode asks for the same few many times a token.
-    plans: RwLock<HashMap<(usize, usize, usize), Arc<[Kernel]>>>,
+    plans: RwLock<Plans>,
 }
 
 /// A kernel that this CPU can run.
