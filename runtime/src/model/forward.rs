@@ -294,3 +294,35 @@ impl Pass<'_> {
         if numerics.all_finite(logits) { Ok(()) } else { Err(not_finite("output")) }
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::format::LoadOptions;
+
+    #[test]
+    fn sequences_decoded_together_get_the_bits_that_each_gets_alone() {
+        let engine = Engine::with_threads(2).unwrap();
+        let model = Model::from_raw(crate::demo::load(&LoadOptions::default()).unwrap(), &engine).unwrap();
+        let prompts: [&[u32]; 3] = [&[5, 6, 7], &[300], &[9, 8, 7, 6, 5]];
+        let fed = || -> Vec<Session<'_>> {
+            let session = |prompt: &&[u32]| {
+                let mut session = Session::new(&model, &engine);
+                session.forward(prompt, Want::LastLogits).unwrap();
+                session
+            };
+            prompts.iter().map(session).collect()
+        };
+        let (mut together, mut alone) = (fed(), fed());
+        for step in 0..3 {
+            let tokens = [step + 10, step + 20, step + 30];
+            decode_together(&mut together, &tokens).unwrap();
+            for ((alone, together), token) in alone.iter_mut().zip(&together).zip(tokens) {
+                assert_eq!(alone.forward(&[token], Want::LastLogits).unwrap(), together.logits());
+                assert_eq!(alone.position(), together.position());
+            }
+        }
+        let error = decode_together(&mut together, &[1]).unwrap_err().to_string();
+        assert!(error.starts_with("3 sessions and 1 tokens"), "{error}");
+    }
+}
