@@ -1,7 +1,5 @@
 //! The engine: kernels chosen for this CPU, and the threads that run them.
 
-use std::sync::{Mutex, PoisonError};
-
 use crate::cpu::CpuError;
 use crate::dispatch::Dispatch;
 use crate::fault::Fault;
@@ -10,7 +8,7 @@ use crate::numerics::Numerics;
 use crate::numerics::quantize::QuantizedActivations;
 use crate::packed::PackedTernaryWeights;
 use crate::product::{Product, run_all};
-use crate::team::{self, Team};
+use crate::team::{Team, Threads};
 
 /// Why an engine cannot be made or a product not be computed.
 #[derive(Debug, Clone, PartialEq, thiserror::Error)]
@@ -60,15 +58,13 @@ pub enum EngineError {
 #[derive(Debug)]
 pub struct Engine {
     dispatch: Dispatch,
-    pool: rayon::ThreadPool,
-    /// Held by whoever has the threads for a region.
-    region: Mutex<()>,
+    threads: Threads,
 }
 
 impl Engine {
     /// An engine with the kernels of least cost (or those of the instruction set that `TRITFORGE_ISA` names) and a
     /// thread for each physical core that this process may use: a second thread on a core shares its vector units and its
-    /// way to memory, and gains nothing.
+    /// way to memory.
     ///
     /// The first engine of a process tries out what the CPU says it has, in copies of the process (`fork`, where there is
     /// one). Where the CPU has AMX, Linux is asked for the permission to use its tiles, which holds for the whole process
@@ -104,7 +100,7 @@ impl Engine {
             .thread_name(|index| format!("tritforge-{index}"))
             .build()
             .map_err(|e| EngineError::Threads { threads, reason: e.to_string() })?;
-        Ok(Engine { dispatch, pool, region: Mutex::new(()) })
+        Ok(Engine { dispatch, threads: Threads::new(pool) })
     }
 
     /// The highest instruction set in use.
@@ -119,12 +115,12 @@ impl Engine {
 
     /// The number of threads.
     pub fn threads(&self) -> usize {
-        self.pool.current_num_threads()
+        self.pool().current_num_threads()
     }
 
     /// The threads.
     pub fn pool(&self) -> &rayon::ThreadPool {
-        &self.pool
+        self.threads.pool()
     }
 
     /// The kernel for a matrix `[rows][cols]` and so many tokens at once: of the instruction set that was asked for, else
@@ -156,7 +152,11 @@ impl Engine {
         y: &mut [f32],
     ) -> Result<(), EngineError> {
         let product = self.product(weights, x, y)?;
-        self.region(|team| run_all(team, &[product]))
+        if product.is_worth_sharing() {
+            self.region(|team| run_all(team, &[product]))
+        } else {
+            run_all(&Team::solo(), &[product])
+        }
     }
 
     /// The same, yet to be computed.
@@ -169,18 +169,13 @@ impl Engine {
         self.dispatch.product(weights, x, y)
     }
 
-    /// Runs `leader` on one of the engine's threads, with all of them as its team: see [`team`]. Callers on several threads
-    /// take turns. On one of the engine's own threads the leader is alone.
+    /// Runs `leader` on one of the engine's threads, with all of them as its team: see [`crate::team`]. Callers on several
+    /// threads take turns. On one of the engine's own threads, and where there is one only, the leader is alone.
     ///
     /// # Panics
     /// When `leader` does.
     pub fn region<R: Send>(&self, leader: impl FnOnce(&Team<'_>) -> R + Send) -> R {
-        // A thread of the pool must not wait for a turn: whoever has it needs that thread.
-        if self.pool.current_thread_index().is_some() {
-            return leader(&Team::solo());
-        }
-        let _turn = self.region.lock().unwrap_or_else(PoisonError::into_inner);
-        team::region(&self.pool, leader)
+        self.threads.region(leader)
     }
 
     /// Compares every kernel that may be used for a matrix with the portable one, on its first and last rows and on

@@ -1,8 +1,8 @@
 //! Matrix products under way: the kernels that they take, and the row tiles that the members of a team share.
 
 use std::ops::Range;
-use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
+use std::sync::{Arc, Mutex, PoisonError};
 
 use crate::engine::EngineError;
 use crate::kernels::abi::{ATOM_BYTES, ATOM_COLS, Kernel, KernelError, Problem, TILE_ROWS};
@@ -54,6 +54,11 @@ impl<'a> Product<'a> {
     /// Whether all results that have been computed are finite.
     pub fn is_finite(&self) -> bool {
         !self.not_finite.load(Ordering::Relaxed)
+    }
+
+    /// Whether the product is large enough for several threads.
+    pub fn is_worth_sharing(&self) -> bool {
+        is_worth_sharing(self.products())
     }
 
     fn tiles(&self) -> usize {
@@ -151,6 +156,10 @@ pub(crate) fn run_joined(
     })
 }
 
+fn is_worth_sharing(products: usize) -> bool {
+    products >= MIN_PARALLEL_PRODUCTS
+}
+
 /// Shares tiles out over the team, `each(tiles, scratch)` for some at a time. The products say how large tiles are.
 fn share_tiles(
     team: &Team<'_>,
@@ -162,7 +171,7 @@ fn share_tiles(
     let tile_bytes = |product: &Product<'_>| product.weights.cols().div_ceil(ATOM_COLS) * ATOM_BYTES;
     let tile_bytes = products.iter().map(tile_bytes).max().unwrap_or(1);
     let one_token = products.iter().all(|product| product.x.tokens() == 1);
-    let parts = if work < MIN_PARALLEL_PRODUCTS { 1 } else { team.size().clamp(1, tiles.max(1)) };
+    let parts = if is_worth_sharing(work) { team.size().clamp(1, tiles.max(1)) } else { 1 };
     // One token on one thread has nothing to share and nothing to keep in a cache.
     let chunk = match parts {
         1 if one_token => tiles,
@@ -170,12 +179,12 @@ fn share_tiles(
         parts => (CHUNK_BYTES / tile_bytes).min(tiles / (PIECES_EACH * parts)),
     };
     let shares = Shares::new(tiles, parts, chunk);
-    let refusal = std::sync::Mutex::new(None);
+    let refusal = Mutex::new(None);
     let member = |part: usize| {
         let mut sums = Vec::new();
         while let Some(tiles) = shares.claim(part) {
             if let Err(error) = each(tiles, &mut sums) {
-                *refusal.lock().unwrap_or_else(std::sync::PoisonError::into_inner) = Some(error);
+                *refusal.lock().unwrap_or_else(PoisonError::into_inner) = Some(error);
                 return;
             }
         }
@@ -189,7 +198,7 @@ fn share_tiles(
             }
         });
     }
-    let refusal = refusal.into_inner().unwrap_or_else(std::sync::PoisonError::into_inner);
+    let refusal = refusal.into_inner().unwrap_or_else(PoisonError::into_inner);
     refusal.map_or(Ok(()), |error| Err(error.into()))
 }
 

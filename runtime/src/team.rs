@@ -1,5 +1,5 @@
-//! A parallel region: threads that stay together for a whole forward pass and hand work to each other in a fraction of a
-//! microsecond.
+//! A parallel region: threads that stay together for a whole forward pass and hand work to each other without going to
+//! sleep.
 //!
 //! A layer of a model takes some hundred microseconds and consists of half a dozen steps that depend on each other, so
 //! what counts is the time from the end of one step to the start of the next on all threads. Inside of a region the
@@ -7,12 +7,12 @@
 //! top to bottom, as if alone; where there is something to share it calls [`Team::run`] or [`Team::chunks`], which return
 //! when every member is done.
 //!
-//! The threads are those of a rayon pool, which lends them for the time of the region.
+//! The threads are those of a rayon pool, which lends them for the time of the region ([`Threads`]).
 
 use std::any::Any;
 use std::cell::UnsafeCell;
 use std::panic::{AssertUnwindSafe, catch_unwind, resume_unwind};
-use std::sync::atomic::{AtomicUsize, Ordering};
+use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
 use std::sync::{Mutex, PoisonError};
 
 /// Looks at the counter before a waiting thread lets others have the CPU at every further look: some tens of
@@ -46,7 +46,7 @@ impl Team<'_> {
     /// Calls `body(member)` once on every member, members counting from 0, and returns when all are done.
     ///
     /// # Panics
-    /// When `body` does on any member.
+    /// When `body` does on any member, or starts another step while this one is under way.
     pub fn run(&self, body: impl Fn(usize) + Sync) {
         match self.hub {
             Some(hub) => hub.run(&body),
@@ -111,31 +111,51 @@ impl<T> Whole<T> {
     }
 }
 
-/// Runs `leader` on one thread of the pool with all of its threads as the team.
-///
-/// No two regions may be under way on a pool at a time: the caller sees to that. On a thread of the pool itself, and in a
-/// pool of one, the leader is alone.
-///
-/// # Panics
-/// When the leader does, or a member in a step of it.
-pub fn region<R: Send>(pool: &rayon::ThreadPool, leader: impl FnOnce(&Team<'_>) -> R + Send) -> R {
-    let size = pool.current_num_threads();
-    if size == 1 || pool.current_thread_index().is_some() {
-        return leader(&Team::solo());
+/// Threads that regions run on, one region at a time.
+#[derive(Debug)]
+pub(crate) struct Threads {
+    pool: rayon::ThreadPool,
+    /// Held by whoever has the threads.
+    turn: Mutex<()>,
+}
+
+impl Threads {
+    /// The threads of a pool that has no other regions.
+    pub fn new(pool: rayon::ThreadPool) -> Self {
+        Threads { pool, turn: Mutex::new(()) }
     }
-    let hub = Hub::new(size);
-    let leader = Mutex::new(Some(leader));
-    let results = pool.broadcast(|context| {
-        if context.index() > 0 {
-            hub.follow(context.index());
-            return None;
+
+    /// The pool.
+    pub fn pool(&self) -> &rayon::ThreadPool {
+        &self.pool
+    }
+
+    /// Runs `leader` on one of the threads with all of them as its team. Callers on several threads take turns. On a thread
+    /// of the pool itself, and in a pool of one, the leader is alone, on the calling thread.
+    ///
+    /// # Panics
+    /// When the leader does, or a member in a step of it.
+    pub fn region<R: Send>(&self, leader: impl FnOnce(&Team<'_>) -> R + Send) -> R {
+        let size = self.pool.current_num_threads();
+        // A thread of the pool must not wait for a turn: whoever has it needs that thread.
+        if size == 1 || self.pool.current_thread_index().is_some() {
+            return leader(&Team::solo());
         }
-        // However the leader ends, the others are sent home.
-        let _end = End(&hub);
-        let leader = leader.lock().unwrap_or_else(PoisonError::into_inner).take();
-        leader.map(|leader| leader(&Team { hub: Some(&hub) }))
-    });
-    results.into_iter().flatten().next().expect("the leader has run")
+        let _turn = self.turn.lock().unwrap_or_else(PoisonError::into_inner);
+        let hub = Hub::new(size);
+        let leader = Mutex::new(Some(leader));
+        let results = self.pool.broadcast(|context| {
+            if context.index() > 0 {
+                hub.follow(context.index());
+                return None;
+            }
+            // However the leader ends, the others are sent home.
+            let _end = End(&hub);
+            let leader = leader.lock().unwrap_or_else(PoisonError::into_inner).take();
+            leader.map(|leader| leader(&Team { hub: Some(&hub) }))
+        });
+        results.into_iter().flatten().next().expect("the leader has run")
+    }
 }
 
 /// A step: what every member calls with its number.
@@ -152,14 +172,17 @@ struct Hub {
     epoch: Padded<AtomicUsize>,
     /// Members, the leader aside, that are still at the present step.
     busy: Padded<AtomicUsize>,
-    /// The present step; `None` ends the region. Written by the leader alone, while no member is busy.
+    /// A step is under way: no other may start, whoever asks for it.
+    stepping: AtomicBool,
+    /// The present step; `None` ends the region. Written while no member is busy, by whoever has set `stepping` or, at
+    /// the end, by the leader.
     step: UnsafeCell<Option<Step>>,
     /// What the first member that panicked said.
     panic: Mutex<Option<Box<dyn Any + Send>>>,
 }
 
-// SAFETY: the step is written only by the leader before it raises the epoch (release), and read only by members that have
-// seen the epoch (acquire) and have not yet said that they are done; the closure behind it is Sync.
+// SAFETY: `stepping` lets one thread at a time write the step, before it raises the epoch (release); it is read only by
+// members that have seen the epoch (acquire) and have not yet said that they are done. The closure behind it is Sync.
 unsafe impl Sync for Hub {}
 
 /// Ends the region when the leader leaves it.
@@ -177,13 +200,14 @@ impl Hub {
             size,
             epoch: Padded(AtomicUsize::new(0)),
             busy: Padded(AtomicUsize::new(0)),
+            stepping: AtomicBool::new(false),
             step: UnsafeCell::new(None),
             panic: Mutex::new(None),
         }
     }
 
     fn announce(&self, step: Option<Step>) {
-        // SAFETY: only the leader comes here, and no member is busy: all have left the last step.
+        // SAFETY: one thread at a time comes here, and no member is busy: all have left the last step.
         unsafe { *self.step.get() = step };
         self.busy.0.store(self.size - 1, Ordering::Relaxed);
         self.epoch.0.fetch_add(1, Ordering::Release);
@@ -191,6 +215,8 @@ impl Hub {
 
     /// One step on all members; the leader is member 0.
     fn run(&self, body: &(dyn Fn(usize) + Sync)) {
+        let under_way = self.stepping.swap(true, Ordering::Acquire);
+        assert!(!under_way, "a team starts a step when the one before has ended, not from inside of it");
         let step: *const (dyn Fn(usize) + Sync + '_) = body;
         // SAFETY: only the lifetime changes. The members have left the step before this function returns or unwinds, so
         // that nobody calls it after the end of its life.
@@ -198,6 +224,7 @@ impl Hub {
         self.announce(Some(step));
         let own = catch_unwind(AssertUnwindSafe(|| body(0)));
         wait_until(|| self.busy.0.load(Ordering::Acquire) == 0);
+        self.stepping.store(false, Ordering::Release);
         if let Err(panic) = own {
             resume_unwind(panic);
         }
@@ -239,17 +266,17 @@ fn wait_until(condition: impl Fn() -> bool) {
 mod tests {
     use super::*;
 
-    fn pool(threads: usize) -> rayon::ThreadPool {
-        rayon::ThreadPoolBuilder::new().num_threads(threads).build().unwrap()
+    fn threads(count: usize) -> Threads {
+        Threads::new(rayon::ThreadPoolBuilder::new().num_threads(count).build().unwrap())
     }
 
     #[test]
     fn every_member_takes_part_in_every_step_and_steps_follow_each_other() {
-        for threads in [1, 2, 3, 7] {
-            let pool = pool(threads);
-            let counts: Vec<AtomicUsize> = (0..threads).map(|_| AtomicUsize::new(0)).collect();
-            let sum = region(&pool, |team| {
-                assert_eq!(team.size(), threads);
+        for size in [1, 2, 3, 7] {
+            let threads = threads(size);
+            let counts: Vec<AtomicUsize> = (0..size).map(|_| AtomicUsize::new(0)).collect();
+            let sum = threads.region(|team| {
+                assert_eq!(team.size(), size);
                 for step in 0..500 {
                     team.run(|member| {
                         // Whoever is late would be seen here.
@@ -259,17 +286,17 @@ mod tests {
                 }
                 counts.iter().map(|count| count.load(Ordering::Relaxed)).sum::<usize>()
             });
-            assert_eq!(sum, 500 * threads);
+            assert_eq!(sum, 500 * size);
         }
     }
 
     #[test]
     fn chunks_cover_everything_once() {
-        let pool = pool(3);
+        let threads = threads(3);
         for (len, chunk_len) in [(0, 4), (1, 4), (1000, 7), (1000, 1), (64, 64), (65, 64)] {
             for work in [0, usize::MAX] {
                 let mut data = vec![0usize; len];
-                region(&pool, |team| {
+                threads.region(|team| {
                     team.chunks(&mut data, chunk_len, work, |index, chunk| {
                         for (i, value) in chunk.iter_mut().enumerate() {
                             *value += index * chunk_len + i + 1;
@@ -283,22 +310,41 @@ mod tests {
 
     #[test]
     fn a_panic_of_a_member_or_of_the_leader_reaches_the_caller_and_the_pool_lives_on() {
-        let pool = pool(3);
+        let threads = threads(3);
         for bad in 0..3 {
             let outcome = catch_unwind(AssertUnwindSafe(|| {
-                region(&pool, |team| team.run(|member| assert_ne!(member, bad, "this one")));
+                threads.region(|team| team.run(|member| assert_ne!(member, bad, "this one")));
             }));
             assert!(outcome.is_err());
         }
-        let outcome = catch_unwind(AssertUnwindSafe(|| region(&pool, |_| panic!("between two steps"))));
+        let outcome = catch_unwind(AssertUnwindSafe(|| threads.region(|_| panic!("between two steps"))));
         assert!(outcome.is_err());
-        assert_eq!(region(&pool, |team| team.size()), 3);
+        assert_eq!(threads.region(|team| team.size()), 3);
+    }
+
+    #[test]
+    fn a_step_inside_of_a_step_is_refused_and_the_threads_live_on() {
+        let threads = threads(3);
+        for from in 0..3 {
+            let nested = |team: &Team<'_>| {
+                team.run(|member| {
+                    if member == from {
+                        team.run(|_| ());
+                    }
+                });
+            };
+            assert!(catch_unwind(AssertUnwindSafe(|| threads.region(nested))).is_err());
+        }
+        assert_eq!(threads.region(|team| team.size()), 3);
     }
 
     #[test]
     fn inside_of_the_pool_the_leader_is_alone() {
-        let pool = pool(2);
-        assert_eq!(pool.install(|| region(&pool, |team| team.size())), 1);
-        assert_eq!(region(&pool, |_| region(&pool, |team| team.size())), 1);
+        let two = threads(2);
+        assert_eq!(two.pool().install(|| two.region(|team| team.size())), 1);
+        assert_eq!(two.region(|_| two.region(|team| team.size())), 1);
+        // In a pool of one the leader is the calling thread, which must not wait for itself.
+        let one = threads(1);
+        assert_eq!(one.region(|_| one.region(|team| team.size())), 1);
     }
 }

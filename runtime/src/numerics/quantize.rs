@@ -134,6 +134,7 @@ pub(super) fn quantize_row(x: &[f32], q: &mut [i8]) -> (i32, f32) {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::team::Threads;
 
     #[test]
     fn worked_example_of_the_formula() {
@@ -186,5 +187,23 @@ mod tests {
         let mut q = QuantizedActivations::quantize(64, &[1.0; 192]);
         q.requantize(&Numerics::portable(), 3, &[0.25, 0.5, 1.0, 1.0, 1.0, 1.0]);
         assert_eq!(q, QuantizedActivations::quantize(3, &[0.25, 0.5, 1.0, 1.0, 1.0, 1.0]));
+    }
+
+    #[test]
+    fn large_batches_split_over_threads_give_the_same() {
+        let cols = 1000;
+        let x: Vec<f32> = (0..100 * cols).map(|i| (i * 31 % 977) as f32 - 488.0).collect();
+        let pool = rayon::ThreadPoolBuilder::new().num_threads(3).build().unwrap();
+        let mut split = QuantizedActivations::default();
+        let mut rows: Vec<_> = split.rows_mut(cols, 100).zip(x.chunks(cols)).collect();
+        Threads::new(pool).region(|team| {
+            team.chunks(&mut rows, 1, x.len(), |_, rows| {
+                rows.iter_mut().for_each(|(row, x)| row.quantize(&Numerics::portable(), x));
+            });
+        });
+        for (t, row) in x.chunks(cols).enumerate() {
+            let alone = QuantizedActivations::quantize(cols, row);
+            assert_eq!(alone.data(), &split.data()[t * 1008..(t + 1) * 1008]);
+        }
     }
 }
