@@ -7,6 +7,7 @@ pub use perplexity::{Perplexity, PerplexityError, perplexity};
 pub use reference::{Reference, ReferenceError};
 
 use crate::engine::Engine;
+use crate::model::forward::LOGITS_BATCH;
 use crate::model::{ForwardError, Model, Observer, Session, Want};
 use crate::sampling::argmax;
 use std::fmt;
@@ -172,7 +173,7 @@ pub fn verify(model: &Model, engine: &Engine, reference: &Reference) -> Result<V
     }
 
     let mut comparer = Comparer { logits, hidden };
-    let mut session = Session::new(model, engine);
+    let mut session = Session::new(model, engine).with_batch(LOGITS_BATCH);
     let mut logits = session.forward(&ids, Want::Everything(&mut comparer))?;
     let mut mismatch = None;
     for (index, &expected) in greedy.iter().enumerate() {

@@ -19,6 +19,9 @@ use crate::team::Team;
 /// working memory of a long prompt and changes no result; the more tokens, the rarer the weights come from memory.
 pub const DEFAULT_BATCH: usize = 256;
 
+/// The same for those who want the logits of every token, which for a large vocabulary take more than all else.
+pub(crate) const LOGITS_BATCH: usize = 32;
+
 /// Receives intermediate results of a forward pass, batch by batch in the order of the positions.
 pub trait Observer: Send {
     /// The input of layer `index`, `[tokens][hidden]`; for `index` equal to the number of layers, the states
@@ -112,7 +115,7 @@ impl<'m> Session<'m> {
     ///
     /// # Errors
     /// [`ForwardError`]: no tokens, an id outside of the vocabulary, the end of the context, a value that is
-    /// not finite. The session is then as before the call, except that its logits are gone and an observer may have been
+    /// not finite. The session is then as before the call, except that its logits may be gone and an observer may have been
     /// called.
     pub fn forward(&mut self, tokens: &[u32], mut want: Want<'_>) -> Result<&[f32], ForwardError> {
         if tokens.is_empty() {
@@ -174,7 +177,7 @@ impl<'m> Session<'m> {
 ///
 /// # Errors
 /// [`ForwardError`] as for [`Session::forward`], of whichever session it is, or sessions that do not belong together. The
-/// sessions are then as before the call, except that their logits are gone.
+/// sessions are then as before the call, except that their logits may be gone.
 pub fn decode_together(sessions: &mut [Session<'_>], tokens: &[u32]) -> Result<(), ForwardError> {
     let together = ForwardError::Together { sessions: sessions.len(), tokens: tokens.len() };
     let Some(first) = sessions.first() else { return Err(together) };
@@ -189,27 +192,27 @@ pub fn decode_together(sessions: &mut [Session<'_>], tokens: &[u32]) -> Result<(
         session.cache.reserve(1)?;
         rows.push(Row { sequence, position: session.cache.len() });
     }
+    sessions.iter_mut().for_each(|session| session.logits.clear());
+    let vocab = model.config.vocab;
+    let [first, rest @ ..] = &mut *sessions else { return Err(together) };
     // The working memory of the first serves them all.
-    let fresh = Work::new(RopeTable::new(model.config.head_dim, model.config.rope_theta));
-    let mut work = std::mem::replace(&mut sessions[0].work, fresh);
+    let work = &mut first.work;
     work.rope.extend_to(rows.iter().map(|row| row.position + 1).max().unwrap_or(0));
-    let mut logits = Vec::new();
-    let result = {
-        let mut caches: Vec<&mut KvCache> = sessions.iter_mut().map(|session| &mut session.cache).collect();
-        engine.region(|team| {
-            let pass = Pass { model, engine, team, ids: tokens, rows: &rows };
-            pass.layers(&mut caches, &mut work, &mut Want::LastLogits)?;
-            pass.head(0, &mut work, &mut logits)
-        })
-    };
-    sessions[0].work = work;
-    for (session, logits) in sessions.iter_mut().zip(logits.chunks(model.config.vocab)) {
-        session.logits.clear();
-        if result.is_ok() {
+    let mut logits = std::mem::take(&mut work.together);
+    let mut caches = vec![&mut first.cache];
+    caches.extend(rest.iter_mut().map(|session| &mut session.cache));
+    let result = engine.region(|team| {
+        let pass = Pass { model, engine, team, ids: tokens, rows: &rows };
+        pass.layers(&mut caches, work, &mut Want::LastLogits)?;
+        pass.head(0, work, &mut logits)
+    });
+    if result.is_ok() {
+        for (session, logits) in sessions.iter_mut().zip(logits.chunks_exact(vocab)) {
             session.logits.extend_from_slice(logits);
             session.cache.advance(1);
         }
     }
+    sessions[0].work.together = logits;
     result
 }
 
@@ -228,11 +231,13 @@ struct Work {
     rope: RopeTable,
     buffers: Buffers,
     head_scratch: Vec<f32>,
+    /// Logits of sequences that are decoded together.
+    together: Vec<f32>,
 }
 
 impl Work {
     fn new(rope: RopeTable) -> Self {
-        Work { rope, buffers: Buffers::default(), head_scratch: Vec::new() }
+        Work { rope, buffers: Buffers::default(), head_scratch: Vec::new(), together: Vec::new() }
     }
 }
 
@@ -288,7 +293,6 @@ impl Pass<'_> {
         if !finite.into_inner() {
             return Err(not_finite("output_norm"));
         }
-        logits.clear();
         logits.resize(tokens * config.vocab, 0.0);
         head(team, numerics, model.head(), normed, logits, &mut work.head_scratch);
         if numerics.all_finite(logits) { Ok(()) } else { Err(not_finite("output")) }
@@ -322,7 +326,12 @@ mod tests {
                 assert_eq!(alone.position(), together.position());
             }
         }
+        let before: Vec<usize> = together.iter().map(Session::position).collect();
         let error = decode_together(&mut together, &[1]).unwrap_err().to_string();
         assert!(error.starts_with("3 sessions and 1 tokens"), "{error}");
+        assert!(decode_together(&mut [], &[]).is_err());
+        let error = decode_together(&mut together, &[1, u32::MAX, 1]).unwrap_err();
+        assert!(matches!(error, ForwardError::TokenOutOfRange { index: 1, .. }), "{error}");
+        assert_eq!(together.iter().map(Session::position).collect::<Vec<_>>(), before);
     }
 }

@@ -106,7 +106,8 @@ impl LayerPass<'_> {
 
         let delta = sized(&mut b.delta, states.len());
         let norm = weights.inner_attn_ln.as_deref();
-        self.quantize("inner_attn_ln", mixed, width, norm, &mut b.normed, &mut b.quantized)?;
+        let part = if norm.is_some() { "inner_attn_ln" } else { "attention" };
+        self.quantize(part, mixed, width, norm, &mut b.normed, &mut b.quantized)?;
         self.linear(&b.quantized, [("o_proj", &weights.o_proj, &mut *delta)])?;
         self.add(states, delta);
         Ok(())
@@ -139,7 +140,8 @@ impl LayerPass<'_> {
 
         let delta = sized(&mut b.delta, states.len());
         let norm = weights.ffn_layernorm.as_deref();
-        self.quantize("ffn_layernorm", gate, config.ffn, norm, &mut b.normed, &mut b.quantized)?;
+        let part = if norm.is_some() { "ffn_layernorm" } else { "activation of the gate" };
+        self.quantize(part, gate, config.ffn, norm, &mut b.normed, &mut b.quantized)?;
         self.linear(&b.quantized, [("down_proj", &weights.down_proj, &mut *delta)])?;
         self.add(states, delta);
         Ok(())

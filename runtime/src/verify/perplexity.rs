@@ -1,6 +1,7 @@
 //! Perplexity: how well a model predicts given texts.
 
 use crate::engine::Engine;
+use crate::model::forward::LOGITS_BATCH;
 use crate::model::{ForwardError, Model, Observer, Session, Want};
 
 /// The result of [`perplexity`].
@@ -38,7 +39,7 @@ pub fn perplexity(
     documents: &[Vec<u32>],
     max_len: usize,
 ) -> Result<Perplexity, PerplexityError> {
-    let mut session = Session::new(model, engine);
+    let mut session = Session::new(model, engine).with_batch(LOGITS_BATCH);
     let (mut nll, mut tokens) = (0.0, 0);
     for document in documents {
         let ids = &document[..document.len().min(max_len)];

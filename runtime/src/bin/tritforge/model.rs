@@ -54,7 +54,7 @@ impl ModelArgs {
 /// How the model is run.
 #[derive(clap::Args)]
 pub struct EngineArgs {
-    /// Threads; as many as there are CPUs if left out.
+    /// Threads; as many as there are physical cores if left out.
     #[arg(long, short = 't', value_name = "N", value_parser = clap::value_parser!(u16).range(1..=1024))]
     pub threads: Option<u16>,
 }
