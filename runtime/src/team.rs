@@ -7,7 +7,7 @@
 //! top to bottom, as if alone; where there is something to share it calls [`Team::run`] or [`Team::chunks`], which return
 //! when every member is done.
 //!
-//! The threads are those of a rayon pool, which lends them for the time of the region ([`Threads`]).
+//! The threads are those of a rayon pool, which lends them for the time of the region.
 
 use std::any::Any;
 use std::cell::UnsafeCell;
