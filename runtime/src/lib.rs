@@ -10,7 +10,7 @@
 //! - [`model`] holds packed weights and the forward pass, [`generate`], [`sampling`] and [`tokenizer`] make text;
 //! - [`packed`], [`dense`] and [`engine`] multiply packed matrices, for programs that bring their own graph;
 //! - [`numerics`] are the float parts, [`kernels`] is the generated code; [`cpu`] says which instruction sets there are,
-//!   [`fault`] what this CPU claims and does not do.
+//!   [`fault`] what this CPU claims and does not do; [`probe`] measures what the machine can do.
 //!
 //! ```
 //! use tritforge::dense::{Ternarize, pack_matrix};
@@ -40,6 +40,7 @@ pub mod model;
 pub mod numerics;
 mod os;
 pub mod packed;
+pub mod probe;
 mod product;
 pub mod sampling;
 mod shares;
