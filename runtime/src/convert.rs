@@ -8,22 +8,18 @@
 mod error;
 mod tokenizer;
 
-use std::io::{BufWriter, Write};
+use std::io::Write;
 use std::path::Path;
-
-use half::{bf16, f16};
 
 pub use error::ConvertError;
 
-use crate::format::gguf::{GgufWriter, TAIL_FLAT, TAIL_KEY, TensorType, activation_key, layer_tensor};
+use crate::format::gguf::{
+    GgufWriter, TAIL_FLAT, TAIL_KEY, TensorType, layer_tensor, put_hyper_parameters, write_i2_s,
+};
 use crate::format::{FloatTensor, FloatType, HfDirectory, LoadOptions, RawModel, TernaryTensor};
-use crate::kernels::layouts::i2_s;
-use crate::model::config::{Activation, ModelConfig};
-use crate::os;
+use crate::model::config::Activation;
+use crate::new_file;
 use crate::packed::Scales;
-
-/// `general.file_type` of files whose weights are mostly I2_S.
-const FILE_TYPE_I2_S: u32 = 40;
 
 /// Storage type of the embedding in the new file.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
@@ -33,6 +29,15 @@ pub enum EmbeddingType {
     F16,
     /// bfloat16, for an embedding that exceeds the range of f16.
     Bf16,
+}
+
+impl EmbeddingType {
+    fn storage(self) -> FloatType {
+        match self {
+            EmbeddingType::F16 => FloatType::F16,
+            EmbeddingType::Bf16 => FloatType::Bf16,
+        }
+    }
 }
 
 /// How to convert.
@@ -74,28 +79,7 @@ pub fn convert(
     out: &Path,
     options: &ConvertOptions,
 ) -> Result<ConvertReport, ConvertError> {
-    if !options.overwrite && out.exists() {
-        return Err(ConvertError::Exists { path: out.to_owned() });
-    }
-    let in_out = |source| ConvertError::Io { path: out.to_owned(), source };
-    let folder = match out.parent() {
-        Some(folder) if folder != Path::new("") => folder,
-        _ => Path::new("."),
-    };
-    let mut file = os::temporary_file(folder).map_err(in_out)?;
-    let mut buffered = BufWriter::new(file.as_file_mut());
-    let report = convert_to(directory, &mut buffered, options)?;
-    buffered.flush().map_err(in_out)?;
-    drop(buffered);
-    file.as_file().sync_all().map_err(in_out)?;
-    let kept = if options.overwrite { file.persist(out) } else { file.persist_noclobber(out) };
-    match kept {
-        Ok(_) => Ok(report),
-        Err(failed) if failed.error.kind() == std::io::ErrorKind::AlreadyExists => {
-            Err(ConvertError::Exists { path: out.to_owned() })
-        }
-        Err(failed) => Err(in_out(failed.error)),
-    }
+    new_file::create(out, options.overwrite, |writer| convert_to(directory, writer, options))
 }
 
 /// Converts the checkpoint in `directory`, writing the file to `out`.
@@ -114,7 +98,8 @@ pub fn convert_to(
     }
     let mut report = ConvertReport::default();
     let mut writer = GgufWriter::default();
-    put_hyper_parameters(&mut writer, &model.config, options);
+    let name = options.name.as_deref().unwrap_or(&model.config.name);
+    put_hyper_parameters(&mut writer, &model.config, name);
     let tensors = plan(&model, options);
     let tails: Vec<&TernaryTensor> = tensors
         .iter()
@@ -151,41 +136,6 @@ pub fn convert_to(
         Ok::<(), ConvertError>(())
     })?;
     Ok(report)
-}
-
-/// Writes everything about the graph.
-///
-/// Other engines tell the activation function by the architecture: `bitnet` means SiLU to all of them, and
-/// `bitnet-b1.58` squared ReLU to those that do it right.
-fn put_hyper_parameters(writer: &mut GgufWriter, config: &ModelConfig, options: &ConvertOptions) {
-    let architecture = match config.activation {
-        Activation::Relu2 => "bitnet-b1.58",
-        Activation::Silu => "bitnet",
-    };
-    let key = |suffix: &str| format!("{architecture}.{suffix}");
-    writer.put_str("general.architecture", architecture);
-    writer.put_str("general.name", options.name.as_deref().unwrap_or(&config.name));
-    writer.put_u32("general.file_type", FILE_TYPE_I2_S);
-    // The configuration has been validated: no dimension exceeds 2^24.
-    for (suffix, value) in [
-        ("vocab_size", config.vocab),
-        ("context_length", config.context),
-        ("embedding_length", config.hidden),
-        ("block_count", config.layers),
-        ("feed_forward_length", config.ffn),
-        ("rope.dimension_count", config.head_dim),
-        ("attention.head_count", config.heads),
-        ("attention.head_count_kv", config.kv_heads),
-    ] {
-        writer.put_u32(&key(suffix), value as u32);
-    }
-    if config.heads * config.head_dim != config.hidden {
-        writer.put_u32(&key("attention.key_length"), config.head_dim as u32);
-        writer.put_u32(&key("attention.value_length"), config.head_dim as u32);
-    }
-    writer.put_f32(&key("attention.layer_norm_rms_epsilon"), config.rms_norm_eps);
-    writer.put_f32(&key("rope.freq_base"), config.rope_theta as f32);
-    writer.put_str(&activation_key(architecture), config.activation.name());
 }
 
 /// A tensor of the new file and where its values come from.
@@ -231,11 +181,7 @@ impl Tensor<'_> {
     fn shape_and_kind(&self) -> (Vec<usize>, TensorType) {
         match self {
             Tensor::Embedding(tensor, kind) => {
-                let float = match kind {
-                    EmbeddingType::F16 => FloatType::F16,
-                    EmbeddingType::Bf16 => FloatType::Bf16,
-                };
-                (vec![tensor.rows(), tensor.cols()], TensorType::Float(float))
+                (vec![tensor.rows(), tensor.cols()], TensorType::Float(kind.storage()))
             }
             Tensor::Norm(norm) => (vec![norm.len()], TensorType::Float(FloatType::F32)),
             Tensor::Ternary(tensor) => (vec![tensor.rows(), tensor.cols()], TensorType::I2S),
@@ -264,26 +210,16 @@ fn write_embedding(
     out: &mut dyn Write,
 ) -> Result<f32, ConvertError> {
     let mut values = vec![0.0f32; tensor.cols()];
+    let mut bytes = Vec::new();
     let mut largest = 0.0f32;
     for row in 0..tensor.rows() {
         tensor.row_to_f32(row, &mut values);
-        for &value in &values {
-            let (bits, rounded) = match kind {
-                EmbeddingType::F16 => {
-                    let half = f16::from_f32(value);
-                    (half.to_bits(), half.to_f32())
-                }
-                EmbeddingType::Bf16 => {
-                    let half = bf16::from_f32(value);
-                    (half.to_bits(), half.to_f32())
-                }
-            };
-            if !rounded.is_finite() {
-                return Err(ConvertError::Embedding { tensor: name.to_owned(), row, value });
-            }
-            largest = largest.max((rounded - value).abs());
-            out.write_all(&bits.to_le_bytes())?;
-        }
+        bytes.clear();
+        let rounding = kind.storage().encode(&values, &mut bytes);
+        let rounding =
+            rounding.map_err(|value| ConvertError::Embedding { tensor: name.to_owned(), row, value })?;
+        largest = largest.max(rounding);
+        out.write_all(&bytes)?;
     }
     Ok(largest)
 }
@@ -292,17 +228,7 @@ fn write_ternary(tensor: &TernaryTensor, out: &mut dyn Write) -> Result<(), Conv
     let Scales::PerTensor(scale) = *tensor.scales() else {
         return Err(ConvertError::PerRowScale { tensor: tensor.name().to_owned() });
     };
-    let (rows, cols) = (tensor.rows(), tensor.cols());
-    let mut data = vec![0u8; i2_s::packed_bytes(rows, cols)];
-    let mut trits = vec![0i8; cols];
-    for row in 0..rows {
-        tensor.unpack_row(row, &mut trits)?;
-        i2_s::pack_row(&mut data, rows, cols, row, &trits);
-    }
-    out.write_all(&data)?;
-    out.write_all(&scale.to_le_bytes())?;
-    out.write_all(&[0; crate::format::gguf::I2_S_TRAILER - 4])?;
-    Ok(())
+    write_i2_s((tensor.rows(), tensor.cols()), scale, out, |row, trits| Ok(tensor.unpack_row(row, trits)?))
 }
 
 #[cfg(test)]

@@ -2,7 +2,7 @@
 
 use crate::command::tritforge;
 
-const COMMANDS: [(&str, &[&str]); 6] = [
+const COMMANDS: [(&str, &[&str]); 7] = [
     (
         "run",
         &[
@@ -25,6 +25,7 @@ const COMMANDS: [(&str, &[&str]); 6] = [
     ("inspect", &["MODEL"]),
     ("kernels", &["MODEL", "--verbose"]),
     ("convert", &["--overwrite", "--name", "--embedding", "--act"]),
+    ("synth", &["--seed", "--head", "--overwrite"]),
     ("verify", &["--reference", "--tolerance", "0.001"]),
     ("tokenize", &["--file", "--no-special"]),
 ];

@@ -1,4 +1,5 @@
 use super::*;
+use crate::NewFileError;
 use crate::format::gguf::GgufFile;
 use crate::format::{FormatError, RawLayer, SharedBytes, load_gguf_bytes, load_path};
 use crate::tokenizer::TokenizerState;
@@ -157,7 +158,10 @@ fn files_appear_whole_and_are_not_replaced_unasked() {
     let report = convert(&directory, &out, &options).unwrap();
     let first = std::fs::read(&out).unwrap();
     assert_eq!(first.len() as u64, report.bytes);
-    assert!(matches!(convert(&directory, &out, &options), Err(ConvertError::Exists { .. })));
+    assert!(matches!(
+        convert(&directory, &out, &options),
+        Err(ConvertError::File(NewFileError::Exists { .. }))
+    ));
     options.overwrite = true;
     options.name = Some("another name".into());
     convert(&directory, &out, &options).unwrap();

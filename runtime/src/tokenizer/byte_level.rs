@@ -17,6 +17,17 @@ pub(super) fn byte_of(c: char) -> Option<u8> {
     }
 }
 
+/// The character that stands for each byte.
+pub(crate) fn alphabet() -> [char; 256] {
+    let mut alphabet = ['\0'; 256];
+    for c in '\0'..='\u{143}' {
+        if let Some(byte) = byte_of(c) {
+            alphabet[usize::from(byte)] = c;
+        }
+    }
+    alphabet
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -27,6 +38,9 @@ mod tests {
         let mut bytes: Vec<u8> = alphabet.iter().map(|&c| byte_of(c).unwrap()).collect();
         bytes.sort_unstable();
         assert_eq!(bytes, (0..=255).collect::<Vec<u8>>());
+        for (byte, c) in super::alphabet().into_iter().enumerate() {
+            assert_eq!((byte_of(c), alphabet.contains(&c)), (Some(byte as u8), true));
+        }
         // The well-known ones.
         assert_eq!(byte_of('Ġ'), Some(b' '));
         assert_eq!(byte_of('Ċ'), Some(b'\n'));

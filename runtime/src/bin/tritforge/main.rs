@@ -5,6 +5,7 @@ mod inspect;
 mod kernels;
 mod model;
 mod run;
+mod synth;
 mod tokenize;
 mod verify;
 
@@ -34,6 +35,8 @@ enum Command {
     Kernels(kernels::Args),
     /// Convert a Hugging Face checkpoint to GGUF.
     Convert(convert::Args),
+    /// Write a model of random weights in the shapes of a config, to measure and to test with.
+    Synth(synth::Args),
     /// Compare a model's outputs with reference outputs.
     Verify(verify::Args),
     /// Turn text into token ids.
@@ -49,6 +52,7 @@ fn main() -> ExitCode {
         Command::Inspect(args) => inspect::inspect(args),
         Command::Kernels(args) => kernels::kernels(args),
         Command::Convert(args) => convert::convert(args),
+        Command::Synth(args) => synth::synth(args),
         Command::Verify(args) => verify::verify(args),
         Command::Tokenize(args) => tokenize::tokenize(args),
     };
