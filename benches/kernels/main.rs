@@ -4,7 +4,6 @@
 //!
 //! `cargo bench -- --test` runs each once on little memory; `cargo bench -- <part of a name>` runs some of them.
 
-mod exact;
 mod numerics;
 mod report;
 
@@ -12,11 +11,13 @@ use std::hint::black_box;
 use std::time::{Duration, Instant};
 
 use criterion::{BenchmarkId, Criterion, Throughput};
-use tritforge::kernels::abi::{Descriptor, Kernel, Problem};
+use tritforge::kernels::abi::{Descriptor, Kernel};
 use tritforge::kernels::layouts::i2a16;
 use tritforge::kernels::{DESCRIPTORS, ISAS};
-use tritforge_benches::memory::WeightMemory;
-use tritforge_benches::probe::{self, Bandwidth};
+use tritforge::probe::bandwidth::ReadProbe;
+use tritforge::probe::memory::WeightMemory;
+use tritforge::team::Team;
+use tritforge_benches::exact::{self, Activations};
 
 use report::{Report, Row};
 
@@ -24,6 +25,10 @@ use report::{Report, Row};
 const GENERIC_SHAPE: (usize, usize) = (2560, 2560);
 /// Weights read one after another, so that none is in a cache when its turn comes again.
 const MEMORY: usize = 256 << 20;
+/// Bytes of a sample of the probe: about what a kernel reads in one.
+const WINDOW: usize = 16 << 20;
+/// Samples of the probe.
+const PROBE_ROUNDS: usize = 128;
 /// The same where nothing is measured: room for the largest shape of the default configs.
 const TEST_MEMORY: usize = 8 << 20;
 
@@ -38,8 +43,9 @@ fn main() {
         .measurement_time(Duration::from_secs(1))
         .configure_from_args();
     let memory = WeightMemory::new(if test { TEST_MEMORY } else { MEMORY });
-    let bandwidth = probe::read_bandwidth(memory.bytes(), if test { 1 } else { 8 });
-    let mut report = Report::new(bandwidth);
+    let mut probe = ReadProbe::new(memory.bytes(), WINDOW.min(memory.bytes().len()));
+    (0..if test { 1 } else { PROBE_ROUNDS }).for_each(|_| probe.sample(&Team::solo()));
+    let mut report = Report::new(probe.bandwidth());
     if !test && !list {
         report.print_probe();
     }
@@ -65,11 +71,8 @@ fn bench(criterion: &mut Criterion, kernel: &Kernel, memory: &WeightMemory, repo
     let descriptor = kernel.descriptor();
     let (rows, cols) = shape(descriptor);
     let bytes = i2a16::packed_bytes(rows, cols);
-    let stride = cols.next_multiple_of(i2a16::COL_GRANULE);
-    let acts = exact::activations(descriptor.tokens, cols, stride);
-    let sums: Vec<i32> =
-        acts.chunks(stride).map(|vector| vector.iter().map(|q| i32::from(*q)).sum()).collect();
-    let problem = |weights| Problem { rows, cols, weights, acts: &acts, act_stride: stride, act_sums: &sums };
+    let acts = Activations::new(descriptor.tokens, (rows, cols));
+    let problem = |weights| acts.problem(weights, 0..descriptor.tokens);
     let matrices = memory.matrices(bytes);
     // Decode streams the weights; a prompt is long enough to use each row tile again and again.
     let streaming = descriptor.tokens == 1;

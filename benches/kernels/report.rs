@@ -3,11 +3,8 @@
 use std::time::Duration;
 
 use tritforge::kernels::abi::{Descriptor, IsaInfo};
-
-use crate::Bandwidth;
-
-/// A ratio above this is a fault of the probe: nothing reads faster than memory.
-const PLAUSIBLE: f64 = 1.02;
+use tritforge::probe::PLAUSIBLE;
+use tritforge::probe::bandwidth::Bandwidth;
 
 /// The measurement of one kernel.
 pub struct Row {
@@ -49,7 +46,8 @@ impl Report {
     /// Prints what the memory gives, by each way to read it.
     pub fn print_probe(&self) {
         for (name, rate) in &self.bandwidth.all {
-            println!("read bandwidth, one thread, {name}: {:.2} GB/s", rate / 1e9);
+            let (best, median) = (rate.best / 1e9, rate.median / 1e9);
+            println!("read bandwidth, one thread, {name}: {best:.2} GB/s at best, {median:.2} as a rule");
         }
     }
 
@@ -68,13 +66,13 @@ impl Report {
             println!("{} kernels run, {} skipped", self.rows.len(), self.skipped.len());
             return;
         }
-        let Bandwidth { bytes_per_second, variant, .. } = self.bandwidth;
-        println!("\nprobed read bandwidth {:.2} GB/s ({variant}); best samples:", bytes_per_second / 1e9);
+        let best = self.bandwidth.rate.best;
+        println!("\nprobed read bandwidth {:.2} GB/s; best samples:", best / 1e9);
         println!("    GB/s    GMAC/s  of bandwidth  kernel");
         for row in &self.rows {
             let seconds = row.best.as_secs_f64().max(1e-9);
             let (bytes, macs) = (row.bytes as f64 / seconds, row.macs as f64 / seconds);
-            let ratio = bytes / bytes_per_second;
+            let ratio = bytes / best;
             let share = match row.streaming {
                 false => "in cache".to_owned(),
                 true if ratio > PLAUSIBLE => format!("{ratio:.2}, probe too low"),

@@ -5,7 +5,7 @@
 use std::hint::black_box;
 use std::time::Instant;
 
-use tritforge_benches::memory::WeightMemory;
+use tritforge::probe::memory::WeightMemory;
 
 /// The kernels that `build.rs` generates.
 mod kernels {

@@ -1,5 +1,4 @@
-//! What the benches measure against and with: the read bandwidth of this machine, probed in the same run, and
-//! memory full of weights that is larger than any cache.
+//! What the benches share: operands of kernels, and the check that comes before every measurement. What they measure
+//! against is [`tritforge::probe`].
 
-pub mod memory;
-pub mod probe;
+pub mod exact;

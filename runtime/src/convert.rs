@@ -11,15 +11,20 @@ mod tokenizer;
 use std::io::Write;
 use std::path::Path;
 
+use half::{bf16, f16};
+
 pub use error::ConvertError;
 
 use crate::format::gguf::{
-    GgufWriter, TAIL_FLAT, TAIL_KEY, TensorType, layer_tensor, put_hyper_parameters, write_i2_s,
+    GgufWriter, TAIL_FLAT, TAIL_KEY, TensorType, activation_key, layer_tensor, write_i2_s,
 };
 use crate::format::{FloatTensor, FloatType, HfDirectory, LoadOptions, RawModel, TernaryTensor};
-use crate::model::config::Activation;
-use crate::new_file;
+use crate::model::config::{Activation, ModelConfig};
+use crate::new_file::write_whole;
 use crate::packed::Scales;
+
+/// `general.file_type` of files whose weights are mostly I2_S.
+const FILE_TYPE_I2_S: u32 = 40;
 
 /// Storage type of the embedding in the new file.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
@@ -29,15 +34,6 @@ pub enum EmbeddingType {
     F16,
     /// bfloat16, for an embedding that exceeds the range of f16.
     Bf16,
-}
-
-impl EmbeddingType {
-    fn storage(self) -> FloatType {
-        match self {
-            EmbeddingType::F16 => FloatType::F16,
-            EmbeddingType::Bf16 => FloatType::Bf16,
-        }
-    }
 }
 
 /// How to convert.
@@ -79,7 +75,7 @@ pub fn convert(
     out: &Path,
     options: &ConvertOptions,
 ) -> Result<ConvertReport, ConvertError> {
-    new_file::create(out, options.overwrite, |writer| convert_to(directory, writer, options))
+    write_whole(out, options.overwrite, |file| convert_to(directory, file, options))
 }
 
 /// Converts the checkpoint in `directory`, writing the file to `out`.
@@ -138,6 +134,41 @@ pub fn convert_to(
     Ok(report)
 }
 
+/// Writes everything about the graph.
+///
+/// Other engines tell the activation function by the architecture: `bitnet` means SiLU to all of them, and
+/// `bitnet-b1.58` squared ReLU to those that do it right.
+pub(crate) fn put_hyper_parameters(writer: &mut GgufWriter, config: &ModelConfig, name: &str) {
+    let architecture = match config.activation {
+        Activation::Relu2 => "bitnet-b1.58",
+        Activation::Silu => "bitnet",
+    };
+    let key = |suffix: &str| format!("{architecture}.{suffix}");
+    writer.put_str("general.architecture", architecture);
+    writer.put_str("general.name", name);
+    writer.put_u32("general.file_type", FILE_TYPE_I2_S);
+    // The configuration has been validated: no dimension exceeds 2^24.
+    for (suffix, value) in [
+        ("vocab_size", config.vocab),
+        ("context_length", config.context),
+        ("embedding_length", config.hidden),
+        ("block_count", config.layers),
+        ("feed_forward_length", config.ffn),
+        ("rope.dimension_count", config.head_dim),
+        ("attention.head_count", config.heads),
+        ("attention.head_count_kv", config.kv_heads),
+    ] {
+        writer.put_u32(&key(suffix), value as u32);
+    }
+    if config.heads * config.head_dim != config.hidden {
+        writer.put_u32(&key("attention.key_length"), config.head_dim as u32);
+        writer.put_u32(&key("attention.value_length"), config.head_dim as u32);
+    }
+    writer.put_f32(&key("attention.layer_norm_rms_epsilon"), config.rms_norm_eps);
+    writer.put_f32(&key("rope.freq_base"), config.rope_theta as f32);
+    writer.put_str(&activation_key(architecture), config.activation.name());
+}
+
 /// A tensor of the new file and where its values come from.
 enum Tensor<'a> {
     Embedding(&'a FloatTensor, EmbeddingType),
@@ -181,7 +212,11 @@ impl Tensor<'_> {
     fn shape_and_kind(&self) -> (Vec<usize>, TensorType) {
         match self {
             Tensor::Embedding(tensor, kind) => {
-                (vec![tensor.rows(), tensor.cols()], TensorType::Float(kind.storage()))
+                let float = match kind {
+                    EmbeddingType::F16 => FloatType::F16,
+                    EmbeddingType::Bf16 => FloatType::Bf16,
+                };
+                (vec![tensor.rows(), tensor.cols()], TensorType::Float(float))
             }
             Tensor::Norm(norm) => (vec![norm.len()], TensorType::Float(FloatType::F32)),
             Tensor::Ternary(tensor) => (vec![tensor.rows(), tensor.cols()], TensorType::I2S),
@@ -210,16 +245,26 @@ fn write_embedding(
     out: &mut dyn Write,
 ) -> Result<f32, ConvertError> {
     let mut values = vec![0.0f32; tensor.cols()];
-    let mut bytes = Vec::new();
     let mut largest = 0.0f32;
     for row in 0..tensor.rows() {
         tensor.row_to_f32(row, &mut values);
-        bytes.clear();
-        let rounding = kind.storage().encode(&values, &mut bytes);
-        let rounding =
-            rounding.map_err(|value| ConvertError::Embedding { tensor: name.to_owned(), row, value })?;
-        largest = largest.max(rounding);
-        out.write_all(&bytes)?;
+        for &value in &values {
+            let (bits, rounded) = match kind {
+                EmbeddingType::F16 => {
+                    let half = f16::from_f32(value);
+                    (half.to_bits(), half.to_f32())
+                }
+                EmbeddingType::Bf16 => {
+                    let half = bf16::from_f32(value);
+                    (half.to_bits(), half.to_f32())
+                }
+            };
+            if !rounded.is_finite() {
+                return Err(ConvertError::Embedding { tensor: name.to_owned(), row, value });
+            }
+            largest = largest.max((rounded - value).abs());
+            out.write_all(&bits.to_le_bytes())?;
+        }
     }
     Ok(largest)
 }

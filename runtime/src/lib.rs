@@ -6,12 +6,11 @@
 //! instruction set, with every number of threads, for prefill as for one-token decode.
 //!
 //! From high to low:
-//! - [`mod@format`] reads GGUF files and Hugging Face directories, [`convert`] writes GGUF, [`synth`] files of random
-//!   weights;
+//! - [`mod@format`] reads GGUF files and Hugging Face directories, [`convert`] and [`synth`] write GGUF;
 //! - [`model`] holds packed weights and the forward pass, [`generate`], [`sampling`] and [`tokenizer`] make text;
 //! - [`packed`], [`dense`] and [`engine`] multiply packed matrices, for programs that bring their own graph;
 //! - [`numerics`] are the float parts, [`kernels`] is the generated code; [`cpu`] says which instruction sets there are,
-//!   [`fault`] what this CPU claims and does not do.
+//!   [`fault`] what this CPU claims and does not do; [`probe`] measures what the machine can do.
 //!
 //! ```
 //! use tritforge::dense::{Ternarize, pack_matrix};
@@ -38,10 +37,11 @@ pub mod generate;
 pub mod kernels;
 pub mod memory;
 pub mod model;
-mod new_file;
+pub mod new_file;
 pub mod numerics;
 mod os;
 pub mod packed;
+pub mod probe;
 mod product;
 pub mod sampling;
 mod shares;
@@ -50,5 +50,3 @@ pub mod team;
 pub mod tokenizer;
 mod trial;
 pub mod verify;
-
-pub use new_file::NewFileError;

@@ -1,133 +1,109 @@
-//! Model files of random weights in the shapes of a model config: to measure and to test what a model of that
-//! size takes, without its weights.
+//! Synthetic models: the shapes of a config with random weights, for measuring what nobody has to download.
 //!
-//! The file is GGUF as [`crate::convert`](mod@crate::convert) writes it. What a config does not say is chosen:
-//! where it gives no context, [`DEFAULT_CONTEXT`]; RoPE's theta and the norms' epsilon are those of
-//! BitNet b1.58 2B-4T. `general.name` and `general.description` say that the weights are random.
-//!
-//! The same config, seed and type give the same bytes on every machine: all draws are integers, and the few
-//! float operations on them are exact or correctly rounded.
+//! The file is one that [`crate::convert`] could have written and says that it is synthetic. Its weights are -1, 0 and +1
+//! in the proportions of BitNet b1.58 2B-4T, its scales keep activations near one, and its vocabulary spells every byte by
+//! a token of its own. The same config and seed give the same bytes on every machine.
 
 mod error;
 mod random;
-mod vocabulary;
 
 use std::io::Write;
 use std::path::Path;
 
-use kernelgen::config::{self, ModelShapes, Role};
+use half::f16;
+use kernelgen::config::{self, Matrix, ModelShapes, Role};
 
 pub use error::SynthError;
+use random::Random;
 
-use crate::format::FloatType;
+use crate::convert::put_hyper_parameters;
 use crate::format::gguf::{
-    GgufWriter, TAIL_FLAT, TAIL_KEY, TensorType, layer_tensor, put_hyper_parameters, write_i2_s,
+    GgufWriter, SUB_NORMS_KEY, TAIL_FLAT, TAIL_KEY, TensorType, layer_tensor, write_i2_s,
 };
+use crate::format::{FloatType, StringArray};
 use crate::model::config::{Activation, ModelConfig};
-use crate::new_file;
-use random::{NONZERO_SHARE, Random};
+use crate::new_file::write_whole;
+use crate::tokenizer::{PreTokenizer, TokenKind, byte_alphabet};
 
-/// Context of a model whose config gives none, in tokens.
-pub const DEFAULT_CONTEXT: usize = 2048;
-
-/// Epsilon of the RMS norms.
+/// Positions of a model whose config names no context, as that of the 2B-4T model.
+pub const DEFAULT_CONTEXT: usize = 4096;
+/// Base of the rotary embedding, which configs do not hold: that of the 2B-4T model.
+const ROPE_THETA: f64 = 5e5;
+/// Added in norms, likewise.
 const RMS_NORM_EPS: f32 = 1e-5;
+/// Share of the weights that are not zero.
+const NOT_ZERO: f32 = 0.578;
 
-/// Base of the rotary embedding.
-const ROPE_THETA: f64 = 500_000.0;
-
-/// Spread of the norms' weights around 1.
-const NORM_DEVIATION: f32 = 0.05;
-
-/// How to make a model.
-#[derive(Clone, Copy, Debug)]
-pub struct SynthOptions {
-    /// Seed of the weights.
-    pub seed: u64,
-    /// Storage type of the embedding and, where it is not tied, the output head.
-    pub head: FloatType,
-    /// Whether an existing file may be replaced.
-    pub overwrite: bool,
-}
-
-impl Default for SynthOptions {
-    /// Seed 1, f16; an existing file is left alone.
-    fn default() -> Self {
-        Self { seed: 1, head: FloatType::F16, overwrite: false }
-    }
-}
-
-/// What was made.
-#[derive(Clone, Debug, PartialEq, Eq)]
+/// What a synthetic file holds.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct SynthReport {
     /// Size of the file in bytes.
     pub bytes: u64,
     /// Number of tensors.
     pub tensors: usize,
-    /// Number of ternary weights.
-    pub ternary_weights: u64,
 }
 
-/// Writes the file `out` with random weights in the shapes of the model config `config` (TOML, as in
-/// `configs/models`). The file appears under its name only when it is complete; no more than a slice of one
-/// tensor is in memory at a time.
+/// Writes a synthetic model of `shapes` to the file `out`, which appears under its name only when it is complete. `seed`
+/// chooses the weights.
 ///
 /// # Errors
-/// [`SynthError`]: the config cannot be read, this runtime cannot run such a model, or `out` exists (without
-/// `overwrite`) or cannot be written. Nothing is left behind then.
-pub fn synth(config: &Path, out: &Path, options: &SynthOptions) -> Result<SynthReport, SynthError> {
-    let shapes = config::load(config)?;
-    new_file::create(out, options.overwrite, |writer| synth_to(&shapes, writer, options))
+/// [`SynthError`]: a model that this crate cannot run, a matrix that I2_S cannot hold, `out` exists (without `overwrite`)
+/// or cannot be written. Nothing is left behind then.
+pub fn synth(
+    shapes: &ModelShapes,
+    out: &Path,
+    seed: u64,
+    overwrite: bool,
+) -> Result<SynthReport, SynthError> {
+    write_whole(out, overwrite, |file| synth_to(shapes, file, seed))
 }
 
-/// Writes a file with random weights in `shapes` to `out`.
+/// Writes a synthetic model of `shapes` to `out`, a slice of a matrix at a time.
 ///
 /// # Errors
 /// As [`synth`].
-pub fn synth_to(
-    shapes: &ModelShapes,
-    out: &mut dyn Write,
-    options: &SynthOptions,
-) -> Result<SynthReport, SynthError> {
+pub fn synth_to(shapes: &ModelShapes, out: &mut dyn Write, seed: u64) -> Result<SynthReport, SynthError> {
     let config = model_config(shapes)?;
+    let tensors = plan(shapes);
     let mut writer = GgufWriter::default();
     put_hyper_parameters(&mut writer, &config, &config.name);
-    let description = format!(
-        "Synthetic: random weights (seed {}) in the shapes of {}, made by tritforge synth. It has learnt nothing.",
-        options.seed,
-        shapes.title.as_deref().unwrap_or(&shapes.name),
-    );
+    let description = format!("synthetic: random weights (seed {seed}) in the shapes of {}", shapes.name);
     writer.put_str("general.description", &description);
-    if shapes.matrices.iter().any(|matrix| matrix.role.is_ternary() && !matrix.cols.is_multiple_of(128)) {
+    if !config.sub_norms {
+        writer.put_bool(SUB_NORMS_KEY, false);
+    }
+    let has_tail = |(_, tensor): &(String, Tensor)| match tensor {
+        Tensor::Ternary { cols, .. } => !cols.is_multiple_of(128),
+        Tensor::Embedding { .. } | Tensor::Norm { .. } => false,
+    };
+    if tensors.iter().any(has_tail) {
         writer.put_str(TAIL_KEY, TAIL_FLAT);
     }
-    vocabulary::put(&mut writer, config.vocab)?;
-    let tensors = plan(shapes, &config, options.head);
+    put_vocabulary(&mut writer, config.vocab);
     for (name, tensor) in &tensors {
         let (shape, kind) = tensor.shape_and_kind();
-        let refused = |reason| SynthError::Shape { tensor: name.clone(), shape: shape.clone(), reason };
-        writer.announce(name.clone(), &shape, kind).map_err(refused)?;
+        writer.announce(name.clone(), &shape, kind).map_err(|reason| SynthError::Shape {
+            tensor: name.clone(),
+            shape,
+            reason,
+        })?;
     }
-    let bytes = writer.write(out, |index, out| {
-        // Every tensor has a stream of its own, so that none depends on what stands before it.
-        let mut random = Random::new(options.seed, index as u64);
-        tensors[index].1.write(&mut random, out)
-    })?;
-    let (tensors, ternary_weights) = (writer.tensor_count(), shapes.ternary_parameters());
-    Ok(SynthReport { bytes, tensors, ternary_weights })
+    let bytes =
+        writer.write(out, |index, out| tensors[index].1.write(Random::new(seed, index as u64), out))?;
+    Ok(SynthReport { bytes, tensors: writer.tensor_count() })
 }
 
-/// The hyper-parameters of a model of these shapes, checked as those of a file are.
+/// The graph that a config describes, as far as this crate can compute it.
 fn model_config(shapes: &ModelShapes) -> Result<ModelConfig, SynthError> {
     let activation = match shapes.activation {
         config::Activation::Relu2 => Activation::Relu2,
         config::Activation::Silu => Activation::Silu,
         other @ config::Activation::GeluTanh => {
-            return Err(SynthError::Activation { model: shapes.name.clone(), found: other.name() });
+            return Err(SynthError::Activation { name: shapes.name.clone(), found: other.name() });
         }
     };
     let config = ModelConfig {
-        name: format!("synthetic {}", shapes.name),
+        name: format!("synthetic {}", shapes.title.as_deref().unwrap_or(&shapes.name)),
         architecture: String::new(),
         hidden: shapes.hidden,
         ffn: shapes.ffn,
@@ -146,50 +122,60 @@ fn model_config(shapes: &ModelShapes) -> Result<ModelConfig, SynthError> {
     Ok(config)
 }
 
-/// A tensor of the file.
-#[derive(Clone)]
-enum Tensor {
-    /// Rows, columns and type.
-    Embedding(usize, usize, FloatType),
-    /// Its length.
-    Norm(usize),
-    /// Rows and columns.
-    Ternary(usize, usize),
+/// A vocabulary of one token a byte, and fillers that no text leads to. A vocabulary too small for that is left out.
+fn put_vocabulary(writer: &mut GgufWriter, vocab: usize) {
+    let bytes: Vec<char> = byte_alphabet().collect();
+    if vocab < bytes.len() {
+        return;
+    }
+    writer.put_str("tokenizer.ggml.model", "gpt2");
+    writer.put_str("tokenizer.ggml.pre", PreTokenizer::Gpt2.name());
+    let spelled = bytes.iter().map(char::to_string);
+    let fillers = (bytes.len()..vocab).map(|id| format!("[PAD{id}]"));
+    let texts: StringArray = spelled.chain(fillers).collect();
+    writer.put_strings("tokenizer.ggml.tokens", &texts);
+    let kind = |id: usize| if id < bytes.len() { TokenKind::Normal } else { TokenKind::Unused };
+    writer.put_i32s("tokenizer.ggml.token_type", (0..vocab).map(|id| kind(id) as i32));
+    writer.put_strings("tokenizer.ggml.merges", &StringArray::from_iter(std::iter::empty::<&str>()));
+    writer.put_bool("tokenizer.ggml.add_bos_token", false);
+    writer.put_bool("tokenizer.ggml.add_eos_token", false);
 }
 
-/// The tensors in the order in which [`crate::convert`](mod@crate::convert) writes them.
-fn plan(shapes: &ModelShapes, config: &ModelConfig, head: FloatType) -> Vec<(String, Tensor)> {
-    const LINEARS: [(&str, Role); 7] = [
-        ("attn_q", Role::QProj),
-        ("attn_k", Role::KProj),
-        ("attn_v", Role::VProj),
-        ("attn_output", Role::OProj),
-        ("ffn_gate", Role::GateProj),
-        ("ffn_up", Role::UpProj),
-        ("ffn_down", Role::DownProj),
-    ];
-    let sub_norm = |length| config.sub_norms.then_some(length);
-    let norms = [
-        ("attn_norm", Some(config.hidden)),
-        ("attn_sub_norm", sub_norm(config.attention_width())),
-        ("ffn_norm", Some(config.hidden)),
-        ("ffn_sub_norm", sub_norm(config.ffn)),
-    ];
-    let norms: Vec<_> =
-        norms.into_iter().filter_map(|(name, length)| Some((name, Tensor::Norm(length?)))).collect();
-    let embedding = || Tensor::Embedding(config.vocab, config.hidden, head);
-    let mut tensors = vec![("token_embd.weight".to_owned(), embedding())];
-    for layer in 0..config.layers {
-        let norms = norms.iter().map(|(name, norm)| (*name, norm.clone()));
-        let linears = LINEARS.into_iter().filter_map(|(name, role)| {
-            shapes.matrix(role).map(|matrix| (name, Tensor::Ternary(matrix.rows, matrix.cols)))
-        });
-        tensors.extend(norms.chain(linears).map(|(name, tensor)| (layer_tensor(layer, name), tensor)));
+/// A tensor of the file.
+enum Tensor {
+    Embedding { rows: usize, cols: usize },
+    Norm { len: usize },
+    Ternary { rows: usize, cols: usize },
+}
+
+/// The tensors in file order.
+fn plan(shapes: &ModelShapes) -> Vec<(String, Tensor)> {
+    let embedding = |m: &Matrix| Tensor::Embedding { rows: m.rows, cols: m.cols };
+    let ternary = |m: &Matrix| Tensor::Ternary { rows: m.rows, cols: m.cols };
+    let norm = |len| Some(Tensor::Norm { len });
+    let sub_norm = |len| shapes.sub_norms.then_some(Tensor::Norm { len });
+    let linear = |role| shapes.matrix(role).map(ternary);
+    let mut tensors = Vec::new();
+    tensors.extend(shapes.matrix(Role::Embedding).map(|m| ("token_embd.weight".to_owned(), embedding(m))));
+    for layer in 0..shapes.layers {
+        let of_layer = [
+            ("attn_norm", norm(shapes.hidden)),
+            ("attn_sub_norm", sub_norm(shapes.heads * shapes.head_dim)),
+            ("ffn_norm", norm(shapes.hidden)),
+            ("ffn_sub_norm", sub_norm(shapes.ffn)),
+            ("attn_q", linear(Role::QProj)),
+            ("attn_k", linear(Role::KProj)),
+            ("attn_v", linear(Role::VProj)),
+            ("attn_output", linear(Role::OProj)),
+            ("ffn_gate", linear(Role::GateProj)),
+            ("ffn_up", linear(Role::UpProj)),
+            ("ffn_down", linear(Role::DownProj)),
+        ];
+        let there_are = of_layer.into_iter().filter_map(|(name, tensor)| Some((name, tensor?)));
+        tensors.extend(there_are.map(|(name, tensor)| (layer_tensor(layer, name), tensor)));
     }
-    tensors.push(("output_norm.weight".to_owned(), Tensor::Norm(config.hidden)));
-    if !shapes.tied {
-        tensors.push(("output.weight".to_owned(), embedding()));
-    }
+    tensors.push(("output_norm.weight".to_owned(), Tensor::Norm { len: shapes.hidden }));
+    tensors.extend(shapes.matrix(Role::LmHead).map(|m| ("output.weight".to_owned(), embedding(m))));
     tensors
 }
 
@@ -197,54 +183,41 @@ impl Tensor {
     /// Shape, outermost dimension first, and storage type.
     fn shape_and_kind(&self) -> (Vec<usize>, TensorType) {
         match *self {
-            Tensor::Embedding(rows, cols, kind) => (vec![rows, cols], TensorType::Float(kind)),
-            Tensor::Norm(length) => (vec![length], TensorType::Float(FloatType::F32)),
-            Tensor::Ternary(rows, cols) => (vec![rows, cols], TensorType::I2S),
+            Tensor::Embedding { rows, cols } => (vec![rows, cols], TensorType::Float(FloatType::F16)),
+            Tensor::Norm { len } => (vec![len], TensorType::Float(FloatType::F32)),
+            Tensor::Ternary { rows, cols } => (vec![rows, cols], TensorType::I2S),
         }
     }
 
-    /// Writes random values.
-    fn write(&self, random: &mut Random, out: &mut dyn Write) -> Result<(), SynthError> {
+    /// Writes random values: an embedding whose rows have a norm of about one, norms of one, trits with a scale that
+    /// leaves a vector's mean square as it is.
+    fn write(&self, mut random: Random, out: &mut dyn Write) -> Result<(), SynthError> {
         match *self {
-            Tensor::Embedding(rows, cols, kind) => {
-                // A normed state gives logits of about unit spread.
-                let deviation = (1.0 / cols as f64).sqrt() as f32;
-                let mut values = vec![0.0; cols];
-                let mut bytes = Vec::new();
+            Tensor::Embedding { rows, cols } => {
+                let deviation = 1.0 / (cols as f32).sqrt();
+                let mut row = Vec::with_capacity(2 * cols);
                 for _ in 0..rows {
-                    random.fill_normal(0.0, deviation, &mut values);
-                    write_values(kind, &values, &mut bytes, out)?;
+                    row.clear();
+                    let values = (0..cols).map(|_| f16::from_f32(random.bell() * deviation));
+                    row.extend(values.flat_map(f16::to_le_bytes));
+                    out.write_all(&row)?;
                 }
-                Ok(())
             }
-            Tensor::Norm(length) => {
-                let mut values = vec![0.0; length];
-                random.fill_normal(1.0, NORM_DEVIATION, &mut values);
-                write_values(FloatType::F32, &values, &mut Vec::new(), out)
+            Tensor::Norm { len } => {
+                for _ in 0..len {
+                    out.write_all(&1.0f32.to_le_bytes())?;
+                }
             }
-            Tensor::Ternary(rows, cols) => {
-                // A row times a normed vector has about unit spread: each layer adds as much to the residual
-                // stream as any other, and nothing grows beyond the square root of their number.
-                let scale = (1.0 / (NONZERO_SHARE * cols as f64)).sqrt() as f32;
+            Tensor::Ternary { rows, cols } => {
+                let scale = 1.0 / (NOT_ZERO * cols as f32).sqrt();
                 write_i2_s((rows, cols), scale, out, |_, trits| {
                     random.fill_trits(trits);
-                    Ok(())
-                })
+                    Ok::<(), SynthError>(())
+                })?;
             }
         }
+        Ok(())
     }
-}
-
-/// Writes `values` as `kind`; `bytes` is working memory.
-fn write_values(
-    kind: FloatType,
-    values: &[f32],
-    bytes: &mut Vec<u8>,
-    out: &mut dyn Write,
-) -> Result<(), SynthError> {
-    bytes.clear();
-    kind.encode(values, bytes).map_err(|value| SynthError::Value { value })?;
-    Ok(out.write_all(bytes)?)
 }
 
 #[cfg(test)]

@@ -25,7 +25,7 @@ const COMMANDS: [(&str, &[&str]); 7] = [
     ("inspect", &["MODEL"]),
     ("kernels", &["MODEL", "--verbose"]),
     ("convert", &["--overwrite", "--name", "--embedding", "--act"]),
-    ("synth", &["--seed", "--head", "--overwrite"]),
+    ("synth", &["--seed", "--overwrite"]),
     ("verify", &["--reference", "--tolerance", "0.001"]),
     ("tokenize", &["--file", "--no-special"]),
 ];

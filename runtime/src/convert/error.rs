@@ -7,9 +7,9 @@ use crate::tokenizer::TokenizerError;
 /// Why a checkpoint could not be converted.
 #[derive(Debug, thiserror::Error)]
 pub enum ConvertError {
-    /// The new file cannot be put in place.
-    #[error("{0}")]
-    File(#[from] NewFileError),
+    /// The new file cannot be made.
+    #[error(transparent)]
+    NewFile(#[from] NewFileError),
     /// Writing failed on the way.
     #[error("cannot write: {0}")]
     Write(#[from] std::io::Error),

@@ -1,7 +1,7 @@
 use super::*;
-use crate::NewFileError;
 use crate::format::gguf::GgufFile;
 use crate::format::{FormatError, RawLayer, SharedBytes, load_gguf_bytes, load_path};
+use crate::new_file::NewFileError;
 use crate::tokenizer::TokenizerState;
 
 const FIXTURES: &str = concat!(env!("CARGO_MANIFEST_DIR"), "/../tests/fixtures");
@@ -160,7 +160,7 @@ fn files_appear_whole_and_are_not_replaced_unasked() {
     assert_eq!(first.len() as u64, report.bytes);
     assert!(matches!(
         convert(&directory, &out, &options),
-        Err(ConvertError::File(NewFileError::Exists { .. }))
+        Err(ConvertError::NewFile(NewFileError::Exists { .. }))
     ));
     options.overwrite = true;
     options.name = Some("another name".into());

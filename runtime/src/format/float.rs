@@ -1,7 +1,7 @@
 //! [`FloatTensor`]: a matrix of f32, f16 or bf16 that is read in place.
 
+use half::f16;
 use half::slice::HalfFloatSliceExt;
-use half::{bf16, f16};
 
 use super::bytes::SharedBytes;
 
@@ -32,32 +32,6 @@ impl FloatType {
             FloatType::F16 => "F16",
             FloatType::Bf16 => "BF16",
         }
-    }
-
-    /// Appends `values` in this type to `bytes`, each rounded to the nearest (ties to even), and returns the
-    /// largest absolute rounding.
-    ///
-    /// # Errors
-    /// The first value that the type cannot hold, which is then not appended.
-    pub(crate) fn encode(self, values: &[f32], bytes: &mut Vec<u8>) -> Result<f32, f32> {
-        let mut largest = 0.0f32;
-        for &value in values {
-            let rounded = match self {
-                FloatType::F32 => value,
-                FloatType::F16 => f16::from_f32(value).to_f32(),
-                FloatType::Bf16 => bf16::from_f32(value).to_f32(),
-            };
-            if !rounded.is_finite() {
-                return Err(value);
-            }
-            match self {
-                FloatType::F32 => bytes.extend(value.to_le_bytes()),
-                FloatType::F16 => bytes.extend(f16::from_f32(value).to_le_bytes()),
-                FloatType::Bf16 => bytes.extend(bf16::from_f32(value).to_le_bytes()),
-            }
-            largest = largest.max((rounded - value).abs());
-        }
-        Ok(largest)
     }
 }
 

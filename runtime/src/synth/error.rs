@@ -1,42 +1,29 @@
 //! [`SynthError`].
 
-use kernelgen::config::ConfigError as ShapesError;
-
 use crate::model::config::ConfigError;
 use crate::new_file::NewFileError;
 
-/// Why there is no model of random weights.
+/// Why there is no synthetic model of a config.
 #[derive(Debug, thiserror::Error)]
 pub enum SynthError {
-    /// The new file cannot be put in place.
-    #[error("{0}")]
-    File(#[from] NewFileError),
+    /// The new file cannot be made.
+    #[error(transparent)]
+    NewFile(#[from] NewFileError),
     /// Writing failed on the way.
     #[error("cannot write: {0}")]
     Write(#[from] std::io::Error),
-    /// The model config cannot be read.
-    #[error("{0}")]
-    Shapes(#[from] ShapesError),
-    /// The model is not one that could be run.
-    #[error("{0}")]
-    Config(#[from] ConfigError),
-    /// An activation function that the runtime does not compute.
-    #[error("{model} has the activation function {found}, which cannot be run; supported are relu2 and silu")]
+    /// A function that the forward pass does not have.
+    #[error("{name} has the activation function {found}, which cannot be run; supported are relu2 and silu")]
     Activation {
-        /// The model.
-        model: String,
+        /// The config.
+        name: String,
         /// Its activation function.
         found: &'static str,
     },
-    /// A vocabulary that has no room for the tokens that every text needs.
-    #[error("a vocabulary of {found} tokens is too small: the bytes and two marks need {needed}")]
-    Vocabulary {
-        /// Tokens of the model.
-        found: usize,
-        /// The least that would do.
-        needed: usize,
-    },
-    /// A matrix that its type cannot hold.
+    /// Dimensions that cannot be run.
+    #[error(transparent)]
+    Config(#[from] ConfigError),
+    /// A matrix that does not fill the blocks of I2_S.
     #[error("tensor `{tensor}` of shape {shape:?} cannot be stored: {reason}")]
     Shape {
         /// The tensor.
@@ -45,11 +32,5 @@ pub enum SynthError {
         shape: Vec<usize>,
         /// Why not.
         reason: &'static str,
-    },
-    /// A random value that the type cannot hold.
-    #[error("the random value {value} cannot be stored")]
-    Value {
-        /// The value.
-        value: f32,
     },
 }

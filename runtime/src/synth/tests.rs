@@ -1,175 +1,116 @@
 use super::*;
 use crate::engine::Engine;
-use crate::format::gguf::GgufFile;
-use crate::format::{LoadOptions, RawModel, load_gguf_bytes};
+use crate::format::{LoadOptions, load_path};
 use crate::model::{Model, Session, Want};
+use crate::tokenizer::TokenizerState;
 
-const CONFIGS: &str = concat!(env!("CARGO_MANIFEST_DIR"), "/../configs/models");
+const SMALL: &str = r#"
+schema = 1
+name = "small"
+source = "made up"
+activation = "relu2"
+sub_norms = true
+tied = true
+[dims]
+layers = 2
+hidden = 128
+ffn = 384
+heads = 2
+kv_heads = 1
+head_dim = 64
+vocab = 300
+[matrices]
+q_proj = { rows = 128, cols = 128 }
+k_proj = { rows = 64, cols = 128 }
+v_proj = { rows = 64, cols = 128 }
+o_proj = { rows = 128, cols = 128 }
+gate_proj = { rows = 384, cols = 128 }
+up_proj = { rows = 384, cols = 128 }
+down_proj = { rows = 128, cols = 384 }
+embedding = { rows = 300, cols = 128 }
+"#;
 
-fn bundled(name: &str) -> ModelShapes {
-    config::load(&Path::new(CONFIGS).join(name)).unwrap()
+fn shapes(text: &str) -> ModelShapes {
+    config::parse(text, Path::new("small.toml")).expect("a sound config")
 }
 
-/// A model of one layer whose down_proj leaves part of a block; `changes` replace parts of its config.
-fn small(changes: &[(&str, &str)]) -> ModelShapes {
-    let mut text = "
-        schema = 1
-        name = 'small'
-        source = 'a test'
-        activation = 'silu'
-        sub_norms = false
-        tied = false
-        [dims]
-        layers = 1
-        hidden = 256
-        ffn = 320
-        heads = 4
-        kv_heads = 2
-        head_dim = 32
-        vocab = 300
-        [matrices]
-        q_proj = { rows = 128, cols = 256 }
-        k_proj = { rows = 64, cols = 256 }
-        v_proj = { rows = 64, cols = 256 }
-        o_proj = { rows = 256, cols = 128 }
-        gate_proj = { rows = 320, cols = 256 }
-        up_proj = { rows = 320, cols = 256 }
-        down_proj = { rows = 256, cols = 320 }
-        embedding = { rows = 300, cols = 256 }
-        lm_head = { rows = 300, cols = 256 }"
-        .to_owned();
-    for (from, to) in changes {
-        assert!(text.contains(from), "{from}");
-        text = text.replace(from, to);
-    }
-    config::parse(&text, Path::new("small.toml")).unwrap()
+fn bytes(shapes: &ModelShapes, seed: u64) -> Vec<u8> {
+    let mut out = Vec::new();
+    synth_to(shapes, &mut out, seed).expect("a model");
+    out
 }
 
-fn made(shapes: &ModelShapes, options: &SynthOptions) -> (Vec<u8>, SynthReport) {
-    let mut bytes = Vec::new();
-    let report = synth_to(shapes, &mut bytes, options).unwrap();
-    assert_eq!(report.bytes, bytes.len() as u64);
-    (bytes, report)
-}
-
-fn load(bytes: Vec<u8>) -> RawModel {
-    load_gguf_bytes(bytes.into(), "x", &LoadOptions::default()).unwrap()
-}
-
-/// Logits after a text, which must be finite and differ from token to token.
-fn check_forward(raw: RawModel) {
-    let engine = Engine::with_threads(1).unwrap();
-    let model = Model::from_raw(raw, &engine).unwrap();
-    let ids = model.tokenizer.loaded().unwrap().encode("A king, ÿ 12345\n", true).unwrap();
-    assert_eq!(ids.len(), 1 + "A king, ÿ 12345\n".len());
+/// Writes, loads, runs: finite logits that are not all the same.
+fn run(shapes: &ModelShapes) -> Model {
+    let folder = tempfile::tempdir().expect("a folder");
+    let path = folder.path().join("small.gguf");
+    let report = synth(shapes, &path, 1, false).expect("a model");
+    assert_eq!(report.bytes, path.metadata().expect("a file").len());
+    let again = synth(shapes, &path, 1, false).expect_err("the file is there");
+    assert!(matches!(again, SynthError::NewFile(_)), "{again}");
+    let raw = load_path(&path, &LoadOptions::default()).expect("a sound file");
+    let engine = Engine::with_threads(1).expect("an engine");
+    let model = Model::from_raw(raw, &engine).expect("a sound model");
     let mut session = Session::new(&model, &engine);
-    let logits = session.forward(&ids, Want::LastLogits).unwrap();
-    let count = logits.len() as f32;
-    let mean = logits.iter().sum::<f32>() / count;
-    let deviation = (logits.iter().map(|l| (l - mean).powi(2)).sum::<f32>() / count).sqrt();
-    // The logits of a normed state of unit mean square, over rows of unit length.
-    assert!((0.5..2.0).contains(&deviation), "{deviation}");
+    let logits = session.forward(&[1, 2, 3], Want::LastLogits).expect("finite logits");
+    let mean_square = logits.iter().map(|l| l * l).sum::<f32>() / logits.len() as f32;
+    // Rows of norm one times a vector of mean square one.
+    assert!((0.5..2.0).contains(&mean_square), "{mean_square}");
+    model
 }
 
 #[test]
-fn a_model_of_the_demo_shapes_loads_and_has_its_proportions() {
-    let shapes = bundled("demo.toml");
-    let (bytes, report) = made(&shapes, &SynthOptions::default());
-    assert_eq!((report.tensors, report.ternary_weights), (8 * 11 + 2, 6_291_456));
-    let file = GgufFile::parse(bytes.clone().into()).unwrap();
-    let text = |key: &str| file.get(key).unwrap().to_string();
-    assert_eq!(text("general.name"), "synthetic demo");
-    assert!(text("general.description").starts_with("Synthetic: random weights (seed 1)"));
-    let raw = load(bytes);
-    assert_eq!((raw.config.activation, raw.config.context), (Activation::Relu2, 1024));
-    assert!(raw.output.is_none() && raw.config.sub_norms);
+fn a_model_runs_says_what_it_is_and_tokenizes_any_text() {
+    let model = run(&shapes(SMALL));
+    assert_eq!(model.config.context, DEFAULT_CONTEXT);
+    assert_eq!(model.config.name, "synthetic small");
+    let said = model.source.metadata.iter().find(|(key, _)| key == "general.description");
+    assert!(said.is_some_and(|(_, value)| value.contains("synthetic")), "{said:?}");
+    let TokenizerState::Loaded(tokenizer) = &model.tokenizer else { panic!("a tokenizer") };
+    let text = "Es war einmal, \u{1f600}\n";
+    let ids = tokenizer.encode(text, true).expect("every byte has a token");
+    assert_eq!(ids.len(), text.len());
+}
 
-    let mut counts = [0usize; 3];
-    for layer in &raw.layers {
-        let linears = [
-            (&layer.q_proj, 256, 256),
-            (&layer.k_proj, 128, 256),
-            (&layer.v_proj, 128, 256),
-            (&layer.o_proj, 256, 256),
-            (&layer.gate_proj, 768, 256),
-            (&layer.up_proj, 768, 256),
-            (&layer.down_proj, 256, 768),
-        ];
-        for (tensor, rows, cols) in linears {
-            assert_eq!((tensor.rows(), tensor.cols()), (rows, cols), "{}", tensor.name());
-            let mut trits = vec![9i8; cols];
-            for row in 0..rows {
-                tensor.unpack_row(row, &mut trits).unwrap();
-                trits.iter().for_each(|&trit| counts[(trit + 1) as usize] += 1);
-            }
-        }
-        for norm in [&layer.input_layernorm, layer.ffn_layernorm.as_ref().unwrap()] {
-            assert!(norm.iter().all(|weight| (weight - 1.0).abs() < 0.2));
-        }
+#[test]
+fn without_sub_norms_untied_and_with_rows_that_do_not_fill_a_block() {
+    let text = SMALL
+        .replace("sub_norms = true", "sub_norms = false")
+        .replace("tied = true", "tied = false")
+        .replace("relu2", "silu")
+        .replace("128", "160")
+        + "lm_head = { rows = 300, cols = 160 }\n";
+    let text = text.replace("head_dim = 64", "head_dim = 80").replace("rows = 64", "rows = 80");
+    let model = run(&shapes(&text));
+    assert!(!model.config.sub_norms && model.output.is_some());
+}
+
+#[test]
+fn trits_have_their_proportions_and_bells_their_moments() {
+    let mut random = Random::new(7, 3);
+    let mut trits = vec![0i8; 1 << 20];
+    random.fill_trits(&mut trits);
+    let share = |wanted: i8| trits.iter().filter(|trit| **trit == wanted).count() as f64 / trits.len() as f64;
+    // Four standard deviations of a share of a million draws are 0.002.
+    for (trit, expected) in [(-1, 0.289), (0, 0.422), (1, 0.289)] {
+        assert!((share(trit) - expected).abs() < 0.002, "{trit}: {}", share(trit));
     }
-    let share = |count| count as f64 / report.ternary_weights as f64;
-    // Five standard deviations of a share of six million weights are 0.001.
-    for (count, expected) in counts.into_iter().zip([0.289, 0.422, 0.289]) {
-        assert!((share(count) - expected).abs() < 0.001, "{}", share(count));
-    }
-    check_forward(raw);
+    let values: Vec<f64> = (0..1 << 18).map(|_| f64::from(random.bell())).collect();
+    let mean = values.iter().sum::<f64>() / values.len() as f64;
+    let variance = values.iter().map(|v| v * v).sum::<f64>() / values.len() as f64;
+    assert!(mean.abs() < 0.01 && (variance - 1.0).abs() < 0.02, "{mean}, {variance}");
 }
 
 #[test]
-fn the_seed_decides_every_byte() {
-    let shapes = small(&[]);
-    let of_seed = |seed| made(&shapes, &SynthOptions { seed, ..SynthOptions::default() }).0;
-    assert!(of_seed(1) == of_seed(1));
-    assert!(of_seed(1) != of_seed(2));
+fn the_seed_alone_decides() {
+    let shapes = shapes(SMALL);
+    assert!(bytes(&shapes, 1) == bytes(&shapes, 1));
+    assert!(bytes(&shapes, 1) != bytes(&shapes, 2));
 }
 
 #[test]
-fn untied_heads_odd_rows_and_missing_contexts_are_made() {
-    for head in [FloatType::F16, FloatType::Bf16, FloatType::F32] {
-        let raw = load(made(&small(&[]), &SynthOptions { head, ..SynthOptions::default() }).0);
-        assert_eq!(raw.config.context, DEFAULT_CONTEXT);
-        assert_eq!((raw.config.sub_norms, raw.config.activation), (false, Activation::Silu));
-        let output = raw.output.as_ref().unwrap();
-        assert_eq!((output.dtype(), raw.token_embd.dtype()), (head, head));
-        assert!(output.to_f32_vec() != raw.token_embd.to_f32_vec());
-        check_forward(raw);
-    }
-}
-
-#[test]
-fn what_could_not_be_run_is_refused() {
-    let refused = |shapes: &ModelShapes| {
-        synth_to(shapes, &mut Vec::new(), &SynthOptions::default()).unwrap_err().to_string()
-    };
-    let error = refused(&bundled("bitnet-embedding-270m.toml"));
-    assert!(error.contains("gelu_tanh") && error.contains("relu2 and silu"), "{error}");
-    let error = refused(&small(&[("vocab = 300", "vocab = 257"), ("rows = 300", "rows = 257")]));
-    assert!(error.contains("257 tokens") && error.contains("258"), "{error}");
-    let error = refused(&small(&[
-        ("kv_heads = 2", "kv_heads = 1"),
-        ("head_dim = 32", "head_dim = 33"),
-        ("rows = 128, cols = 256", "rows = 132, cols = 256"),
-        ("rows = 64", "rows = 33"),
-        ("rows = 256, cols = 128", "rows = 256, cols = 132"),
-    ]));
-    assert!(error.contains("head dimension is 33"), "{error}");
-    let error = refused(&small(&[("ffn = 320", "ffn = 321"), ("320", "321"), ("256", "255")]));
-    assert!(error.contains("attn_k") && error.contains("128"), "{error}");
-}
-
-#[test]
-fn every_bundled_config_has_a_plan() {
-    for path in config::model_files(&[CONFIGS.into()]).unwrap() {
-        let shapes = config::load(&path).unwrap();
-        match model_config(&shapes) {
-            Ok(config) => {
-                let mut writer = GgufWriter::default();
-                for (name, tensor) in plan(&shapes, &config, FloatType::F16) {
-                    let (shape, kind) = tensor.shape_and_kind();
-                    writer.announce(name, &shape, kind).unwrap();
-                }
-            }
-            Err(error) => assert!(matches!(error, SynthError::Activation { .. }), "{error}"),
-        }
-    }
+fn what_cannot_be_run_is_refused() {
+    let error = synth_to(&shapes(&SMALL.replace("relu2", "gelu_tanh")), &mut Vec::new(), 1).unwrap_err();
+    let text = error.to_string();
+    assert!(text.contains("gelu_tanh") && text.contains("relu2 and silu"), "{text}");
 }

@@ -35,7 +35,7 @@ enum Command {
     Kernels(kernels::Args),
     /// Convert a Hugging Face checkpoint to GGUF.
     Convert(convert::Args),
-    /// Write a model of random weights in the shapes of a config, to measure and to test with.
+    /// Write a model of real shapes and random weights, for measurements.
     Synth(synth::Args),
     /// Compare a model's outputs with reference outputs.
     Verify(verify::Args),

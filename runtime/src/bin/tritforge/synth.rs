@@ -1,58 +1,42 @@
-//! `tritforge synth`: a model of random weights in the shapes of a config.
+//! `tritforge synth`: a model of real shapes and random weights.
 
 use std::io::{self, Write};
 use std::path::PathBuf;
 use std::process::ExitCode;
 
-use tritforge::format::FloatType;
-use tritforge::synth::{SynthOptions, synth as synthesise};
+use tritforge::synth::synth as write_model;
 
 use crate::Outcome;
 
 /// Options of `synth`.
 #[derive(clap::Args)]
 pub struct Args {
-    /// The shapes: a model config, such as configs/models/bitnet-b1.58-2b-4t.toml.
+    /// The shapes: a model config in TOML, such as configs/models/bitnet-b1.58-2b-4t.toml.
     config: PathBuf,
 
-    /// The file to write.
+    /// The GGUF file to write.
     out: PathBuf,
 
-    /// Seed of the random weights.
-    #[arg(long, default_value_t = 1)]
+    /// Chooses the random weights.
+    #[arg(long, value_name = "N", default_value_t = 1)]
     seed: u64,
-
-    /// Type of the output head and of the embedding.
-    #[arg(long, value_enum, default_value_t = Head::F16)]
-    head: Head,
 
     /// Replace the file if it exists.
     #[arg(long)]
     overwrite: bool,
 }
 
-#[derive(Clone, Copy, clap::ValueEnum)]
-enum Head {
-    F16,
-    Bf16,
-    F32,
-}
-
 /// Runs the command.
 pub fn synth(args: Args) -> Outcome {
-    let head = match args.head {
-        Head::F16 => FloatType::F16,
-        Head::Bf16 => FloatType::Bf16,
-        Head::F32 => FloatType::F32,
-    };
-    let options = SynthOptions { seed: args.seed, head, overwrite: args.overwrite };
-    let report = synthesise(&args.config, &args.out, &options)?;
+    let shapes = kernelgen::config::load(&args.config)?;
+    let report = write_model(&shapes, &args.out, args.seed, args.overwrite)?;
+    let mut out = io::stdout().lock();
     writeln!(
-        io::stdout().lock(),
-        "{}: {} tensors, {} random ternary weights, {} bytes",
+        out,
+        "{}: synthetic {}, {} tensors, {} bytes",
         args.out.display(),
+        shapes.name,
         report.tensors,
-        report.ternary_weights,
         report.bytes
     )?;
     Ok(ExitCode::SUCCESS)

@@ -29,7 +29,7 @@ pub(crate) const TAIL_KEY: &str = "tritforge.i2_s.tail";
 /// Its one value: blocks run on over the flattened matrix, row ends notwithstanding.
 pub(crate) const TAIL_FLAT: &str = "flat";
 
-/// Our own key for a graph without sub-norms, which the BitNet architectures otherwise have; a bool.
+/// Our own key for graphs without norms in front of o_proj and down_proj: `false`.
 pub(crate) const SUB_NORMS_KEY: &str = "tritforge.sub_norms";
 
 /// Our own key for the activation function, `relu2` or `silu`.
@@ -257,9 +257,9 @@ fn read_layer(
     let (hidden, ffn) = (config.hidden, config.ffn);
     let (q_rows, kv_rows) = (config.heads * config.head_dim, config.kv_heads * config.head_dim);
     let scaled = config.architecture == "bitnet";
-    let sub_norm = |tensors: &mut Tensors<'_>, name, length| match config.sub_norms {
-        true => tensors.norm(&layer_tensor(layer, name), length).map(Some),
-        false => Ok(None),
+    let sub_norm = |tensors: &mut Tensors<'_>, name, len| {
+        let norm = || tensors.norm(&layer_tensor(layer, name), len);
+        config.sub_norms.then(norm).transpose()
     };
     let mut linear = |name, rows, cols| tensors.ternary(layer, name, rows, cols, flat_tail, scaled);
     Ok(RawLayer {

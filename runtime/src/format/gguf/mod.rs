@@ -1,7 +1,6 @@
 //! GGUF: reading models from it and writing them to it.
 
 mod error;
-mod hyper_parameters;
 mod i2_s;
 mod load;
 mod metadata;
@@ -16,9 +15,8 @@ pub use reader::{GgufFile, GgufTensor};
 pub use tensor_type::{I2_S_TRAILER, TensorType};
 pub use value::{ArrayValue, Value, ValueType};
 
-pub(crate) use hyper_parameters::put_hyper_parameters;
 pub(crate) use i2_s::write_i2_s;
-pub(crate) use load::{TAIL_FLAT, TAIL_KEY, layer_tensor};
+pub(crate) use load::{SUB_NORMS_KEY, TAIL_FLAT, TAIL_KEY, activation_key, layer_tensor};
 pub(crate) use writer::GgufWriter;
 
 pub(super) use load::{load, load_tokenizer};

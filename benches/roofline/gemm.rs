@@ -1,0 +1,83 @@
+//! Products with the tokens of a prompt.
+
+use std::hint::black_box;
+use std::time::Instant;
+
+use tritforge::engine::Engine;
+use tritforge::kernels::abi::{ATOM_BYTES, ATOM_COLS, Kernel, TILE_ROWS};
+use tritforge::kernels::layouts::i2a16;
+use tritforge::probe::memory::WeightMemory;
+use tritforge::probe::peak::PeakProbe;
+use tritforge::probe::{Rate, Samples};
+use tritforge_benches::exact::{self, Activations};
+
+use crate::{Effort, ratio, row_name};
+
+/// The feed-forward matrices of the 2B-4T model, which are most of it.
+const SHAPES: [(usize, usize); 2] = [(6912, 2560), (2560, 6912)];
+/// Weights that all tokens are multiplied with before the next are taken, as in the engine's products.
+const CHUNK: usize = 64 << 10;
+
+const HEADING: &str = "      shape tokens   GMAC/s    best     peak of peak";
+
+/// The wanted rows of a kernel, under their heading; none where none is wanted.
+pub fn measure(
+    kernel: &Kernel,
+    engine: &Engine,
+    memory: &WeightMemory,
+    effort: &Effort,
+    wanted: &dyn Fn(&str) -> bool,
+) -> Option<(&'static str, Vec<String>)> {
+    let shapes = kernel.descriptor().shape.map_or(SHAPES.to_vec(), |shape| vec![shape]);
+    let shapes = shapes.into_iter().filter(|shape| wanted(&row_name(kernel, *shape, 1)));
+    let lines: Vec<String> = shapes.map(|shape| row(kernel, engine, shape, memory, effort)).collect();
+    (!lines.is_empty()).then_some((HEADING, lines))
+}
+
+fn row(
+    kernel: &Kernel,
+    engine: &Engine,
+    (rows, cols): (usize, usize),
+    memory: &WeightMemory,
+    effort: &Effort,
+) -> String {
+    let descriptor = kernel.descriptor();
+    let acts = Activations::new(effort.tokens, (rows, cols));
+    let matrices = memory.matrices(i2a16::packed_bytes(rows, cols));
+    exact::check(kernel, &acts.problem(matrices[0], 0..descriptor.tokens));
+    let (mut peak, mut samples) = (PeakProbe::new(&[descriptor.isa.id]), Samples::default());
+    for matrix in matrices.iter().cycle().take(effort.rounds) {
+        engine.region(|team| peak.sample(team));
+        let start = Instant::now();
+        product(kernel, &acts, matrix, effort.tokens);
+        let macs = (rows * cols * effort.tokens) as f64;
+        samples.push(macs / start.elapsed().as_secs_f64().max(1e-9));
+    }
+    let Rate { median, best, .. } = samples.rate();
+    let peak = peak.peak(descriptor.isa.id).map_or(f64::NAN, |peak| peak.rate.median);
+    let shape = format!("{rows}x{cols}");
+    format!(
+        "{shape:>11} {:>6} {:>8.1} {:>7.1} {:>8.1} {:>7}",
+        effort.tokens,
+        median / 1e9,
+        best / 1e9,
+        peak / 1e9,
+        ratio(median, peak)
+    )
+}
+
+/// All tokens with a chunk of the weights, then all with the next.
+fn product(kernel: &Kernel, acts: &Activations, matrix: &[u8], tokens: usize) {
+    let tiles = acts.rows.div_ceil(TILE_ROWS);
+    let chunk = (CHUNK / (acts.cols.div_ceil(ATOM_COLS) * ATOM_BYTES)).max(1);
+    let at_once = kernel.descriptor().tokens;
+    let mut out = vec![0; chunk * TILE_ROWS * at_once];
+    for first in (0..tiles).step_by(chunk) {
+        let part = first..(first + chunk).min(tiles);
+        for token in (0..tokens).step_by(at_once) {
+            let problem = acts.problem(matrix, token..token + at_once);
+            let result = kernel.run(&problem, part.clone(), black_box(&mut out), chunk * TILE_ROWS);
+            result.expect("operands that were checked");
+        }
+    }
+}

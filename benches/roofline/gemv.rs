@@ -1,0 +1,154 @@
+//! Products with one token.
+
+use std::hint::black_box;
+use std::ops::Range;
+use std::time::Instant;
+
+use tritforge::engine::Engine;
+use tritforge::kernels::abi::{ATOM_BYTES, ATOM_COLS, Kernel, TILE_ROWS};
+use tritforge::kernels::layouts::i2a16;
+use tritforge::probe::bandwidth::ReadProbe;
+use tritforge::probe::memory::WeightMemory;
+use tritforge::probe::peak::PeakProbe;
+use tritforge::probe::{Rate, Samples};
+use tritforge::team::Team;
+use tritforge_benches::exact::{self, Activations};
+
+use crate::{Effort, ratio, row_name};
+
+/// Matrices of the models that are common, and their smallest.
+const SHAPES: [(usize, usize); 6] =
+    [(2560, 2560), (6912, 2560), (2560, 6912), (640, 2560), (1536, 1536), (4096, 1536)];
+/// Bytes of weights that stay in a small L2 cache.
+const L2: usize = 256 << 10;
+
+const HEADING: &str = "                     from memory, GB/s            from L2                            \n      \
+                       shape threads  median    best   probe ratio    GB/s  GMAC/s of peak   bound of bound";
+
+/// The wanted rows of a kernel, under their heading; none where none is wanted.
+pub fn measure(
+    kernel: &Kernel,
+    engines: &[Engine],
+    memory: &WeightMemory,
+    effort: &Effort,
+    wanted: &dyn Fn(&str) -> bool,
+) -> Option<(&'static str, Vec<String>)> {
+    let mut lines = Vec::new();
+    let shapes = kernel.descriptor().shape.map_or(SHAPES.to_vec(), |shape| vec![shape]);
+    for shape in shapes {
+        let engines = engines.iter().filter(|engine| wanted(&row_name(kernel, shape, engine.threads())));
+        let mut bench = None;
+        for engine in engines {
+            let bench = bench.get_or_insert_with(|| Bench::new(kernel, shape, memory));
+            lines.push(bench.row(engine, memory, effort));
+        }
+    }
+    (!lines.is_empty()).then_some((HEADING, lines))
+}
+
+/// A kernel at a shape.
+struct Bench<'a> {
+    kernel: &'a Kernel,
+    acts: Activations,
+    matrices: Vec<&'a [u8]>,
+    /// The matrix that is read next.
+    next: usize,
+}
+
+impl<'a> Bench<'a> {
+    /// # Panics
+    /// If the kernel's results are not exact.
+    fn new(kernel: &'a Kernel, (rows, cols): (usize, usize), memory: &'a WeightMemory) -> Self {
+        let acts = Activations::new(1, (rows, cols));
+        let matrices = memory.matrices(i2a16::packed_bytes(rows, cols));
+        exact::check(kernel, &acts.problem(matrices[0], 0..1));
+        Bench { kernel, acts, matrices, next: 0 }
+    }
+
+    /// Bytes of a tile of 16 rows.
+    fn tile_bytes(&self) -> usize {
+        self.acts.cols.div_ceil(ATOM_COLS) * ATOM_BYTES
+    }
+
+    fn tiles(&self) -> usize {
+        self.acts.rows.div_ceil(TILE_ROWS)
+    }
+
+    fn row(&mut self, engine: &Engine, memory: &WeightMemory, effort: &Effort) -> String {
+        let isa = self.kernel.descriptor().isa.id;
+        let mut read = ReadProbe::new(memory.bytes(), effort.window);
+        let mut peak = PeakProbe::new(&[isa]);
+        let (mut from_memory, mut from_l2) = (Samples::default(), Samples::default());
+        for _ in 0..effort.rounds {
+            engine.region(|team| {
+                read.sample(team);
+                from_memory.push(self.from_memory(team, effort.window));
+                peak.sample(team);
+                from_l2.push(self.from_l2(team, effort.window));
+            });
+        }
+        let (Rate { median, best, .. }, l2) = (from_memory.rate(), from_l2.rate().median);
+        let probe = read.bandwidth().rate.median;
+        let peak = peak.peak(isa).map_or(f64::NAN, |peak| peak.rate.median);
+        let macs = l2 / self.tile_bytes() as f64 * (TILE_ROWS * self.acts.cols) as f64;
+        let bound = probe.min(l2);
+        let shape = format!("{}x{}", self.acts.rows, self.acts.cols);
+        format!(
+            "{shape:>11} {:>7} {:>7.2} {:>7.2} {:>7.2} {:>5} {:>7.2} {:>7.1} {:>7} {:>7.2} {:>8}",
+            engine.threads(),
+            median / 1e9,
+            best / 1e9,
+            probe / 1e9,
+            ratio(median, probe),
+            l2 / 1e9,
+            macs / 1e9,
+            ratio(macs, peak),
+            bound / 1e9,
+            ratio(median, bound),
+        )
+    }
+
+    /// Bytes a second over at least a window of matrices that have not been read for long, each member its own contiguous
+    /// tiles of all of them.
+    fn from_memory(&mut self, team: &Team<'_>, window: usize) -> f64 {
+        let count = window.div_ceil(self.matrices[0].len());
+        let (first, all) = (self.next, self.matrices.len());
+        self.next = (first + count) % all;
+        self.run(team, |member, tiles, run| {
+            let own = member * tiles / team.size()..(member + 1) * tiles / team.size();
+            (first..first + count).for_each(|index| run(self.matrices[index % all], own.clone()));
+        })
+    }
+
+    /// Bytes a second of each member's own few tiles, again and again.
+    fn from_l2(&self, team: &Team<'_>, window: usize) -> f64 {
+        self.run(team, |member, tiles, run| {
+            let own = (L2 / self.tile_bytes()).clamp(1, tiles);
+            let matrix = self.matrices[member % self.matrices.len()];
+            (0..window.div_ceil(own * self.tile_bytes())).for_each(|_| run(matrix, 0..own));
+        })
+    }
+
+    /// Bytes a second of what `body(member, tiles of a matrix, run)` runs on all members.
+    fn run(
+        &self,
+        team: &Team<'_>,
+        body: impl Fn(usize, usize, &mut dyn FnMut(&[u8], Range<usize>)) + Sync,
+    ) -> f64 {
+        let run_tiles = std::sync::atomic::AtomicUsize::new(0);
+        let start = Instant::now();
+        team.run(|member| {
+            let mut out = vec![0; self.acts.rows];
+            let mut count = 0;
+            body(member, self.tiles(), &mut |matrix, tiles| {
+                count += tiles.len();
+                let problem = self.acts.problem(matrix, 0..1);
+                self.kernel
+                    .run(&problem, tiles, black_box(&mut out), self.acts.rows)
+                    .expect("checked operands");
+            });
+            run_tiles.fetch_add(count, std::sync::atomic::Ordering::Relaxed);
+        });
+        (run_tiles.into_inner() * self.tile_bytes()) as f64 / start.elapsed().as_secs_f64().max(1e-9)
+    }
+}

@@ -1,0 +1,59 @@
+//! Rates measured again and again.
+
+use serde::{Deserialize, Serialize};
+
+/// Samples of a rate, or of anything else of which more is better.
+#[derive(Debug, Clone, Default, PartialEq)]
+pub struct Samples(Vec<f64>);
+
+impl Samples {
+    /// Adds one.
+    pub fn push(&mut self, sample: f64) {
+        self.0.push(sample);
+    }
+
+    /// What they say together; zeros where there is none.
+    pub fn rate(&self) -> Rate {
+        let mut sorted = self.0.clone();
+        sorted.sort_by(f64::total_cmp);
+        let at = |index: usize| sorted.get(index).copied().unwrap_or(0.0);
+        let half = sorted.len() / 2;
+        let median =
+            if sorted.len() % 2 == 1 { at(half) } else { (at(half.wrapping_sub(1)) + at(half)) / 2.0 };
+        Rate { median, worst: at(0), best: at(sorted.len().wrapping_sub(1)) }
+    }
+}
+
+/// The middle and the ends of some samples of a rate.
+#[derive(Debug, Clone, Copy, PartialEq, Default, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct Rate {
+    /// The median; of an even number, the mean of the two in the middle.
+    pub median: f64,
+    /// The smallest.
+    pub worst: f64,
+    /// The greatest.
+    pub best: f64,
+}
+
+impl Rate {
+    /// The same in another unit.
+    #[must_use]
+    pub fn scaled(self, factor: f64) -> Rate {
+        Rate { median: self.median * factor, worst: self.worst * factor, best: self.best * factor }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_middle_and_the_ends() {
+        let rate = |samples: &[f64]| Samples(samples.to_vec()).rate();
+        assert_eq!(rate(&[]), Rate::default());
+        assert_eq!(rate(&[3.0]), Rate { median: 3.0, worst: 3.0, best: 3.0 });
+        assert_eq!(rate(&[9.0, 1.0, 2.0]), Rate { median: 2.0, worst: 1.0, best: 9.0 });
+        assert_eq!(rate(&[9.0, 1.0, 2.0, 4.0]), Rate { median: 3.0, worst: 1.0, best: 9.0 });
+    }
+}
