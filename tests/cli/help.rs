@@ -24,8 +24,8 @@ const COMMANDS: [(&str, &[&str]); 7] = [
     ),
     ("inspect", &["MODEL"]),
     ("kernels", &["MODEL", "--verbose"]),
-    ("convert", &["--overwrite", "--name", "--embedding", "--act"]),
-    ("synth", &["--seed", "--overwrite"]),
+    ("convert", &["--overwrite", "--name", "--head", "--embedding", "--act", "q6_k"]),
+    ("synth", &["--seed", "--head", "--overwrite", "q6_k"]),
     ("verify", &["--reference", "--tolerance", "0.001"]),
     ("tokenize", &["--file", "--no-special"]),
 ];
