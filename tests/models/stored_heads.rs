@@ -53,7 +53,7 @@ fn logit_error(kind: BlockType) -> f64 {
 }
 
 #[test]
-fn a_finer_head_costs_less_and_none_more_than_its_steps() {
+fn no_type_costs_more_than_its_steps() {
     let engine = Engine::with_threads(2).expect("an engine");
     let exact = nats(demo::load(&LoadOptions::default()).expect("the demo model"), &engine);
     println!("f16: perplexity {:.3}", exact.exp());
@@ -68,9 +68,11 @@ fn a_finer_head_costs_less_and_none_more_than_its_steps() {
             kind.name(),
             (exact + both).exp()
         );
-        // A token's likelihood changes by the error of its logit less the mean error: independent from token to token, so
-        // that the mean over the text is well below one of them. Errors on both ends count twice.
-        assert!(head_alone.abs() < error, "{}: {head_alone} nats, {error}", kind.name());
-        assert!(both.abs() < 2.0 * error, "{}: {both} nats, {error}", kind.name());
+        // A token's likelihood changes by the error of its logit less the mean one, which averages out over thousands of
+        // tokens of hundreds of kinds: to less than a tenth. What stays is half the variance. Errors on both ends count
+        // twice.
+        let most = error / 10.0 + error * error / 2.0;
+        assert!(head_alone.abs() < most, "{}: {head_alone} nats, {most}", kind.name());
+        assert!(both.abs() < 2.0 * most, "{}: {both} nats, {most}", kind.name());
     }
 }
