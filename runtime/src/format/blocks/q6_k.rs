@@ -65,17 +65,16 @@ impl Block for Q6K {
         let inverse = -128.0 / most;
         let d = f16::from_f32(1.0 / inverse);
         block[SCALE..].copy_from_slice(&d.to_le_bytes());
-        for (group, scale) in scales.into_iter().enumerate() {
-            let factor = (inverse * scale).round_ties_even().min(127.0) as i8;
-            block[FACTORS + group] = factor as u8;
+        let factors = scales.map(|scale| (inverse * scale).round_ties_even().min(127.0) as i8);
+        for (index, weight) in weights.iter().enumerate() {
+            let factor = factors[index / GROUP];
+            block[FACTORS + index / GROUP] = factor as u8;
             let step = d.to_f32() * f32::from(factor);
-            for index in group * GROUP..(group + 1) * GROUP {
-                // A group that came to nothing has no codes that could tell.
-                let code = if step == 0.0 { 0 } else { nearest(weights[index] / step) + OFFSET };
-                let ((low, low_shift), (high, high_shift)) = places(index);
-                block[low] |= (code as u8 & 15) << low_shift;
-                block[high] |= (code as u8 >> 4) << high_shift;
-            }
+            // A group that came to nothing has no codes that could tell.
+            let code = if step == 0.0 { 0 } else { nearest(weight / step) + OFFSET };
+            let ((low, low_shift), (high, high_shift)) = places(index);
+            block[low] |= (code as u8 & 15) << low_shift;
+            block[high] |= (code as u8 >> 4) << high_shift;
         }
     }
 }
