@@ -79,9 +79,12 @@ impl Block for Q6K {
     }
 }
 
-/// The integer that a code can stand for next to `ratio`.
+/// The integer that a code can stand for next to `ratio`, ties to even; 0 for a NaN.
 fn nearest(ratio: f32) -> i32 {
-    (ratio.round_ties_even() as i32).clamp(-OFFSET, OFFSET - 1)
+    // 1.5 * 2^23, whose neighbours are 1 apart: adding it rounds. `round_ties_even` is a call where there is no SSE4.1.
+    const ROUNDER: f32 = 12_582_912.0;
+    let inside = ratio.clamp(-OFFSET as f32, (OFFSET - 1) as f32);
+    ((inside + ROUNDER) - ROUNDER) as i32
 }
 
 /// The scale by which integers of -32 to 31 come nearest to the weights of a group, errors being weighted by the squares
@@ -112,4 +115,18 @@ fn best_scale(group: &[f32]) -> f32 {
         }
     }
     scale
+}
+
+#[cfg(test)]
+mod tests {
+    use super::nearest;
+
+    #[test]
+    fn halves_go_to_the_even_and_the_ends_are_closed() {
+        for eighths in -400..400 {
+            let ratio = eighths as f32 / 8.0;
+            assert_eq!(nearest(ratio), (ratio.round_ties_even() as i32).clamp(-32, 31), "{ratio}");
+        }
+        assert_eq!([f32::MAX, f32::INFINITY, f32::MIN, f32::NAN].map(nearest), [31, 31, -32, 0]);
+    }
 }
