@@ -1,7 +1,7 @@
 //! From a Hugging Face directory to a GGUF file that other engines load as well.
 //!
 //! The file is GGUF v3 with the names and keys of the published BitNet files: I2_S weights in the canonical
-//! 128-element blocks with the scale behind them, f32 norms, an f16 embedding, the tokenizer. Two keys are
+//! 128-element blocks with the scale behind them, f32 norms, an embedding in f16 unless asked otherwise, the tokenizer. Two keys are
 //! our own: `<arch>.hidden_act` names the activation function, and `tritforge.i2_s.tail` is there where rows
 //! do not fill whole blocks. The same directory and options always give the same bytes.
 
@@ -11,13 +11,15 @@ mod tokenizer;
 use std::io::Write;
 use std::path::Path;
 
-use half::{bf16, f16};
-
 pub use error::ConvertError;
 
-use crate::format::gguf::{GgufWriter, TAIL_FLAT, TAIL_KEY, TensorType, activation_key, layer_tensor};
-use crate::format::{FloatTensor, FloatType, HfDirectory, LoadOptions, RawModel, TernaryTensor};
-use crate::kernels::layouts::i2_s;
+use crate::format::gguf::{
+    GgufWriter, TAIL_FLAT, TAIL_KEY, TensorType, activation_key, layer_tensor, write_i2_s,
+};
+use crate::format::{
+    FloatType, HfDirectory, LoadOptions, RawModel, StorageType, TernaryTensor, UnknownStorageType,
+    VocabMatrix,
+};
 use crate::model::config::{Activation, ModelConfig};
 use crate::new_file::write_whole;
 use crate::packed::Scales;
@@ -25,14 +27,46 @@ use crate::packed::Scales;
 /// `general.file_type` of files whose weights are mostly I2_S.
 const FILE_TYPE_I2_S: u32 = 40;
 
-/// Storage type of the embedding in the new file.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
-pub enum EmbeddingType {
+/// Storage type of the embedding or the output head in the new file.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum StoreAs {
+    /// The one that the checkpoint has.
+    Stored,
+    /// This one.
+    Type(StorageType),
+}
+
+impl StoreAs {
     /// IEEE half, as in the published files.
-    #[default]
-    F16,
-    /// bfloat16, for an embedding that exceeds the range of f16.
-    Bf16,
+    pub const F16: StoreAs = StoreAs::Type(StorageType::Float(FloatType::F16));
+
+    fn of(self, matrix: &VocabMatrix) -> StorageType {
+        match self {
+            StoreAs::Stored => matrix.storage(),
+            StoreAs::Type(storage) => storage,
+        }
+    }
+}
+
+/// As on the command line: `stored`, or a type such as `f16`.
+impl std::fmt::Display for StoreAs {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        match self {
+            StoreAs::Stored => f.write_str("stored"),
+            StoreAs::Type(storage) => storage.fmt(f),
+        }
+    }
+}
+
+impl std::str::FromStr for StoreAs {
+    type Err = UnknownStorageType;
+
+    fn from_str(name: &str) -> Result<Self, Self::Err> {
+        match name {
+            "stored" => Ok(StoreAs::Stored),
+            _ => name.parse().map(StoreAs::Type),
+        }
+    }
 }
 
 /// How to convert.
@@ -42,8 +76,12 @@ pub struct ConvertOptions {
     pub name: Option<String>,
     /// Whether an existing file may be replaced.
     pub overwrite: bool,
-    /// Storage type of the embedding.
-    pub embedding: EmbeddingType,
+    /// Storage type of the output head, and so of an embedding that is the head as well (tied). Where absent, that of the
+    /// embedding.
+    pub head: Option<StoreAs>,
+    /// Storage type of the embedding, f16 where absent. That of a tied embedding is the head's: both may be given only if
+    /// they are the same.
+    pub embedding: Option<StoreAs>,
     /// Activation function, for a `config.json` that does not name it.
     pub act: Option<Activation>,
 }
@@ -95,7 +133,7 @@ pub fn convert_to(
     let mut writer = GgufWriter::default();
     let name = options.name.as_deref().unwrap_or(&model.config.name);
     put_hyper_parameters(&mut writer, &model.config, name);
-    let tensors = plan(&model, options);
+    let tensors = plan(&model, options)?;
     let tails: Vec<&TernaryTensor> = tensors
         .iter()
         .filter_map(|(_, tensor)| match tensor {
@@ -170,15 +208,28 @@ pub(crate) fn put_hyper_parameters(writer: &mut GgufWriter, config: &ModelConfig
 
 /// A tensor of the new file and where its values come from.
 enum Tensor<'a> {
-    Embedding(&'a FloatTensor, EmbeddingType),
+    Vocab(&'a VocabMatrix, StorageType),
     Norm(&'a [f32]),
     Ternary(&'a TernaryTensor),
 }
 
 /// The tensors in file order.
-fn plan<'a>(model: &'a RawModel, options: &ConvertOptions) -> Vec<(String, Tensor<'a>)> {
-    let embedding = |tensor| Tensor::Embedding(tensor, options.embedding);
-    let mut tensors = vec![("token_embd.weight".to_owned(), embedding(&model.token_embd))];
+fn plan<'a>(
+    model: &'a RawModel,
+    options: &ConvertOptions,
+) -> Result<Vec<(String, Tensor<'a>)>, ConvertError> {
+    let (embedding, head) = match (options.embedding, options.head) {
+        (Some(embedding), Some(head)) if model.output.is_none() && embedding != head => {
+            return Err(ConvertError::TiedTypes { embedding, head });
+        }
+        (None, Some(head)) if model.output.is_none() => (head, head),
+        (embedding, head) => {
+            let embedding = embedding.unwrap_or(StoreAs::F16);
+            (embedding, head.unwrap_or(embedding))
+        }
+    };
+    let vocab = |matrix, kind: StoreAs| Tensor::Vocab(matrix, kind.of(matrix));
+    let mut tensors = vec![("token_embd.weight".to_owned(), vocab(&model.token_embd, embedding))];
     for (index, layer) in model.layers.iter().enumerate() {
         let norms = [
             ("attn_norm", Some(&layer.input_layernorm)),
@@ -201,22 +252,16 @@ fn plan<'a>(model: &'a RawModel, options: &ConvertOptions) -> Vec<(String, Tenso
     }
     tensors.push(("output_norm.weight".to_owned(), Tensor::Norm(&model.output_norm)));
     if let Some(output) = &model.output {
-        tensors.push(("output.weight".to_owned(), embedding(output)));
+        tensors.push(("output.weight".to_owned(), vocab(output, head)));
     }
-    tensors
+    Ok(tensors)
 }
 
 impl Tensor<'_> {
     /// Shape, outermost dimension first, and storage type in the new file.
     fn shape_and_kind(&self) -> (Vec<usize>, TensorType) {
         match self {
-            Tensor::Embedding(tensor, kind) => {
-                let float = match kind {
-                    EmbeddingType::F16 => FloatType::F16,
-                    EmbeddingType::Bf16 => FloatType::Bf16,
-                };
-                (vec![tensor.rows(), tensor.cols()], TensorType::Float(float))
-            }
+            Tensor::Vocab(matrix, storage) => (vec![matrix.rows(), matrix.cols()], (*storage).into()),
             Tensor::Norm(norm) => (vec![norm.len()], TensorType::Float(FloatType::F32)),
             Tensor::Ternary(tensor) => (vec![tensor.rows(), tensor.cols()], TensorType::I2S),
         }
@@ -225,7 +270,7 @@ impl Tensor<'_> {
     /// Writes the values and returns the largest rounding.
     fn write(&self, name: &str, out: &mut dyn Write) -> Result<f32, ConvertError> {
         match self {
-            Tensor::Embedding(tensor, kind) => write_embedding(name, tensor, *kind, out),
+            Tensor::Vocab(matrix, storage) => write_vocab_matrix(name, matrix, *storage, out),
             Tensor::Norm(norm) => {
                 for value in *norm {
                     out.write_all(&value.to_le_bytes())?;
@@ -237,33 +282,22 @@ impl Tensor<'_> {
     }
 }
 
-fn write_embedding(
+fn write_vocab_matrix(
     name: &str,
-    tensor: &FloatTensor,
-    kind: EmbeddingType,
+    matrix: &VocabMatrix,
+    storage: StorageType,
     out: &mut dyn Write,
 ) -> Result<f32, ConvertError> {
-    let mut values = vec![0.0f32; tensor.cols()];
+    let mut values = vec![0.0f32; matrix.cols()];
+    let mut bytes = Vec::new();
     let mut largest = 0.0f32;
-    for row in 0..tensor.rows() {
-        tensor.row_to_f32(row, &mut values);
-        for &value in &values {
-            let (bits, rounded) = match kind {
-                EmbeddingType::F16 => {
-                    let half = f16::from_f32(value);
-                    (half.to_bits(), half.to_f32())
-                }
-                EmbeddingType::Bf16 => {
-                    let half = bf16::from_f32(value);
-                    (half.to_bits(), half.to_f32())
-                }
-            };
-            if !rounded.is_finite() {
-                return Err(ConvertError::Embedding { tensor: name.to_owned(), row, value });
-            }
-            largest = largest.max((rounded - value).abs());
-            out.write_all(&bits.to_le_bytes())?;
-        }
+    for row in 0..matrix.rows() {
+        matrix.row_to_f32(row, &mut values);
+        bytes.clear();
+        let rounding = storage.encode_row(&values, &mut bytes);
+        let unfit = |value| ConvertError::Unfit { tensor: name.to_owned(), row, value, storage };
+        largest = largest.max(rounding.map_err(unfit)?);
+        out.write_all(&bytes)?;
     }
     Ok(largest)
 }
@@ -272,17 +306,7 @@ fn write_ternary(tensor: &TernaryTensor, out: &mut dyn Write) -> Result<(), Conv
     let Scales::PerTensor(scale) = *tensor.scales() else {
         return Err(ConvertError::PerRowScale { tensor: tensor.name().to_owned() });
     };
-    let (rows, cols) = (tensor.rows(), tensor.cols());
-    let mut data = vec![0u8; i2_s::packed_bytes(rows, cols)];
-    let mut trits = vec![0i8; cols];
-    for row in 0..rows {
-        tensor.unpack_row(row, &mut trits)?;
-        i2_s::pack_row(&mut data, rows, cols, row, &trits);
-    }
-    out.write_all(&data)?;
-    out.write_all(&scale.to_le_bytes())?;
-    out.write_all(&[0; crate::format::gguf::I2_S_TRAILER - 4])?;
-    Ok(())
+    write_i2_s((tensor.rows(), tensor.cols()), scale, out, |row, trits| Ok(tensor.unpack_row(row, trits)?))
 }
 
 #[cfg(test)]

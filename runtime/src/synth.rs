@@ -10,7 +10,6 @@ mod random;
 use std::io::Write;
 use std::path::Path;
 
-use half::f16;
 use kernelgen::config::{self, Matrix, ModelShapes, Role};
 
 pub use error::SynthError;
@@ -18,10 +17,9 @@ use random::Random;
 
 use crate::convert::put_hyper_parameters;
 use crate::format::gguf::{
-    GgufWriter, I2_S_TRAILER, SUB_NORMS_KEY, TAIL_FLAT, TAIL_KEY, TensorType, layer_tensor,
+    GgufWriter, SUB_NORMS_KEY, TAIL_FLAT, TAIL_KEY, TensorType, layer_tensor, write_i2_s,
 };
-use crate::format::{FloatType, StringArray};
-use crate::kernels::layouts::i2_s;
+use crate::format::{FloatType, StorageType, StringArray};
 use crate::model::config::{Activation, ModelConfig};
 use crate::new_file::write_whole;
 use crate::tokenizer::{PreTokenizer, TokenKind, byte_alphabet};
@@ -44,28 +42,45 @@ pub struct SynthReport {
     pub tensors: usize,
 }
 
-/// Writes a synthetic model of `shapes` to the file `out`, which appears under its name only when it is complete. `seed`
-/// chooses the weights.
+/// How a synthetic model is made.
+#[derive(Clone, Copy, Debug)]
+pub struct SynthOptions {
+    /// Chooses the weights.
+    pub seed: u64,
+    /// Storage type of the embedding and of the output head.
+    pub head: StorageType,
+    /// Whether an existing file may be replaced.
+    pub overwrite: bool,
+}
+
+impl Default for SynthOptions {
+    /// Seed 1, f16; an existing file is left alone.
+    fn default() -> Self {
+        Self { seed: 1, head: StorageType::Float(FloatType::F16), overwrite: false }
+    }
+}
+
+/// Writes a synthetic model of `shapes` to the file `out`, which appears under its name only when it is complete.
 ///
 /// # Errors
 /// [`SynthError`]: a model that this crate cannot run, a matrix that I2_S cannot hold, `out` exists (without `overwrite`)
 /// or cannot be written. Nothing is left behind then.
-pub fn synth(
-    shapes: &ModelShapes,
-    out: &Path,
-    seed: u64,
-    overwrite: bool,
-) -> Result<SynthReport, SynthError> {
-    write_whole(out, overwrite, |file| synth_to(shapes, file, seed))
+pub fn synth(shapes: &ModelShapes, out: &Path, options: &SynthOptions) -> Result<SynthReport, SynthError> {
+    write_whole(out, options.overwrite, |file| synth_to(shapes, file, options))
 }
 
-/// Writes a synthetic model of `shapes` to `out`, a matrix at a time.
+/// Writes a synthetic model of `shapes` to `out`, a slice of a matrix at a time.
 ///
 /// # Errors
 /// As [`synth`].
-pub fn synth_to(shapes: &ModelShapes, out: &mut dyn Write, seed: u64) -> Result<SynthReport, SynthError> {
+pub fn synth_to(
+    shapes: &ModelShapes,
+    out: &mut dyn Write,
+    options: &SynthOptions,
+) -> Result<SynthReport, SynthError> {
+    let seed = options.seed;
     let config = model_config(shapes)?;
-    let tensors = plan(shapes);
+    let tensors = plan(shapes, options.head);
     let mut writer = GgufWriter::default();
     put_hyper_parameters(&mut writer, &config, &config.name);
     let description = format!("synthetic: random weights (seed {seed}) in the shapes of {}", shapes.name);
@@ -75,7 +90,7 @@ pub fn synth_to(shapes: &ModelShapes, out: &mut dyn Write, seed: u64) -> Result<
     }
     let has_tail = |(_, tensor): &(String, Tensor)| match tensor {
         Tensor::Ternary { cols, .. } => !cols.is_multiple_of(128),
-        Tensor::Embedding { .. } | Tensor::Norm { .. } => false,
+        Tensor::Vocab { .. } | Tensor::Norm { .. } => false,
     };
     if tensors.iter().any(has_tail) {
         writer.put_str(TAIL_KEY, TAIL_FLAT);
@@ -144,14 +159,24 @@ fn put_vocabulary(writer: &mut GgufWriter, vocab: usize) {
 
 /// A tensor of the file.
 enum Tensor {
-    Embedding { rows: usize, cols: usize },
-    Norm { len: usize },
-    Ternary { rows: usize, cols: usize },
+    /// The embedding or the output head.
+    Vocab {
+        rows: usize,
+        cols: usize,
+        storage: StorageType,
+    },
+    Norm {
+        len: usize,
+    },
+    Ternary {
+        rows: usize,
+        cols: usize,
+    },
 }
 
 /// The tensors in file order.
-fn plan(shapes: &ModelShapes) -> Vec<(String, Tensor)> {
-    let embedding = |m: &Matrix| Tensor::Embedding { rows: m.rows, cols: m.cols };
+fn plan(shapes: &ModelShapes, head: StorageType) -> Vec<(String, Tensor)> {
+    let embedding = |m: &Matrix| Tensor::Vocab { rows: m.rows, cols: m.cols, storage: head };
     let ternary = |m: &Matrix| Tensor::Ternary { rows: m.rows, cols: m.cols };
     let norm = |len| Some(Tensor::Norm { len });
     let sub_norm = |len| shapes.sub_norms.then_some(Tensor::Norm { len });
@@ -184,7 +209,7 @@ impl Tensor {
     /// Shape, outermost dimension first, and storage type.
     fn shape_and_kind(&self) -> (Vec<usize>, TensorType) {
         match *self {
-            Tensor::Embedding { rows, cols } => (vec![rows, cols], TensorType::Float(FloatType::F16)),
+            Tensor::Vocab { rows, cols, storage } => (vec![rows, cols], storage.into()),
             Tensor::Norm { len } => (vec![len], TensorType::Float(FloatType::F32)),
             Tensor::Ternary { rows, cols } => (vec![rows, cols], TensorType::I2S),
         }
@@ -194,14 +219,16 @@ impl Tensor {
     /// leaves a vector's mean square as it is.
     fn write(&self, mut random: Random, out: &mut dyn Write) -> Result<(), SynthError> {
         match *self {
-            Tensor::Embedding { rows, cols } => {
+            Tensor::Vocab { rows, cols, storage } => {
                 let deviation = 1.0 / (cols as f32).sqrt();
-                let mut row = Vec::with_capacity(2 * cols);
+                let (mut values, mut bytes) = (vec![0.0; cols], Vec::new());
                 for _ in 0..rows {
-                    row.clear();
-                    let values = (0..cols).map(|_| f16::from_f32(random.bell() * deviation));
-                    row.extend(values.flat_map(f16::to_le_bytes));
-                    out.write_all(&row)?;
+                    values.fill_with(|| random.bell() * deviation);
+                    bytes.clear();
+                    storage
+                        .encode_row(&values, &mut bytes)
+                        .map_err(|value| SynthError::Unfit { value, storage })?;
+                    out.write_all(&bytes)?;
                 }
             }
             Tensor::Norm { len } => {
@@ -210,15 +237,11 @@ impl Tensor {
                 }
             }
             Tensor::Ternary { rows, cols } => {
-                let mut data = vec![0u8; i2_s::packed_bytes(rows, cols)];
-                let mut trits = vec![0i8; cols];
-                for row in 0..rows {
-                    random.fill_trits(&mut trits);
-                    i2_s::pack_row(&mut data, rows, cols, row, &trits);
-                }
-                out.write_all(&data)?;
-                out.write_all(&(1.0 / (NOT_ZERO * cols as f32).sqrt()).to_le_bytes())?;
-                out.write_all(&[0; I2_S_TRAILER - 4])?;
+                let scale = 1.0 / (NOT_ZERO * cols as f32).sqrt();
+                write_i2_s((rows, cols), scale, out, |_, trits| {
+                    random.fill_trits(trits);
+                    Ok::<(), SynthError>(())
+                })?;
             }
         }
         Ok(())

@@ -38,6 +38,38 @@ fn reproduces_the_embedded_model_byte_for_byte() {
 }
 
 #[test]
+fn the_head_is_stored_as_asked() {
+    let folder = folder();
+    let (checkpoint, out) = (fixture("demo/packed"), path(&folder, "model.gguf"));
+    // 4096 rows of 256 weights: 32 and 256 to a block.
+    let types = [
+        ("stored", "BF16", 4096 * 256 * 2),
+        ("f32", "F32", 4096 * 256 * 4),
+        ("q8_0", "Q8_0", 4096 * 256 / 32 * 34),
+        ("q6_k", "Q6_K", 4096 * 210),
+        ("q4_0", "Q4_0", 4096 * 256 / 32 * 18),
+    ];
+    for (option, name, bytes) in types {
+        tritforge(["convert", &checkpoint, &out, "--overwrite", "--head", option]).success();
+        let shown = tritforge(["inspect", &out]).success();
+        let line = shown.lines().find(|line| line.contains("token_embd.weight")).expect("the embedding");
+        assert!(line.contains(name) && line.contains(&format!(" {bytes} bytes")), "{line}");
+        assert!(shown.contains("tied head") && !shown.contains("untied"), "{shown}");
+    }
+    let text = tritforge(["run", &out, "-p", "Once upon a time", "-n", "20", "--seed", "1"]).success();
+    assert!(text.starts_with("Once upon a time"), "{text}");
+
+    let both = ["--overwrite", "--head", "q8_0", "--embedding", "f16"];
+    let error = tritforge(["convert", &checkpoint, &out].into_iter().chain(both)).error();
+    assert!(error.contains("q8_0") && error.contains("f16"), "{error}");
+    tritforge(["convert", &checkpoint, &out, "--overwrite", "--head", "q3_k"]).refused();
+    // Rows of 192 weights fill no block of 256.
+    let small = fixture("oracle/bitnet-1bitllm/fp32");
+    let error = tritforge(["convert", &small, &out, "--overwrite", "--head", "q6_k"]).error();
+    assert!(error.contains("token_embd.weight") && error.contains("256"), "{error}");
+}
+
+#[test]
 fn never_overwrites_unasked() {
     let folder = folder();
     let out = path(&folder, "model.gguf");

@@ -2,7 +2,7 @@
 
 use crate::command::tritforge;
 
-const COMMANDS: [(&str, &[&str]); 6] = [
+const COMMANDS: [(&str, &[&str]); 7] = [
     (
         "run",
         &[
@@ -24,7 +24,8 @@ const COMMANDS: [(&str, &[&str]); 6] = [
     ),
     ("inspect", &["MODEL"]),
     ("kernels", &["MODEL", "--verbose"]),
-    ("convert", &["--overwrite", "--name", "--embedding", "--act"]),
+    ("convert", &["--overwrite", "--name", "--head", "--embedding", "--act", "q6_k"]),
+    ("synth", &["--seed", "--head", "--overwrite", "q6_k"]),
     ("verify", &["--reference", "--tolerance", "0.001"]),
     ("tokenize", &["--file", "--no-special"]),
 ];

@@ -7,5 +7,6 @@ mod help;
 mod inspect;
 mod pipes;
 mod run;
+mod synth;
 mod tokenize;
 mod verify;

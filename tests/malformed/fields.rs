@@ -93,6 +93,9 @@ impl Header {
             let bytes = match reader.number(format!("{name} type"), 4) {
                 0 => 4 * elements,
                 1 | 30 => 2 * elements,
+                2 => elements / 32 * 18,
+                8 => elements / 32 * 34,
+                14 => elements / 256 * 210,
                 36 => elements / 4 + 32,
                 other => panic!("{name} has the type {other}"),
             };

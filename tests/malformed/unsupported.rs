@@ -30,10 +30,13 @@ fn names(error: &str, parts: &[&str]) {
 
 #[test]
 fn tensor_types() {
-    for (id, name) in [(14u32, "Q6_K"), (35, "TQ2_0"), (38, "TL1"), (999, "unknown")] {
+    for (id, name) in [(12u32, "Q4_K"), (35, "TQ2_0"), (38, "TL1"), (999, "unknown")] {
         let found = error("blk.1.ffn_down.weight type", &id.to_le_bytes());
-        names(&found, &["blk.1.ffn_down.weight", &id.to_string(), name, "I2_S (36)", "F16 (1)"]);
+        names(&found, &["blk.1.ffn_down.weight", &id.to_string(), name, "I2_S (36)", "F16 (1)", "Q6_K (14)"]);
     }
+    // One whose blocks are longer than the rows.
+    let found = error("blk.1.ffn_down.weight type", &14u32.to_le_bytes());
+    names(&found, &["blk.1.ffn_down.weight", "blocks of 256"]);
     // A type that is known, where it has no place: 16384 weights of f32 would not fit, of bf16 would neither.
     let found = error("blk.0.attn_norm.weight type", &36u32.to_le_bytes());
     names(&found, &["attn_norm"]);

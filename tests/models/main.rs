@@ -4,5 +4,6 @@ mod logits;
 mod mat_vec;
 mod memory;
 mod packing;
+mod stored_heads;
 mod support;
 mod ternary;

@@ -1,6 +1,7 @@
 //! [`ConvertError`].
 
-use crate::format::FormatError;
+use super::StoreAs;
+use crate::format::{FormatError, StorageType};
 use crate::new_file::NewFileError;
 use crate::tokenizer::TokenizerError;
 
@@ -36,8 +37,10 @@ pub enum ConvertError {
         /// The tensor.
         tensor: String,
     },
-    /// A matrix that does not fill the blocks of I2_S.
-    #[error("tensor `{tensor}` of shape {shape:?} cannot be stored: {reason}. Run the directory itself")]
+    /// A matrix that does not fill the blocks of its type.
+    #[error(
+        "tensor `{tensor}` of shape {shape:?} cannot be stored: {reason}. Choose another type, or run the directory itself"
+    )]
     Shape {
         /// The tensor.
         tensor: String,
@@ -46,18 +49,31 @@ pub enum ConvertError {
         /// Why not.
         reason: &'static str,
     },
-    /// A value of the embedding that the chosen type cannot hold.
+    /// A value of the embedding or the head that the chosen type cannot hold.
     #[error(
-        "row {row} of `{tensor}` contains {value}, which the embedding's type cannot hold; f16 ends at 65504, the \
-         embedding type bf16 reaches as far as f32"
+        "row {row} of `{tensor}` contains {value}, which {storage} cannot hold; f16 and the scales of blocks end at \
+         65504, the types bf16 and f32 reach further"
     )]
-    Embedding {
+    Unfit {
         /// The tensor.
         tensor: String,
         /// The row.
         row: usize,
         /// The value.
         value: f32,
+        /// The type.
+        storage: StorageType,
+    },
+    /// Two types for one matrix.
+    #[error(
+        "the output head of this model is its embedding; it cannot be stored as {embedding} and as {head}. Give the \
+         head's type alone"
+    )]
+    TiedTypes {
+        /// Type of the embedding.
+        embedding: StoreAs,
+        /// Type of the head.
+        head: StoreAs,
     },
     /// A tokenizer with more tokens than the embedding has rows.
     #[error("the tokenizer has {tokens} tokens, but the embedding only {rows} rows")]

@@ -140,13 +140,46 @@ fn what_the_format_cannot_hold_is_refused() {
 
     let f32s =
         |values: &[f32]| SharedBytes::from(values.iter().flat_map(|v| v.to_le_bytes()).collect::<Vec<u8>>());
-    let wide = FloatTensor::new(1, 2, FloatType::F32, f32s(&[1.0, 70000.0])).unwrap();
-    let error = write_embedding("e", &wide, EmbeddingType::F16, &mut Vec::new()).unwrap_err();
+    let of_float = StorageType::Float;
+    let wide = VocabMatrix::new(1, 2, of_float(FloatType::F32), f32s(&[1.0, 70000.0])).unwrap();
+    let write = |kind, out: &mut Vec<u8>| write_vocab_matrix("e", &wide, of_float(kind), out);
+    let error = write(FloatType::F16, &mut Vec::new()).unwrap_err();
     assert!(error.to_string().contains("bf16"), "{error}");
     let mut out = Vec::new();
-    let rounding = write_embedding("e", &wide, EmbeddingType::Bf16, &mut out).unwrap();
+    let rounding = write(FloatType::Bf16, &mut out).unwrap();
     // 70000 lies between the bf16 values 69632 and 70144.
     assert_eq!((rounding, out), (144.0, [0x80, 0x3f, 0x89, 0x47].to_vec()));
+}
+
+#[test]
+fn embedding_and_head_have_the_types_that_were_asked_for() {
+    let model = load_path(&fixture("demo/packed"), &LoadOptions::default()).unwrap();
+    let untied = RawModel {
+        output: Some(model.token_embd.clone()),
+        ..load_path(&fixture("demo/packed"), &LoadOptions::default()).unwrap()
+    };
+    let types = |model: &RawModel, embedding: Option<&str>, head: Option<&str>| {
+        let [embedding, head] = [embedding, head].map(|name| name.map(|name| name.parse().unwrap()));
+        let options = ConvertOptions { embedding, head, ..ConvertOptions::default() };
+        let tensors = plan(model, &options)?;
+        let of = |name: &str| {
+            let (_, tensor) = tensors.iter().find(|(tensor, _)| tensor == name)?;
+            Some(tensor.shape_and_kind().1.name())
+        };
+        Ok::<_, ConvertError>((of("token_embd.weight").unwrap(), of("output.weight")))
+    };
+    assert_eq!(types(&model, None, None).unwrap(), ("F16", None));
+    assert_eq!(types(&model, Some("bf16"), None).unwrap(), ("BF16", None));
+    assert_eq!(types(&model, None, Some("q6_k")).unwrap(), ("Q6_K", None));
+    assert_eq!(types(&model, None, Some("stored")).unwrap(), ("BF16", None));
+    assert_eq!(types(&model, Some("q4_0"), Some("q4_0")).unwrap(), ("Q4_0", None));
+    let error = types(&model, Some("f16"), Some("q4_0")).unwrap_err().to_string();
+    assert!(error.contains("f16") && error.contains("q4_0"), "{error}");
+
+    assert_eq!(types(&untied, None, None).unwrap(), ("F16", Some("F16")));
+    assert_eq!(types(&untied, Some("bf16"), None).unwrap(), ("BF16", Some("BF16")));
+    assert_eq!(types(&untied, None, Some("q6_k")).unwrap(), ("F16", Some("Q6_K")));
+    assert_eq!(types(&untied, Some("stored"), Some("q8_0")).unwrap(), ("BF16", Some("Q8_0")));
 }
 
 #[test]

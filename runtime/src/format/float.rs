@@ -33,6 +33,29 @@ impl FloatType {
             FloatType::Bf16 => "BF16",
         }
     }
+
+    /// Converts the elements in `bytes`, as many as `out` holds.
+    pub(super) fn to_f32(self, bytes: &[u8], out: &mut [f32]) {
+        match self {
+            FloatType::F32 => {
+                for (value, b) in out.iter_mut().zip(bytes.chunks_exact(4)) {
+                    *value = f32::from_le_bytes([b[0], b[1], b[2], b[3]]);
+                }
+            }
+            FloatType::Bf16 => widen_bf16(bytes, out),
+            FloatType::F16 => {
+                // The vectorised conversion wants aligned values, which the file does not promise.
+                let mut aligned = [f16::ZERO; BLOCK];
+                for (values, chunk) in out.chunks_mut(BLOCK).zip(bytes.chunks(2 * BLOCK)) {
+                    let aligned = &mut aligned[..values.len()];
+                    for (value, b) in aligned.iter_mut().zip(chunk.chunks_exact(2)) {
+                        *value = f16::from_le_bytes([b[0], b[1]]);
+                    }
+                    aligned.convert_to_f32_slice(values);
+                }
+            }
+        }
+    }
 }
 
 /// See [`crate::numerics::Numerics::widen_bf16`].
@@ -118,26 +141,7 @@ impl FloatTensor {
     /// Converts the elements from flat index `start` on, as many as `out` holds.
     fn span_to_f32(&self, start: usize, out: &mut [f32]) {
         let size = self.dtype.size();
-        let bytes = &self.bytes[start * size..(start + out.len()) * size];
-        match self.dtype {
-            FloatType::F32 => {
-                for (value, b) in out.iter_mut().zip(bytes.chunks_exact(4)) {
-                    *value = f32::from_le_bytes([b[0], b[1], b[2], b[3]]);
-                }
-            }
-            FloatType::Bf16 => widen_bf16(bytes, out),
-            FloatType::F16 => {
-                // The vectorised conversion wants aligned values, which the file does not promise.
-                let mut aligned = [f16::ZERO; BLOCK];
-                for (values, chunk) in out.chunks_mut(BLOCK).zip(bytes.chunks(2 * BLOCK)) {
-                    let aligned = &mut aligned[..values.len()];
-                    for (value, b) in aligned.iter_mut().zip(chunk.chunks_exact(2)) {
-                        *value = f16::from_le_bytes([b[0], b[1]]);
-                    }
-                    aligned.convert_to_f32_slice(values);
-                }
-            }
-        }
+        self.dtype.to_f32(&self.bytes[start * size..(start + out.len()) * size], out);
     }
 }
 

@@ -7,6 +7,7 @@ use std::path::Path;
 
 use crate::tokenizer::TokenizerState;
 
+mod blocks;
 mod bytes;
 mod error;
 mod float;
@@ -15,7 +16,9 @@ mod hf;
 mod raw_model;
 mod strings;
 mod ternary;
+mod vocab_matrix;
 
+pub use blocks::{BlockTensor, BlockType};
 pub use bytes::SharedBytes;
 pub use error::FormatError;
 pub(crate) use float::widen_bf16;
@@ -23,6 +26,7 @@ pub use float::{FloatTensor, FloatType};
 pub use raw_model::{LoadOptions, RawLayer, RawModel, SourceInfo, TensorInfo};
 pub use strings::StringArray;
 pub use ternary::TernaryTensor;
+pub use vocab_matrix::{StorageType, UnknownStorageType, VocabMatrix};
 
 pub(crate) use hf::HfDirectory;
 

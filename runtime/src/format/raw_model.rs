@@ -4,6 +4,7 @@ use super::bytes::SharedBytes;
 use super::error::FormatError;
 use super::float::{FloatTensor, FloatType};
 use super::ternary::TernaryTensor;
+use super::vocab_matrix::VocabMatrix;
 use crate::model::config::{Activation, ModelConfig};
 use crate::tokenizer::{PreTokenizer, TokenizerState};
 
@@ -48,9 +49,9 @@ pub struct RawModel {
     /// Hyper-parameters, validated and in agreement with every tensor's shape.
     pub config: ModelConfig,
     /// Token embedding, `[vocab, hidden]`.
-    pub token_embd: FloatTensor,
+    pub token_embd: VocabMatrix,
     /// Output head, `[vocab, hidden]`; `None` where it is tied to the embedding.
-    pub output: Option<FloatTensor>,
+    pub output: Option<VocabMatrix>,
     /// Norm before the head, `[hidden]`.
     pub output_norm: Vec<f32>,
     /// The layers in order.

@@ -3,7 +3,7 @@
 use super::config::ModelConfig;
 use super::error::ModelError;
 use crate::engine::Engine;
-use crate::format::{FloatTensor, RawLayer, RawModel, SourceInfo, TernaryTensor};
+use crate::format::{RawLayer, RawModel, SourceInfo, TernaryTensor, VocabMatrix};
 use crate::packed::{PackedLayerWeights, PackedTernaryWeights};
 use crate::tokenizer::TokenizerState;
 use rayon::prelude::*;
@@ -15,9 +15,9 @@ pub struct Model {
     /// One set of packed projections and norms a layer.
     pub layers: Vec<PackedLayerWeights>,
     /// Embedding, `[vocab][hidden]`, as stored.
-    pub token_embd: FloatTensor,
+    pub token_embd: VocabMatrix,
     /// Output head, `[vocab][hidden]`, as stored; `None` when the embedding serves (tied).
-    pub output: Option<FloatTensor>,
+    pub output: Option<VocabMatrix>,
     /// Weights of the last norm, `[hidden]`.
     pub output_norm: Vec<f32>,
     /// The tokenizer that came with the model, or why there is none.
@@ -61,7 +61,7 @@ impl Model {
     }
 
     /// The matrix of the output head: its own, or the embedding.
-    pub fn head(&self) -> &FloatTensor {
+    pub fn head(&self) -> &VocabMatrix {
         self.output.as_ref().unwrap_or(&self.token_embd)
     }
 }

@@ -1,7 +1,7 @@
-//! The output head: logits = hidden states times the rows of a float matrix.
+//! The output head: logits = hidden states times the rows of a matrix that is read as f32.
 
 use super::Numerics;
-use crate::format::{FloatTensor, FloatType};
+use crate::format::{FloatType, StorageType, VocabMatrix};
 use crate::team::Team;
 
 /// Vocabulary rows that one thread takes at a time.
@@ -21,7 +21,7 @@ const ROWS_AT_ONCE: usize = 4;
 pub(crate) fn head(
     team: &Team<'_>,
     numerics: &Numerics,
-    weights: &FloatTensor,
+    weights: &VocabMatrix,
     hidden: &[f32],
     logits: &mut [f32],
     scratch: &mut Vec<f32>,
@@ -61,14 +61,16 @@ pub(crate) fn head(
     });
 }
 
-/// [`FloatTensor::row_to_f32`] on one instruction set. For f16 the `half` crate asks the CPU for its own.
-fn row_to_f32(numerics: &Numerics, weights: &FloatTensor, row: usize, out: &mut [f32]) {
-    match weights.dtype() {
-        FloatType::Bf16 => {
+/// [`VocabMatrix::row_to_f32`] on one instruction set. For f16 the `half` crate asks the CPU for its own.
+fn row_to_f32(numerics: &Numerics, weights: &VocabMatrix, row: usize, out: &mut [f32]) {
+    match weights.storage() {
+        StorageType::Float(FloatType::Bf16) => {
             let bytes = 2 * weights.cols();
             numerics.widen_bf16(&weights.bytes()[row * bytes..(row + 1) * bytes], out);
         }
-        FloatType::F16 | FloatType::F32 => weights.row_to_f32(row, out),
+        StorageType::Float(FloatType::F16 | FloatType::F32) | StorageType::Blocks(_) => {
+            weights.row_to_f32(row, out)
+        }
     }
 }
 
@@ -91,7 +93,7 @@ mod tests {
                     FloatType::F16 => values().flat_map(|v| half::f16::from_f32(v).to_le_bytes()).collect(),
                     FloatType::Bf16 => values().flat_map(|v| half::bf16::from_f32(v).to_le_bytes()).collect(),
                 };
-                let weights = FloatTensor::new(rows, cols, dtype, bytes.into()).unwrap();
+                let weights = VocabMatrix::new(rows, cols, StorageType::Float(dtype), bytes.into()).unwrap();
                 let mut logits = vec![f32::NAN; tokens * rows];
                 head(&Team::solo(), &Numerics::portable(), &weights, &hidden, &mut logits, &mut vec![7.0; 3]);
                 for t in 0..tokens {

@@ -1,5 +1,6 @@
 //! [`SynthError`].
 
+use crate::format::StorageType;
 use crate::model::config::ConfigError;
 use crate::new_file::NewFileError;
 
@@ -23,7 +24,15 @@ pub enum SynthError {
     /// Dimensions that cannot be run.
     #[error(transparent)]
     Config(#[from] ConfigError),
-    /// A matrix that does not fill the blocks of I2_S.
+    /// A random value that the type of the embedding cannot hold.
+    #[error("the random value {value} cannot be stored as {storage}")]
+    Unfit {
+        /// The value.
+        value: f32,
+        /// The type.
+        storage: StorageType,
+    },
+    /// A matrix that does not fill the blocks of its type.
     #[error("tensor `{tensor}` of shape {shape:?} cannot be stored: {reason}")]
     Shape {
         /// The tensor.

@@ -22,7 +22,7 @@ impl Random {
             let draw = self.0.next_u64();
             for (i, trit) in four.iter_mut().enumerate() {
                 let part = (draw >> (16 * i)) as u16;
-                *trit = i8::from(part >= u16::MAX - SIGNED + 1) - i8::from(part < SIGNED);
+                *trit = i8::from(part > u16::MAX - SIGNED) - i8::from(part < SIGNED);
             }
         }
     }

@@ -36,17 +36,17 @@ fn shapes(text: &str) -> ModelShapes {
 
 fn bytes(shapes: &ModelShapes, seed: u64) -> Vec<u8> {
     let mut out = Vec::new();
-    synth_to(shapes, &mut out, seed).expect("a model");
+    synth_to(shapes, &mut out, &SynthOptions { seed, ..SynthOptions::default() }).expect("a model");
     out
 }
 
 /// Writes, loads, runs: finite logits that are not all the same.
-fn run(shapes: &ModelShapes) -> Model {
+fn run(shapes: &ModelShapes, options: &SynthOptions) -> Model {
     let folder = tempfile::tempdir().expect("a folder");
     let path = folder.path().join("small.gguf");
-    let report = synth(shapes, &path, 1, false).expect("a model");
+    let report = synth(shapes, &path, options).expect("a model");
     assert_eq!(report.bytes, path.metadata().expect("a file").len());
-    let again = synth(shapes, &path, 1, false).expect_err("the file is there");
+    let again = synth(shapes, &path, options).expect_err("the file is there");
     assert!(matches!(again, SynthError::NewFile(_)), "{again}");
     let raw = load_path(&path, &LoadOptions::default()).expect("a sound file");
     let engine = Engine::with_threads(1).expect("an engine");
@@ -61,7 +61,7 @@ fn run(shapes: &ModelShapes) -> Model {
 
 #[test]
 fn a_model_runs_says_what_it_is_and_tokenizes_any_text() {
-    let model = run(&shapes(SMALL));
+    let model = run(&shapes(SMALL), &SynthOptions::default());
     assert_eq!(model.config.context, DEFAULT_CONTEXT);
     assert_eq!(model.config.name, "synthetic small");
     let said = model.source.metadata.iter().find(|(key, _)| key == "general.description");
@@ -81,7 +81,7 @@ fn without_sub_norms_untied_and_with_rows_that_do_not_fill_a_block() {
         .replace("128", "160")
         + "lm_head = { rows = 300, cols = 160 }\n";
     let text = text.replace("head_dim = 64", "head_dim = 80").replace("rows = 64", "rows = 80");
-    let model = run(&shapes(&text));
+    let model = run(&shapes(&text), &SynthOptions::default());
     assert!(!model.config.sub_norms && model.output.is_some());
 }
 
@@ -102,6 +102,33 @@ fn trits_have_their_proportions_and_bells_their_moments() {
 }
 
 #[test]
+fn the_head_has_the_type_that_was_asked_for() {
+    let wide = shapes(
+        &SMALL
+            .replace("128", "256")
+            .replace("head_dim = 64", "head_dim = 128")
+            .replace("rows = 64", "rows = 128"),
+    );
+    let exact = bytes(&wide, 1).len();
+    for head in StorageType::ALL {
+        let model = run(&wide, &SynthOptions { head, ..SynthOptions::default() });
+        assert_eq!(model.token_embd.storage(), head);
+        let mut out = Vec::new();
+        synth_to(&wide, &mut out, &SynthOptions { head, ..SynthOptions::default() }).unwrap();
+        // 300 rows of 256 values against those of f16.
+        let row = head.row_bytes(256).unwrap();
+        assert_eq!(
+            out.len() as isize - exact as isize,
+            (300 * row).next_multiple_of(32) as isize - 300 * 512
+        );
+    }
+    let q6_k = StorageType::Blocks(crate::format::BlockType::Q6K);
+    let options = SynthOptions { head: q6_k, ..SynthOptions::default() };
+    let error = synth_to(&shapes(SMALL), &mut Vec::new(), &options).unwrap_err().to_string();
+    assert!(error.contains("token_embd") && error.contains("blocks of 256"), "{error}");
+}
+
+#[test]
 fn the_seed_alone_decides() {
     let shapes = shapes(SMALL);
     assert!(bytes(&shapes, 1) == bytes(&shapes, 1));
@@ -110,7 +137,9 @@ fn the_seed_alone_decides() {
 
 #[test]
 fn what_cannot_be_run_is_refused() {
-    let error = synth_to(&shapes(&SMALL.replace("relu2", "gelu_tanh")), &mut Vec::new(), 1).unwrap_err();
+    let error =
+        synth_to(&shapes(&SMALL.replace("relu2", "gelu_tanh")), &mut Vec::new(), &SynthOptions::default())
+            .unwrap_err();
     let text = error.to_string();
     assert!(text.contains("gelu_tanh") && text.contains("relu2 and silu"), "{text}");
 }

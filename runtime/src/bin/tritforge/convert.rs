@@ -4,7 +4,7 @@ use std::io::{self, Write};
 use std::path::PathBuf;
 use std::process::ExitCode;
 
-use tritforge::convert::{ConvertOptions, EmbeddingType, convert as convert_checkpoint};
+use tritforge::convert::{ConvertOptions, StoreAs, convert as convert_checkpoint};
 use tritforge::model::Activation;
 
 use crate::{Outcome, one_line};
@@ -26,19 +26,18 @@ pub struct Args {
     #[arg(long)]
     name: Option<String>,
 
-    /// Type of the embedding in the file.
-    #[arg(long, value_enum, default_value_t = Embedding::F16)]
-    embedding: Embedding,
+    /// Type of the output head in the file: stored (the checkpoint's), f32, f16, bf16, q8_0, q6_k or q4_0; that of the
+    /// embedding if left out. An embedding that serves as the head follows it.
+    #[arg(long, value_name = "TYPE")]
+    head: Option<StoreAs>,
+
+    /// Type of the embedding in the file, as for --head; f16 if left out.
+    #[arg(long, value_name = "TYPE")]
+    embedding: Option<StoreAs>,
 
     /// Activation function, where config.json does not name it: relu2 or silu.
     #[arg(long, value_name = "NAME")]
     act: Option<Activation>,
-}
-
-#[derive(Clone, Copy, clap::ValueEnum)]
-enum Embedding {
-    F16,
-    Bf16,
 }
 
 /// Runs the command.
@@ -46,10 +45,8 @@ pub fn convert(args: Args) -> Outcome {
     let options = ConvertOptions {
         name: args.name,
         overwrite: args.overwrite,
-        embedding: match args.embedding {
-            Embedding::F16 => EmbeddingType::F16,
-            Embedding::Bf16 => EmbeddingType::Bf16,
-        },
+        head: args.head,
+        embedding: args.embedding,
         act: args.act,
     };
     let report = convert_checkpoint(&args.checkpoint, &args.out, &options)?;
@@ -63,7 +60,7 @@ pub fn convert(args: Args) -> Outcome {
     let mut out = io::stdout().lock();
     writeln!(
         out,
-        "{}: {} tensors, {} bytes; largest rounding of an embedding value {:e}",
+        "{}: {} tensors, {} bytes; largest rounding of a value of embedding or head {:e}",
         args.out.display(),
         report.tensors,
         report.bytes,

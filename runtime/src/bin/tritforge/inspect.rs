@@ -4,7 +4,7 @@ use std::io::{self, Write};
 use std::process::ExitCode;
 
 use tritforge::engine::Engine;
-use tritforge::format::{FloatTensor, RawModel};
+use tritforge::format::{RawModel, VocabMatrix};
 use tritforge::memory::MatrixMemory;
 use tritforge::model::Model;
 use tritforge::packed::PackedLayerWeights;
@@ -97,7 +97,7 @@ fn memory(model: &Model, out: &mut impl Write) -> io::Result<()> {
     let mut total = ternary;
     for (name, tensor) in [("token_embd", Some(&model.token_embd)), ("output", model.output.as_ref())] {
         let Some(tensor) = tensor else { continue };
-        let m = of_float(tensor);
+        let m = as_stored(tensor);
         line(name, m)?;
         total = total + m;
     }
@@ -108,8 +108,8 @@ fn memory(model: &Model, out: &mut impl Write) -> io::Result<()> {
     line("model", total + norms)
 }
 
-/// A float tensor stays as it is stored.
-fn of_float(tensor: &FloatTensor) -> MatrixMemory {
+/// An embedding or head stays as it is stored.
+fn as_stored(tensor: &VocabMatrix) -> MatrixMemory {
     let bytes = tensor.bytes().len();
     MatrixMemory { f32_bytes: 4 * tensor.rows() * tensor.cols(), logical_bytes: bytes, resident_bytes: bytes }
 }

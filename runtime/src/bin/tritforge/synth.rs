@@ -4,7 +4,8 @@ use std::io::{self, Write};
 use std::path::PathBuf;
 use std::process::ExitCode;
 
-use tritforge::synth::synth as write_model;
+use tritforge::format::{FloatType, StorageType};
+use tritforge::synth::{SynthOptions, synth as write_model};
 
 use crate::Outcome;
 
@@ -21,6 +22,10 @@ pub struct Args {
     #[arg(long, value_name = "N", default_value_t = 1)]
     seed: u64,
 
+    /// Type of the output head and the embedding: f32, f16, bf16, q8_0, q6_k or q4_0.
+    #[arg(long, value_name = "TYPE", default_value_t = StorageType::Float(FloatType::F16))]
+    head: StorageType,
+
     /// Replace the file if it exists.
     #[arg(long)]
     overwrite: bool,
@@ -28,8 +33,9 @@ pub struct Args {
 
 /// Runs the command.
 pub fn synth(args: Args) -> Outcome {
+    let options = SynthOptions { seed: args.seed, head: args.head, overwrite: args.overwrite };
     let shapes = kernelgen::config::load(&args.config)?;
-    let report = write_model(&shapes, &args.out, args.seed, args.overwrite)?;
+    let report = write_model(&shapes, &args.out, &options)?;
     let mut out = io::stdout().lock();
     writeln!(
         out,

@@ -7,11 +7,12 @@ use super::tensor_type::{I2_S_TRAILER, TensorType};
 use super::vocabulary;
 use crate::format::bytes::SharedBytes;
 use crate::format::error::FormatError;
-use crate::format::float::{FloatTensor, FloatType};
+use crate::format::float::FloatType;
 use crate::format::raw_model::{
     LoadOptions, METADATA_SHOWN, RawLayer, RawModel, SourceInfo, TensorInfo, norm_from, shape_text, shortened,
 };
 use crate::format::ternary::TernaryTensor;
+use crate::format::vocab_matrix::{StorageType, VocabMatrix};
 use crate::model::config::{Activation, ModelConfig};
 use crate::tokenizer::{PreTokenizer, TokenizerState};
 
@@ -80,7 +81,7 @@ pub(in crate::format) fn load(
     let output = match tensors.find("output.weight") {
         // Some writers repeat a tied embedding as the head.
         Some(_) => Some(tensors.matrix("output.weight", config.vocab, config.hidden)?)
-            .filter(|output| output.dtype() != token_embd.dtype() || output.bytes() != token_embd.bytes()),
+            .filter(|output| !output.is_copy_of(&token_embd)),
         None => None,
     };
     let output_norm = tensors.norm("output_norm.weight", config.hidden)?;
@@ -336,22 +337,29 @@ impl<'a> Tensors<'a> {
     fn float_type(&self, tensor: &GgufTensor) -> Result<FloatType, FormatError> {
         match tensor.kind() {
             TensorType::Float(float) => Ok(float),
-            TensorType::I2S => Err(FormatError::TensorType {
-                tensor: self.file.name(tensor).to_owned(),
-                found: tensor.kind().name().to_owned(),
-                expected: "F32, F16 or BF16",
-            }),
+            TensorType::Blocks(_) | TensorType::I2S => Err(self.misplaced(tensor, "F32, F16 or BF16")),
         }
     }
 
-    fn matrix(&mut self, name: &str, rows: usize, cols: usize) -> Result<FloatTensor, FormatError> {
+    /// The error for a tensor of a type that has no place where it stands.
+    fn misplaced(&self, tensor: &GgufTensor, expected: &'static str) -> FormatError {
+        let (tensor, found) = (self.file.name(tensor).to_owned(), tensor.kind().name().to_owned());
+        FormatError::TensorType { tensor, found, expected }
+    }
+
+    /// An embedding or an output head.
+    fn matrix(&mut self, name: &str, rows: usize, cols: usize) -> Result<VocabMatrix, FormatError> {
         let tensor = self.take(name, &[rows, cols])?;
-        let dtype = self.float_type(tensor)?;
+        let storage = match tensor.kind() {
+            TensorType::Float(float) => StorageType::Float(float),
+            TensorType::Blocks(blocks) => StorageType::Blocks(blocks),
+            TensorType::I2S => return Err(self.misplaced(tensor, "F32, F16, BF16, Q8_0, Q6_K or Q4_0")),
+        };
         let bytes = self.file.data(tensor);
         let found = bytes.len();
-        FloatTensor::new(rows, cols, dtype, bytes).ok_or_else(|| FormatError::TensorBytes {
+        VocabMatrix::new(rows, cols, storage, bytes).ok_or_else(|| FormatError::TensorBytes {
             tensor: name.to_owned(),
-            expected: rows.saturating_mul(cols).saturating_mul(dtype.size()),
+            expected: rows.saturating_mul(storage.row_bytes(cols).unwrap_or(0)),
             found,
         })
     }
@@ -374,11 +382,9 @@ impl<'a> Tensors<'a> {
         let weight = layer_tensor(layer, name);
         let tensor = self.take(&weight, &[rows, cols])?;
         if tensor.kind() != TensorType::I2S {
-            return Err(FormatError::TensorType {
-                tensor: weight,
-                found: tensor.kind().name().to_owned(),
-                expected: "I2_S (float weights: convert the original Hugging Face directory instead)",
-            });
+            const EXPECTED: &str =
+                "I2_S (float weights: convert the original Hugging Face directory instead)";
+            return Err(self.misplaced(tensor, EXPECTED));
         }
         if !cols.is_multiple_of(128) && !flat_tail {
             return Err(FormatError::I2sTail { tensor: weight, cols, key: TAIL_KEY });

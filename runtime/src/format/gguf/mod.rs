@@ -1,6 +1,7 @@
 //! GGUF: reading models from it and writing them to it.
 
 mod error;
+mod i2_s;
 mod load;
 mod metadata;
 mod reader;
@@ -14,6 +15,7 @@ pub use reader::{GgufFile, GgufTensor};
 pub use tensor_type::{I2_S_TRAILER, TensorType};
 pub use value::{ArrayValue, Value, ValueType};
 
+pub(crate) use i2_s::write_i2_s;
 pub(crate) use load::{SUB_NORMS_KEY, TAIL_FLAT, TAIL_KEY, activation_key, layer_tensor};
 pub(crate) use writer::GgufWriter;
 

@@ -443,7 +443,7 @@ impl<'a> Cursor<'a> {
         if elements == 0 {
             return Err(fail("there are no elements"));
         }
-        let bytes = kind.bytes(elements).map_err(fail)?;
+        let bytes = kind.bytes(dims[0], elements).map_err(fail)?;
         let (Ok(data_at), Ok(data_length)) = (usize::try_from(offset), usize::try_from(bytes)) else {
             return Err(fail("more bytes than this machine can address"));
         };

@@ -85,7 +85,7 @@ impl GgufWriter {
     /// Announces a tensor of `shape`, outermost dimension first.
     ///
     /// # Errors
-    /// Why there is no such tensor, for an I2_S tensor that does not fill its blocks.
+    /// Why there is no such tensor, for one that does not fill its blocks.
     pub(crate) fn announce(
         &mut self,
         name: String,
@@ -93,7 +93,8 @@ impl GgufWriter {
         kind: TensorType,
     ) -> Result<(), &'static str> {
         let dims: Vec<u64> = shape.iter().rev().map(|&dim| dim as u64).collect();
-        let bytes = kind.bytes(dims.iter().product())?;
+        let row = dims.first().copied().unwrap_or(1);
+        let bytes = kind.bytes(row, dims.iter().product())?;
         self.tensors.push(Planned { name, dims, kind, offset: self.data_bytes, bytes });
         self.data_bytes += bytes.next_multiple_of(ALIGNMENT);
         Ok(())

@@ -8,6 +8,7 @@ use crate::format::error::FormatError;
 use crate::format::float::FloatTensor;
 use crate::format::raw_model::{RawLayer, RawModel, SourceInfo, norm_from};
 use crate::format::ternary::TernaryTensor;
+use crate::format::vocab_matrix::VocabMatrix;
 use crate::tokenizer::TokenizerState;
 
 /// Builds the model and refuses tensors that have no place in it.
@@ -81,9 +82,9 @@ pub(super) fn load(
 /// else.
 fn output_head(
     shards: &mut Shards,
-    token_embd: &FloatTensor,
+    token_embd: &VocabMatrix,
     tied: bool,
-) -> Result<Option<FloatTensor>, FormatError> {
+) -> Result<Option<VocabMatrix>, FormatError> {
     const NAME: &str = "lm_head.weight";
     if tied && !shards.contains(NAME) {
         return Ok(None);
@@ -92,7 +93,7 @@ fn output_head(
     if !tied {
         return Ok(Some(head));
     }
-    if head.dtype() == token_embd.dtype() && head.bytes() == token_embd.bytes() {
+    if head.is_copy_of(token_embd) {
         return Ok(None);
     }
     Err(FormatError::Contradiction {
@@ -102,9 +103,9 @@ fn output_head(
     })
 }
 
-fn matrix(shards: &mut Shards, name: &str, rows: usize, cols: usize) -> Result<FloatTensor, FormatError> {
+fn matrix(shards: &mut Shards, name: &str, rows: usize, cols: usize) -> Result<VocabMatrix, FormatError> {
     let tensor = shards.take(name, &[rows, cols])?;
-    float_matrix(name, tensor, rows, cols, "F32, F16 or BF16")
+    float_matrix(name, tensor, rows, cols, "F32, F16 or BF16").map(VocabMatrix::Float)
 }
 
 fn float_matrix(

@@ -129,6 +129,35 @@ impl Small {
     }
 }
 
+#[test]
+fn blocks_have_their_place_in_embedding_and_head_alone() {
+    let q8_0 = TensorType::Blocks(crate::format::BlockType::Q8_0);
+    let blocks = |rows: usize| [&[0x00, 0x3c][..], &[5; 32]].concat().repeat(rows * 4);
+    let mut small = Small::new("bitnet-b1.58");
+    small.tensor("token_embd.weight", &[VOCAB, 128], q8_0, blocks(VOCAB));
+    let model = small.load().unwrap();
+    assert_eq!(model.source.tensors.last().unwrap().type_name, "Q8_0");
+    // A scale of 1 and codes of 5.
+    assert!(model.token_embd.to_f32_vec().iter().all(|&value| value == 5.0));
+
+    // A copy of the embedding is no head of its own; the same values in another type are.
+    small.tensor("output.weight", &[VOCAB, 128], q8_0, blocks(VOCAB));
+    assert!(small.load().unwrap().output.is_none());
+    small.tensor("output.weight", &[VOCAB, 128], F16, [0x00, 0x45].repeat(VOCAB * 128));
+    assert!(small.load().unwrap().output.is_some());
+
+    let mut norm = small.clone();
+    norm.tensor("output_norm.weight", &[128], q8_0, blocks(1));
+    let error = norm.error();
+    assert!(error.contains("output_norm.weight") && error.contains("F32, F16 or BF16"), "{error}");
+    let mut linear = small.clone();
+    linear.tensor("blk.0.ffn_up.weight", &[128, 128], q8_0, blocks(128));
+    assert!(linear.error().contains("ffn_up") && linear.error().contains("I2_S"));
+    small.tensor("output.weight", &[VOCAB, 128], TensorType::I2S, i2_s(VOCAB * 128, 0.5));
+    let error = small.error();
+    assert!(error.contains("output.weight") && error.contains("Q6_K"), "{error}");
+}
+
 fn bytes_alphabet() -> Vec<String> {
     let mut alphabet: Vec<char> =
         tokenizers::pre_tokenizers::byte_level::ByteLevel::alphabet().into_iter().collect();

@@ -134,8 +134,10 @@ fn dimensions_types_and_places_are_checked() {
     assert!(matches!(one(info("w", &[8], 0, 16), 64), Some(GgufError::Misaligned { offset: 16, .. })));
     assert!(matches!(one(info("w", &[8], 0, 64), 64), Some(GgufError::OutOfFile { .. })));
     assert!(matches!(one(info("w", &[8], 0, !31), 64), Some(GgufError::OutOfFile { .. })));
-    let unknown = one(info("w", &[256], 14, 0), 210).unwrap().to_string();
-    assert!(unknown.contains("Q6_K") && unknown.contains("I2_S (36)"), "{unknown}");
+    let unknown = one(info("w", &[256], 12, 0), 144).unwrap().to_string();
+    assert!(unknown.contains("Q4_K") && unknown.contains("I2_S (36)"), "{unknown}");
+    assert_eq!(one(info("w", &[256], 14, 0), 210), None);
+    assert!(matches!(one(info("w", &[128, 2], 14, 0), 210), Some(GgufError::Dimensions { .. })));
     assert_eq!(one(info("w", &[128], 36, 0), 64), None);
     let gap = |before: &str, bytes| Some(GgufError::Gap { before: before.into(), bytes });
     assert_eq!(one(info("w", &[128], 36, 32), 96), gap("the header", 32));
