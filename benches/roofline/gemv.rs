@@ -82,9 +82,9 @@ impl<'a> Bench<'a> {
         for _ in 0..effort.rounds {
             engine.region(|team| {
                 read.sample(team);
-                from_memory.push(self.from_memory(team, effort.window));
+                from_memory.push(self.stream(team, effort.window));
                 peak.sample(team);
-                from_l2.push(self.from_l2(team, effort.window));
+                from_l2.push(self.repeat(team, effort.window));
             });
         }
         let (Rate { median, best, .. }, l2) = (from_memory.rate(), from_l2.rate().median);
@@ -110,7 +110,7 @@ impl<'a> Bench<'a> {
 
     /// Bytes a second over at least a window of matrices that have not been read for long, each member its own contiguous
     /// tiles of all of them.
-    fn from_memory(&mut self, team: &Team<'_>, window: usize) -> f64 {
+    fn stream(&mut self, team: &Team<'_>, window: usize) -> f64 {
         let count = window.div_ceil(self.matrices[0].len());
         let (first, all) = (self.next, self.matrices.len());
         self.next = (first + count) % all;
@@ -121,7 +121,7 @@ impl<'a> Bench<'a> {
     }
 
     /// Bytes a second of each member's own few tiles, again and again.
-    fn from_l2(&self, team: &Team<'_>, window: usize) -> f64 {
+    fn repeat(&self, team: &Team<'_>, window: usize) -> f64 {
         self.run(team, |member, tiles, run| {
             let own = (L2 / self.tile_bytes()).clamp(1, tiles);
             let matrix = self.matrices[member % self.matrices.len()];

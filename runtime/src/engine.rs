@@ -1,5 +1,7 @@
 //! The engine: kernels chosen for this CPU, and the threads that run them.
 
+use std::sync::Arc;
+
 use crate::cpu::CpuError;
 use crate::dispatch::Dispatch;
 use crate::fault::Fault;
@@ -133,6 +135,11 @@ impl Engine {
     /// What [`Engine::kernel`] chooses from: one kernel of each instruction set in use, in descending rank.
     pub fn levels(&self, rows: usize, cols: usize, tokens: usize) -> Vec<Kernel> {
         self.dispatch.levels(rows, cols, tokens)
+    }
+
+    /// The kernels that together take `tokens` tokens, each its share in turn.
+    pub(crate) fn plan(&self, rows: usize, cols: usize, tokens: usize) -> Result<Arc<[Kernel]>, EngineError> {
+        self.dispatch.plan(rows, cols, tokens)
     }
 
     /// The numbers of tokens that kernels take at once, ascending; a batch is divided among them at the least cost.

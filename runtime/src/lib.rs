@@ -10,7 +10,8 @@
 //! - [`model`] holds packed weights and the forward pass, [`generate`], [`sampling`] and [`tokenizer`] make text;
 //! - [`packed`], [`dense`] and [`engine`] multiply packed matrices, for programs that bring their own graph;
 //! - [`numerics`] are the float parts, [`kernels`] is the generated code; [`cpu`] says which instruction sets there are,
-//!   [`fault`] what this CPU claims and does not do; [`probe`] measures what the machine can do.
+//!   [`fault`] what this CPU claims and does not do; [`probe`] measures what the machine can do, [`mod@bench`] how close
+//!   a model comes to it.
 //!
 //! ```
 //! use tritforge::dense::{Ternarize, pack_matrix};
@@ -25,6 +26,7 @@
 //! ```
 
 mod absmean;
+pub mod bench;
 pub mod convert;
 pub mod cpu;
 pub mod demo;

@@ -2,7 +2,7 @@
 
 use crate::command::tritforge;
 
-const COMMANDS: [(&str, &[&str]); 7] = [
+const COMMANDS: [(&str, &[&str]); 8] = [
     (
         "run",
         &[
@@ -28,6 +28,20 @@ const COMMANDS: [(&str, &[&str]); 7] = [
     ("synth", &["--seed", "--head", "--overwrite", "q6_k"]),
     ("verify", &["--reference", "--tolerance", "0.001"]),
     ("tokenize", &["--file", "--no-special"]),
+    (
+        "bench",
+        &[
+            "--prompt",
+            "--decode",
+            "--depth",
+            "--threads",
+            "--batch",
+            "--repetitions",
+            "--profile",
+            "--json",
+            "512",
+        ],
+    ),
 ];
 
 #[test]

@@ -1,5 +1,6 @@
 //! The `tritforge` command as its users see it: output, messages and exit codes.
 
+mod bench;
 mod command;
 mod convert;
 mod errors;

@@ -9,6 +9,7 @@ use std::sync::atomic::{AtomicBool, Ordering};
 use super::error::{ForwardError, Place};
 use super::kv_cache::KvCache;
 use super::layer::{Buffers, LayerPass, Row, sized};
+use super::stopwatch::{Part, Timings};
 use super::weights::Model;
 use crate::engine::Engine;
 use crate::numerics::head::head;
@@ -103,6 +104,18 @@ impl<'m> Session<'m> {
     /// Forgets every token from position `len` on; 0 starts a new sequence. Keeps the memory.
     pub fn truncate(&mut self, len: usize) {
         self.cache.truncate(len);
+    }
+
+    /// Takes the time of the passes from now on, beginning at zero, or stops to. Of sequences that are decoded together the
+    /// first has the time of all.
+    pub fn take_time(&mut self, on: bool) {
+        self.work.buffers.watch.set(on);
+    }
+
+    /// Where the time has gone since [`Session::take_time`]; `None` where it is not taken. A pass over some tokens of a
+    /// prompt, without logits, ends with its last ternary product.
+    pub fn timings(&self) -> Option<Timings> {
+        self.work.buffers.watch.timings()
     }
 
     /// The logits of the last token that was fed, `[vocab]`; empty before the first.
@@ -261,6 +274,7 @@ impl Pass<'_> {
     ) -> Result<(), ForwardError> {
         let (model, team) = (self.model, self.team);
         let (config, first) = (&model.config, self.rows[0].position);
+        work.buffers.watch.start();
         let states = sized(&mut work.buffers.states, self.ids.len() * config.hidden);
         team.chunks(states, config.hidden, self.ids.len() * config.hidden, |t, state| {
             model.token_embd.row_to_f32(self.ids[t] as usize, state);
@@ -293,9 +307,12 @@ impl Pass<'_> {
         if !finite.into_inner() {
             return Err(not_finite("output_norm"));
         }
+        work.buffers.watch.lap(Part::Rest);
         logits.resize(tokens * config.vocab, 0.0);
         head(team, numerics, model.head(), normed, logits, &mut work.head_scratch);
-        if numerics.all_finite(logits) { Ok(()) } else { Err(not_finite("output")) }
+        let finite = numerics.all_finite(logits);
+        work.buffers.watch.lap(Part::Head);
+        if finite { Ok(()) } else { Err(not_finite("output")) }
     }
 }
 

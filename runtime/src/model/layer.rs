@@ -5,6 +5,7 @@ use std::sync::atomic::{AtomicBool, Ordering};
 use super::config::{Activation, ModelConfig};
 use super::error::{ForwardError, Place};
 use super::kv_cache::KvCache;
+use super::stopwatch::{Part, Stopwatch};
 use crate::engine::{Engine, EngineError};
 use crate::numerics::Numerics;
 use crate::numerics::quantize::QuantizedActivations;
@@ -29,6 +30,8 @@ pub(super) struct Buffers {
     up: Vec<f32>,
     /// What a sub-layer adds to the residual stream.
     delta: Vec<f32>,
+    /// Where the time goes.
+    pub watch: Stopwatch,
 }
 
 /// The first `len` elements of `buffer`, which grows if need be. Their values are left from before.
@@ -74,6 +77,7 @@ impl LayerPass<'_> {
         let states = &mut b.states[..tokens * hidden];
         let norm = Some(&weights.input_layernorm[..]);
         self.quantize("input_layernorm", states, hidden, norm, &mut b.normed, &mut b.quantized)?;
+        b.watch.lap(Part::Rest);
         let query = sized(&mut b.query, tokens * width);
         let key = sized(&mut b.key, tokens * kv_width);
         let value = sized(&mut b.value, tokens * kv_width);
@@ -85,6 +89,7 @@ impl LayerPass<'_> {
                 ("v_proj", &weights.v_proj, &mut *value),
             ],
         )?;
+        b.watch.lap(Part::Ternary);
         self.rotate(query, key);
         for ((row, key), value) in
             self.rows.iter().zip(key.chunks_exact(kv_width)).zip(value.chunks_exact(kv_width))
@@ -92,6 +97,7 @@ impl LayerPass<'_> {
             caches[row.sequence].store(self.layer, row.position, key, value);
         }
 
+        b.watch.lap(Part::Rest);
         let mixed = sized(&mut b.mixed, tokens * width);
         let queries_a_kv_head = config.heads / config.kv_heads;
         let seen: usize = self.rows.iter().map(|row| row.position + 1).sum();
@@ -103,12 +109,15 @@ impl LayerPass<'_> {
             let head = caches[row.sequence].head(self.layer, kv_head);
             self.numerics().attend(query, row.position + 1, &head, out);
         });
+        b.watch.lap(Part::Attention);
 
         let delta = sized(&mut b.delta, states.len());
         let norm = weights.inner_attn_ln.as_deref();
         let part = if norm.is_some() { "inner_attn_ln" } else { "attention" };
         self.quantize(part, mixed, width, norm, &mut b.normed, &mut b.quantized)?;
+        b.watch.lap(Part::Rest);
         self.linear(&b.quantized, [("o_proj", &weights.o_proj, &mut *delta)])?;
+        b.watch.lap(Part::Ternary);
         self.add(states, delta);
         Ok(())
     }
@@ -125,6 +134,7 @@ impl LayerPass<'_> {
             &mut b.normed,
             &mut b.quantized,
         )?;
+        b.watch.lap(Part::Rest);
         let gate = sized(&mut b.gate, tokens * config.ffn);
         let up = sized(&mut b.up, tokens * config.ffn);
         let gate_with_up = match config.activation {
@@ -137,12 +147,15 @@ impl LayerPass<'_> {
         run_joined(self.team, &gate_proj, &up_proj, join).map_err(|e| self.refused("gate_proj", e))?;
         self.check_finite("gate_proj", gate_proj.is_finite())?;
         self.check_finite("up_proj", up_proj.is_finite())?;
+        b.watch.lap(Part::Ternary);
 
         let delta = sized(&mut b.delta, states.len());
         let norm = weights.ffn_layernorm.as_deref();
         let part = if norm.is_some() { "ffn_layernorm" } else { "activation of the gate" };
         self.quantize(part, gate, config.ffn, norm, &mut b.normed, &mut b.quantized)?;
+        b.watch.lap(Part::Rest);
         self.linear(&b.quantized, [("down_proj", &weights.down_proj, &mut *delta)])?;
+        b.watch.lap(Part::Ternary);
         self.add(states, delta);
         Ok(())
     }

@@ -5,10 +5,13 @@ pub mod error;
 pub mod forward;
 pub mod kv_cache;
 mod layer;
+mod stopwatch;
+mod traffic;
 pub mod weights;
 
 pub use config::{Activation, ConfigError, ModelConfig};
 pub use error::{ForwardError, ModelError, Place};
 pub use forward::{Observer, Session, Want, decode_together};
 pub use kv_cache::KvCache;
+pub use stopwatch::Timings;
 pub use weights::Model;

@@ -1,5 +1,6 @@
 //! The `tritforge` command.
 
+mod bench;
 mod convert;
 mod inspect;
 mod kernels;
@@ -41,6 +42,8 @@ enum Command {
     Verify(verify::Args),
     /// Turn text into token ids.
     Tokenize(tokenize::Args),
+    /// Measure how fast a model runs, and how close that is to what the machine can do.
+    Bench(bench::Args),
 }
 
 /// What a command ends with: an error becomes one line and a non-zero exit code.
@@ -55,6 +58,7 @@ fn main() -> ExitCode {
         Command::Synth(args) => synth::synth(args),
         Command::Verify(args) => verify::verify(args),
         Command::Tokenize(args) => tokenize::tokenize(args),
+        Command::Bench(args) => bench::bench(args),
     };
     outcome.unwrap_or_else(|error| {
         if is_closed_pipe(error.as_ref()) {
