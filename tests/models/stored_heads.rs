@@ -53,7 +53,7 @@ fn logit_error(kind: BlockType) -> f64 {
 }
 
 #[test]
-fn no_type_costs_more_than_its_steps() {
+fn no_type_costs_more_perplexity_than_its_steps() {
     let engine = Engine::with_threads(2).expect("an engine");
     let exact = nats(demo::load(&LoadOptions::default()).expect("the demo model"), &engine);
     println!("f16: perplexity {:.3}", exact.exp());
