@@ -40,6 +40,7 @@ pub mod model;
 pub mod numerics;
 mod os;
 pub mod packed;
+mod packing;
 pub mod probe;
 mod product;
 pub mod sampling;

@@ -7,6 +7,7 @@ pub mod kv_cache;
 mod layer;
 pub mod weights;
 
+pub use crate::packing::LoadProgress;
 pub use config::{Activation, ConfigError, ModelConfig};
 pub use error::{ForwardError, ModelError, Place};
 pub use forward::{Observer, Session, Want, decode_together};

@@ -4,6 +4,7 @@ mod convert;
 mod inspect;
 mod kernels;
 mod model;
+mod progress;
 mod run;
 mod tokenize;
 mod verify;
