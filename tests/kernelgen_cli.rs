@@ -230,7 +230,7 @@ fn costs_are_those_of_the_cpu_asked_for() {
     assert_eq!(errors, "error: haswell does not have avx512vnni; it has portable, avx2\n");
     // Without names, those kernels that the CPU can run.
     let out = stdout_of(&["cost", "--cpu", "haswell"]);
-    assert_eq!(out.lines().count(), 6, "{out}");
+    assert_eq!(out.lines().count(), 7, "{out}");
     assert!(
         out.lines().skip(1).all(|line| line.ends_with("__avx2") || line.ends_with("__portable")),
         "{out}"

@@ -190,7 +190,7 @@ pub struct Descriptor {
     pub k_max: usize,
     /// The range of every integer value.
     pub proof: &'static [ProvenRange],
-    /// Vector registers at the widest point.
+    /// Vector registers at the widest point of its innermost loops.
     pub registers: usize,
     /// Static cost: cycles for 256 weights times the tokens of the operation.
     pub cycles_per_256_weights: f64,

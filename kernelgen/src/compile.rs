@@ -30,7 +30,7 @@ pub struct Kernel {
     pub proof: Vec<Proven>,
     /// The greatest K that the proof covers; the shape's own K (padded) where it is fixed.
     pub k_max: usize,
-    /// Vector registers at the widest point.
+    /// Vector registers at the widest point of the innermost loops.
     pub pressure: Pressure,
     /// Its static cost on the ISA's typical CPU.
     pub cost: Cost,

@@ -17,6 +17,9 @@ pub mod abi;
 /// formatted, linted and documented.
 #[cfg(target_arch = "x86_64")]
 pub mod amx_ops;
+/// What the AVX2 kernels call besides intrinsics; compiled here too so that it is formatted, linted and documented.
+#[cfg(target_arch = "x86_64")]
+pub mod avx2_ops;
 pub mod builder;
 pub mod compile;
 pub mod config;

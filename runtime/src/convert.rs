@@ -8,7 +8,7 @@
 mod error;
 mod tokenizer;
 
-use std::io::{BufWriter, Write};
+use std::io::Write;
 use std::path::Path;
 
 use half::{bf16, f16};
@@ -19,7 +19,7 @@ use crate::format::gguf::{GgufWriter, TAIL_FLAT, TAIL_KEY, TensorType, activatio
 use crate::format::{FloatTensor, FloatType, HfDirectory, LoadOptions, RawModel, TernaryTensor};
 use crate::kernels::layouts::i2_s;
 use crate::model::config::{Activation, ModelConfig};
-use crate::os;
+use crate::new_file::write_whole;
 use crate::packed::Scales;
 
 /// `general.file_type` of files whose weights are mostly I2_S.
@@ -74,28 +74,7 @@ pub fn convert(
     out: &Path,
     options: &ConvertOptions,
 ) -> Result<ConvertReport, ConvertError> {
-    if !options.overwrite && out.exists() {
-        return Err(ConvertError::Exists { path: out.to_owned() });
-    }
-    let in_out = |source| ConvertError::Io { path: out.to_owned(), source };
-    let folder = match out.parent() {
-        Some(folder) if folder != Path::new("") => folder,
-        _ => Path::new("."),
-    };
-    let mut file = os::temporary_file(folder).map_err(in_out)?;
-    let mut buffered = BufWriter::new(file.as_file_mut());
-    let report = convert_to(directory, &mut buffered, options)?;
-    buffered.flush().map_err(in_out)?;
-    drop(buffered);
-    file.as_file().sync_all().map_err(in_out)?;
-    let kept = if options.overwrite { file.persist(out) } else { file.persist_noclobber(out) };
-    match kept {
-        Ok(_) => Ok(report),
-        Err(failed) if failed.error.kind() == std::io::ErrorKind::AlreadyExists => {
-            Err(ConvertError::Exists { path: out.to_owned() })
-        }
-        Err(failed) => Err(in_out(failed.error)),
-    }
+    write_whole(out, options.overwrite, |file| convert_to(directory, file, options))
 }
 
 /// Converts the checkpoint in `directory`, writing the file to `out`.
@@ -114,7 +93,8 @@ pub fn convert_to(
     }
     let mut report = ConvertReport::default();
     let mut writer = GgufWriter::default();
-    put_hyper_parameters(&mut writer, &model.config, options);
+    let name = options.name.as_deref().unwrap_or(&model.config.name);
+    put_hyper_parameters(&mut writer, &model.config, name);
     let tensors = plan(&model, options);
     let tails: Vec<&TernaryTensor> = tensors
         .iter()
@@ -157,14 +137,14 @@ pub fn convert_to(
 ///
 /// Other engines tell the activation function by the architecture: `bitnet` means SiLU to all of them, and
 /// `bitnet-b1.58` squared ReLU to those that do it right.
-fn put_hyper_parameters(writer: &mut GgufWriter, config: &ModelConfig, options: &ConvertOptions) {
+pub(crate) fn put_hyper_parameters(writer: &mut GgufWriter, config: &ModelConfig, name: &str) {
     let architecture = match config.activation {
         Activation::Relu2 => "bitnet-b1.58",
         Activation::Silu => "bitnet",
     };
     let key = |suffix: &str| format!("{architecture}.{suffix}");
     writer.put_str("general.architecture", architecture);
-    writer.put_str("general.name", options.name.as_deref().unwrap_or(&config.name));
+    writer.put_str("general.name", name);
     writer.put_u32("general.file_type", FILE_TYPE_I2_S);
     // The configuration has been validated: no dimension exceeds 2^24.
     for (suffix, value) in [

@@ -225,6 +225,9 @@ impl Dispatch {
             plan.push(kernel);
             left -= kernel.descriptor().tokens;
         }
+        // The first kernel reads weights from memory, the others find them in the cache: so the one that has most to do with
+        // each goes first, and waits least.
+        plan.sort_by_key(|kernel| std::cmp::Reverse(kernel.descriptor().tokens));
         Ok(plan)
     }
 

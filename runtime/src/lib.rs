@@ -6,7 +6,7 @@
 //! instruction set, with every number of threads, for prefill as for one-token decode.
 //!
 //! From high to low:
-//! - [`mod@format`] reads GGUF files and Hugging Face directories, [`convert`] writes GGUF;
+//! - [`mod@format`] reads GGUF files and Hugging Face directories, [`convert`] and [`synth`] write GGUF;
 //! - [`model`] holds packed weights and the forward pass, [`generate`], [`sampling`] and [`tokenizer`] make text;
 //! - [`packed`], [`dense`] and [`engine`] multiply packed matrices, for programs that bring their own graph;
 //! - [`numerics`] are the float parts, [`kernels`] is the generated code; [`cpu`] says which instruction sets there are,
@@ -37,6 +37,7 @@ pub mod generate;
 pub mod kernels;
 pub mod memory;
 pub mod model;
+pub mod new_file;
 pub mod numerics;
 mod os;
 pub mod packed;
@@ -45,6 +46,7 @@ pub mod probe;
 mod product;
 pub mod sampling;
 mod shares;
+pub mod synth;
 pub mod team;
 pub mod tokenizer;
 mod trial;

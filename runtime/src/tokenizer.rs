@@ -17,6 +17,7 @@ use tokenizers::{AddedToken, SplitDelimiterBehavior};
 
 use crate::format::StringArray;
 
+pub(crate) use byte_level::byte_alphabet;
 pub use error::TokenizerError;
 pub(crate) use json::{DeclaredToken, DeclaredTokens, TokenizerFile};
 pub use pre::PreTokenizer;

@@ -15,7 +15,7 @@
 ///   `rest_x4_unscaled` stays in -7168..=7112 (16 bits)
 ///   `y` stays in -2147477936..=2141870944 (32 bits)
 /// Widened to i32 every 8 atoms (128 columns).
-/// Vector registers: 9 of 32.
+/// Vector registers: 7 of 32.
 /// Static cost for 256 weights: 7.47 cycles, 13.66 vector instructions; 134 instructions of text; reads 4096 bytes ahead.
 ///
 /// # Safety

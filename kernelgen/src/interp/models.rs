@@ -81,9 +81,10 @@ pub fn model(name: &str, args: &[Value]) -> Option<Value> {
             let products: Vec<i32> = i16s(a).zip(i16s(b)).map(|(a, b)| i32::from(a) * i32::from(b)).collect();
             from_i32(products.chunks(2).map(|two| two[0].wrapping_add(two[1])))
         }
-        ("_mm512_add_epi16" | "_mm256_add_epi16" | "portable_ops::add_narrow", [Bytes(a), Bytes(b)]) => {
-            from_i16(i16s(a).zip(i16s(b)).map(|(a, b)| a.wrapping_add(b)))
-        }
+        (
+            "_mm512_add_epi16" | "avx2_ops::add_epi16__avx2" | "portable_ops::add_narrow",
+            [Bytes(a), Bytes(b)],
+        ) => from_i16(i16s(a).zip(i16s(b)).map(|(a, b)| a.wrapping_add(b))),
         ("_mm512_add_epi32" | "_mm256_add_epi32", [Bytes(a), Bytes(b)]) => {
             from_i32(i32s(a).zip(i32s(b)).map(|(a, b)| a.wrapping_add(b)))
         }

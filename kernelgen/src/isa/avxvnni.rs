@@ -11,5 +11,6 @@ pub static AVX_VNNI: Backend = Backend {
     features: &["avx2", "avxvnni"],
     instructions: &V256,
     product: Product::Quads(Intrinsic::new("_mm256_dpbusd_avx_epi32", Class::Multiply)),
+    ops: None,
     typical_cpu: &cpus::GOLDEN_COVE,
 };

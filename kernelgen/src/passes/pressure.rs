@@ -1,10 +1,15 @@
-//! Register pressure: how many vector registers a lowered kernel needs at its widest point.
+//! Register pressure: how many vector registers a lowered kernel needs where it spends its time, in its innermost loops.
+//!
+//! What an innermost loop does not touch need not be in a register while the loop runs: the totals of narrow sums, which
+//! are read and written once in as many atoms as narrow sums can take, wait in memory and are read as operands from
+//! there. So a loop needs what is live in it and read or written by it; all that stands outside of innermost loops is
+//! executed seldom enough not to count.
 
 use std::collections::BTreeSet;
 
 use crate::machine::{Inst, MProgram, MStmt, Reg};
 
-/// The widest point of a kernel.
+/// The widest point of a kernel's innermost loops.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Pressure {
     /// Vector registers live there.
@@ -17,7 +22,7 @@ pub struct Pressure {
 /// that an instruction could take directly are counted as registers: the figure is what a compiler that folds
 /// nothing would need.
 pub fn pressure(program: &MProgram) -> Pressure {
-    let mut walk = Walk { program, widest: Pressure { registers: 0, at: String::new() } };
+    let mut walk = Walk { program, touched: None, widest: Pressure { registers: 0, at: String::new() } };
     let mut live = BTreeSet::new();
     walk.block(&program.body, &mut live);
     walk.widest
@@ -25,6 +30,8 @@ pub fn pressure(program: &MProgram) -> Pressure {
 
 struct Walk<'a> {
     program: &'a MProgram,
+    /// What the innermost loop reads or writes, inside of one.
+    touched: Option<BTreeSet<Reg>>,
     widest: Pressure,
 }
 
@@ -70,7 +77,11 @@ impl Walk<'_> {
                 let mut entry = live.clone();
                 self.quietly(body, &mut entry);
                 live.extend(entry);
+                if !body.iter().any(|stmt| matches!(stmt, MStmt::Repeat { .. })) {
+                    self.touched = Some(touched(body));
+                }
                 self.block(body, live);
+                self.touched = None;
             }
             MStmt::Pass(body) => self.block(body, live),
         }
@@ -88,7 +99,29 @@ impl Walk<'_> {
     }
 
     fn count(&mut self, live: &BTreeSet<Reg>) {
-        let vectors = live.iter().map(|reg| self.program.files[reg.0].vectors()).sum();
+        let Some(touched) = &self.touched else { return };
+        let vectors = live.intersection(touched).map(|reg| self.program.files[reg.0].vectors()).sum();
         self.widest.registers = self.widest.registers.max(vectors);
     }
+}
+
+/// The registers that some statements read or write.
+fn touched(stmts: &[MStmt]) -> BTreeSet<Reg> {
+    let mut touched = BTreeSet::new();
+    for stmt in stmts {
+        match stmt {
+            MStmt::Let(reg, inst) | MStmt::Set(reg, inst) => {
+                touched.insert(*reg);
+                touched.extend(inst.reads());
+            }
+            MStmt::Run(inst) => touched.extend(inst.reads()),
+            MStmt::Store { whole, part, .. } => {
+                touched.extend(self::touched(whole));
+                touched.extend(self::touched(part));
+            }
+            MStmt::Repeat { body, .. } | MStmt::Pass(body) => touched.extend(self::touched(body)),
+            MStmt::Comment(_) => {}
+        }
+    }
+    touched
 }

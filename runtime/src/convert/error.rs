@@ -1,27 +1,15 @@
 //! [`ConvertError`].
 
-use std::path::PathBuf;
-
 use crate::format::FormatError;
+use crate::new_file::NewFileError;
 use crate::tokenizer::TokenizerError;
 
 /// Why a checkpoint could not be converted.
 #[derive(Debug, thiserror::Error)]
 pub enum ConvertError {
-    /// The file exists and was not to be replaced.
-    #[error("{} exists already; choose another name, or allow overwriting", path.display())]
-    Exists {
-        /// The file.
-        path: PathBuf,
-    },
-    /// The new file cannot be written.
-    #[error("{}: {source}", path.display())]
-    Io {
-        /// The file.
-        path: PathBuf,
-        /// What the system says.
-        source: std::io::Error,
-    },
+    /// The new file cannot be made.
+    #[error(transparent)]
+    NewFile(#[from] NewFileError),
     /// Writing failed on the way.
     #[error("cannot write: {0}")]
     Write(#[from] std::io::Error),

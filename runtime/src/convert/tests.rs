@@ -1,6 +1,7 @@
 use super::*;
 use crate::format::gguf::GgufFile;
 use crate::format::{FormatError, RawLayer, SharedBytes, load_gguf_bytes, load_path};
+use crate::new_file::NewFileError;
 use crate::tokenizer::TokenizerState;
 
 const FIXTURES: &str = concat!(env!("CARGO_MANIFEST_DIR"), "/../tests/fixtures");
@@ -157,7 +158,10 @@ fn files_appear_whole_and_are_not_replaced_unasked() {
     let report = convert(&directory, &out, &options).unwrap();
     let first = std::fs::read(&out).unwrap();
     assert_eq!(first.len() as u64, report.bytes);
-    assert!(matches!(convert(&directory, &out, &options), Err(ConvertError::Exists { .. })));
+    assert!(matches!(
+        convert(&directory, &out, &options),
+        Err(ConvertError::NewFile(NewFileError::Exists { .. }))
+    ));
     options.overwrite = true;
     options.name = Some("another name".into());
     convert(&directory, &out, &options).unwrap();

@@ -5,6 +5,11 @@ const LOW: u32 = 0x21;
 /// First byte of the range 0x7f..=0xa0, which comes next; 0xad is last.
 const HIGH: u32 = 0x7f;
 
+/// The alphabet, a character for each of the 256 bytes, in the order of its characters.
+pub(crate) fn byte_alphabet() -> impl Iterator<Item = char> {
+    ('!'..='\u{143}').filter(|c| byte_of(*c).is_some())
+}
+
 /// The byte that a character of the alphabet stands for.
 pub(super) fn byte_of(c: char) -> Option<u8> {
     let code = u32::from(c);

@@ -7,7 +7,7 @@ mod v512;
 pub use v256::V256;
 pub use v512::{STORE_LANES, V512};
 
-use super::{Accumulate, Atom, Isa};
+use super::{Accumulate, Atom, Isa, Ops};
 use crate::cpus::Cpu;
 use crate::machine::Arg::{ActSum, ActsWord, Const, Imm, Out, Reg as R, Stream, Weights};
 use crate::machine::{Class, Inst, Intrinsic, Lowering, Memory, PartOp, Reg};
@@ -26,6 +26,8 @@ pub struct Backend {
     pub instructions: &'static Instructions,
     /// How it multiplies.
     pub product: Product,
+    /// See [`Isa::ops`].
+    pub ops: Option<Ops>,
     /// See [`Isa::typical_cpu`].
     pub typical_cpu: &'static Cpu,
 }
@@ -99,6 +101,10 @@ impl Isa for Backend {
 
     fn registers(&self) -> Option<usize> {
         Some(self.instructions.registers)
+    }
+
+    fn ops(&self) -> Option<Ops> {
+        self.ops
     }
 
     fn atom(&self) -> Atom {

@@ -6,6 +6,7 @@ mod kernels;
 mod model;
 mod progress;
 mod run;
+mod synth;
 mod tokenize;
 mod verify;
 
@@ -35,6 +36,8 @@ enum Command {
     Kernels(kernels::Args),
     /// Convert a Hugging Face checkpoint to GGUF.
     Convert(convert::Args),
+    /// Write a model of real shapes and random weights, for measurements.
+    Synth(synth::Args),
     /// Compare a model's outputs with reference outputs.
     Verify(verify::Args),
     /// Turn text into token ids.
@@ -50,6 +53,7 @@ fn main() -> ExitCode {
         Command::Inspect(args) => inspect::inspect(args),
         Command::Kernels(args) => kernels::kernels(args),
         Command::Convert(args) => convert::convert(args),
+        Command::Synth(args) => synth::synth(args),
         Command::Verify(args) => verify::verify(args),
         Command::Tokenize(args) => tokenize::tokenize(args),
     };

@@ -29,6 +29,9 @@ pub(crate) const TAIL_KEY: &str = "tritforge.i2_s.tail";
 /// Its one value: blocks run on over the flattened matrix, row ends notwithstanding.
 pub(crate) const TAIL_FLAT: &str = "flat";
 
+/// Our own key for graphs without norms in front of o_proj and down_proj: `false`.
+pub(crate) const SUB_NORMS_KEY: &str = "tritforge.sub_norms";
+
 /// Our own key for the activation function, `relu2` or `silu`.
 pub(crate) fn activation_key(architecture: &str) -> String {
     format!("{architecture}.hidden_act")
@@ -146,7 +149,7 @@ fn read_config(
         rms_norm_eps: metadata.float("attention.layer_norm_rms_epsilon")? as f32,
         rope_theta: metadata.float("rope.freq_base")?,
         activation: activation(metadata, architecture, vocab, options)?,
-        sub_norms: true,
+        sub_norms: metadata.flag(SUB_NORMS_KEY)?.unwrap_or(true),
     };
     config.validate()?;
     Ok(config)
@@ -254,6 +257,10 @@ fn read_layer(
     let (hidden, ffn) = (config.hidden, config.ffn);
     let (q_rows, kv_rows) = (config.heads * config.head_dim, config.kv_heads * config.head_dim);
     let scaled = config.architecture == "bitnet";
+    let sub_norm = |tensors: &mut Tensors<'_>, name, len| {
+        let norm = || tensors.norm(&layer_tensor(layer, name), len);
+        config.sub_norms.then(norm).transpose()
+    };
     let mut linear = |name, rows, cols| tensors.ternary(layer, name, rows, cols, flat_tail, scaled);
     Ok(RawLayer {
         q_proj: linear("attn_q", q_rows, hidden)?,
@@ -265,8 +272,8 @@ fn read_layer(
         down_proj: linear("ffn_down", hidden, ffn)?,
         input_layernorm: tensors.norm(&layer_tensor(layer, "attn_norm"), hidden)?,
         post_attention_layernorm: tensors.norm(&layer_tensor(layer, "ffn_norm"), hidden)?,
-        inner_attn_ln: Some(tensors.norm(&layer_tensor(layer, "attn_sub_norm"), q_rows)?),
-        ffn_layernorm: Some(tensors.norm(&layer_tensor(layer, "ffn_sub_norm"), ffn)?),
+        inner_attn_ln: sub_norm(tensors, "attn_sub_norm", q_rows)?,
+        ffn_layernorm: sub_norm(tensors, "ffn_sub_norm", ffn)?,
     })
 }
 

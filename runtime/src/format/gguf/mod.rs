@@ -14,7 +14,7 @@ pub use reader::{GgufFile, GgufTensor};
 pub use tensor_type::{I2_S_TRAILER, TensorType};
 pub use value::{ArrayValue, Value, ValueType};
 
-pub(crate) use load::{TAIL_FLAT, TAIL_KEY, activation_key, layer_tensor};
+pub(crate) use load::{SUB_NORMS_KEY, TAIL_FLAT, TAIL_KEY, activation_key, layer_tensor};
 pub(crate) use writer::GgufWriter;
 
 pub(super) use load::{load, load_tokenizer};
