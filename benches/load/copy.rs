@@ -8,6 +8,10 @@ use memmap2::{Mmap, MmapMut};
 
 /// Seconds that it takes to map a file and copy it on so many threads, each a contiguous part, into fresh memory, on huge
 /// pages if that is asked for and the system has them.
+#[cfg_attr(
+    not(target_os = "linux"),
+    allow(unused_variables, unused_mut, reason = "only Linux is asked for huge pages")
+)]
 pub fn seconds(path: &Path, threads: usize, huge: bool) -> f64 {
     let file = File::open(path).expect("the file");
     let start = Instant::now();

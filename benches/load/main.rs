@@ -2,7 +2,7 @@
 //!
 //! `cargo bench -p tritforge-benches --bench load -- [model.gguf] [threads]`; without a file it is the demo model, without
 //! a number there is a thread for each core. The copy is done twice: into memory as the system gives it, and into memory on
-//! huge pages, as weights have it. Copies and loads take turns; ratios are of medians. In rounds of their own, which are not
+//! huge pages, as weights have it. Copies and loads take turns; ratios are of medians. Before them, in rounds that are not
 //! timed, the anonymous memory of the process is watched while the model is loaded.
 
 mod copy;
@@ -42,6 +42,16 @@ fn main() {
     std::fs::write(demo.path(), demo::DEMO_GGUF).expect("room for the demo model");
     let path = file.as_deref().unwrap_or(demo.path());
 
+    // First of all: what earlier rounds had freed would be used again unseen.
+    let mut packed = 0;
+    let peaks: Vec<Option<u64>> = (0..if test { 1 } else { 3 })
+        .map(|_| {
+            let (model, peak) =
+                peak::while_running(|| Model::from_raw(open(path), &engine).expect("a sound model"));
+            packed = model.layers.iter().map(|layer| layer.memory().resident_bytes).sum();
+            peak
+        })
+        .collect();
     let mut times = Times::default();
     for _ in 0..if test { 1 } else { ROUNDS } {
         times.copy.push(copy::seconds(path, engine.threads(), false));
@@ -53,15 +63,6 @@ fn main() {
         times.load.push(start.elapsed().as_secs_f64());
         drop(model);
     }
-    let mut packed = 0;
-    let peaks: Vec<Option<u64>> = (0..if test { 1 } else { 3 })
-        .map(|_| {
-            let (model, peak) =
-                peak::while_running(|| Model::from_raw(open(path), &engine).expect("a sound model"));
-            packed = model.layers.iter().map(|layer| layer.memory().resident_bytes).sum();
-            peak
-        })
-        .collect();
     if test {
         return;
     }
