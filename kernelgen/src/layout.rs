@@ -6,6 +6,8 @@
 use proc_macro2::{Literal, TokenStream};
 use quote::{format_ident, quote};
 
+mod strips;
+
 /// What a split divides: the row index m, the column index k, or the flattened index m * cols + k.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Axis {
@@ -294,6 +296,9 @@ impl Layout {
         let mask = (1u8 << bits) - 1;
         let zero_byte = self.zero_byte();
         let [neg, zero, pos] = self.codes.codes;
+        assert!(self.codes.codes == [zero - 1, zero, zero + 1], "codes ascend by one, as trits do");
+        let unused = self.emit_unused();
+        let (run, strips, pack_strips) = (self.emit_run(), self.emit_strips(), self.emit_pack_strips());
         let name = self.name;
         quote! {
             #[doc = #about]
@@ -323,14 +328,18 @@ impl Layout {
                 /// `trits` does not hold `cols` values.
                 pub fn pack_row(data: &mut [u8], rows: usize, cols: usize, row: usize, trits: &[i8]) {
                     assert!(data.len() >= packed_bytes(rows, cols) && row < rows && trits.len() == cols);
-                    for (col, &trit) in trits.iter().enumerate() {
-                        let code: u8 = match trit {
-                            0 => #zero,
-                            1.. => #pos,
-                            _ => #neg,
-                        };
+                    let packed = #pack_strips;
+                    for (col, &trit) in trits.iter().enumerate().skip(packed) {
                         let (byte, shift) = locate(rows, cols, row, col);
-                        data[byte] = (data[byte] & !(#mask << shift)) | (code << shift);
+                        data[byte] = (data[byte] & !(#mask << shift)) | (code(trit) << shift);
+                    }
+                }
+                #[inline(always)]
+                const fn code(trit: i8) -> u8 {
+                    match trit {
+                        0 => #zero,
+                        1.. => #pos,
+                        _ => #neg,
                     }
                 }
                 /// Reads row `row` of the matrix packed in `data` into `trits`.
@@ -348,20 +357,41 @@ impl Layout {
                     trits: &mut [i8],
                 ) -> Result<(), InvalidCode> {
                     assert!(data.len() >= packed_bytes(rows, cols) && row < rows && trits.len() == cols);
-                    for (col, trit) in trits.iter_mut().enumerate() {
+                    let field = |byte: u8, shift: u32| (byte >> shift) & #mask;
+                    let mut col = 0;
+                    while col < cols {
                         let (byte, shift) = locate(rows, cols, row, col);
-                        let code = (data[byte] >> shift) & #mask;
-                        *trit = match code {
-                            #neg => -1,
-                            #zero => 0,
-                            #pos => 1,
-                            _ => return Err(InvalidCode { row, col, code }),
-                        };
+                        let len = #run.min(cols - col);
+                        let bytes = &data[byte..byte + len];
+                        let mut sound = true;
+                        for (trit, byte) in trits[col..col + len].iter_mut().zip(bytes) {
+                            let code = field(*byte, shift);
+                            sound &= (#neg..=#pos).contains(&code);
+                            *trit = code.wrapping_sub(#zero) as i8;
+                        }
+                        if !sound {
+                            let mut codes = bytes.iter().map(|byte| field(*byte, shift)).zip(col..);
+                            let unsound = codes.find(|(code, _)| !(#neg..=#pos).contains(code));
+                            return unsound.map_or(Ok(()), |(code, col)| Err(InvalidCode { row, col, code }));
+                        }
+                        col += len;
                     }
                     Ok(())
                 }
+                /// Whether every code of every one of these bytes is that of a trit.
+                pub fn all_trits(data: &[u8]) -> bool {
+                    data.iter().fold(0, |seen, byte| seen | #unused) == 0
+                }
+                #strips
             }
         }
+    }
+
+    /// Code for a value of `byte` that is not zero where one of its codes is the one that no trit has.
+    fn emit_unused(&self) -> TokenStream {
+        let CodeMap { bits, codes } = self.codes;
+        assert_eq!((bits, codes), (2, [0, 1, 2]), "codes of two bits, of which 3 is unused");
+        quote!((byte & (byte >> 1) & 0b0101_0101))
     }
 
     fn emit_granules(&self) -> TokenStream {

@@ -251,18 +251,22 @@ impl Dispatch {
         Ok(Product::new(self.plan(rows, cols, tokens)?, self.numerics, weights, x, y))
     }
 
+    /// Activations of so many values for [`Dispatch::check`], which many matrices can share.
+    pub fn trial_activations(&self, cols: usize) -> Activations {
+        Activations::new(self.token_counts().last().copied().unwrap_or(1), cols)
+    }
+
     /// Compares every kernel that may be used for a matrix with the portable one, on the first and the last tile and
-    /// activations that run through all of int8. One that disagrees is not used again, and reported by
-    /// [`Dispatch::faults`].
-    pub fn check(&self, weights: &PackedTernaryWeights) {
+    /// activations that run through all of int8 ([`Dispatch::trial_activations`]). One that disagrees is not used again,
+    /// and reported by [`Dispatch::faults`].
+    pub fn check(&self, weights: &PackedTernaryWeights, acts: &Activations) {
         let (rows, cols) = (weights.rows(), weights.cols());
         let last = rows.div_ceil(TILE_ROWS) - 1;
-        let Some(portable) = self.portable(rows, cols) else { return };
         let counts = self.token_counts();
         let most = counts.last().copied().unwrap_or(1);
-        let acts = Activations::new(most, cols);
+        let Some(portable) = self.portable(rows, cols, most) else { return };
         for tile in if last == 0 { vec![0] } else { vec![0, last] } {
-            let products = |kernel: &Kernel, tokens| exact_products(kernel, weights, &acts, tokens, tile);
+            let products = |kernel: &Kernel, tokens| exact_products(kernel, weights, acts, tokens, tile);
             let expected = products(&portable, most);
             for tokens in &counts {
                 // When one is found wrong, the next best takes its place and its trial.
@@ -275,8 +279,11 @@ impl Dispatch {
         }
     }
 
-    fn portable(&self, rows: usize, cols: usize) -> Option<Kernel> {
-        self.choices(rows, cols, 1).find(|kernel| kernel.descriptor().isa.rank == 0)
+    /// The portable kernel that takes the most tokens at once of those by which `tokens` can be divided: from one
+    /// unpacking of the weights it gets the furthest.
+    fn portable(&self, rows: usize, cols: usize, tokens: usize) -> Option<Kernel> {
+        let portable = |n| self.choices(rows, cols, n).find(|kernel| kernel.descriptor().isa.rank == 0);
+        self.token_counts().into_iter().rev().filter(|n| tokens.is_multiple_of(*n)).find_map(portable)
     }
 
     fn disable(&self, kernel: Kernel) {

@@ -1,6 +1,9 @@
 //! The engine: kernels chosen for this CPU, and the threads that run them.
 
+use std::collections::HashMap;
 use std::sync::Arc;
+
+use rayon::prelude::*;
 
 use crate::cpu::CpuError;
 use crate::dispatch::Dispatch;
@@ -188,7 +191,17 @@ impl Engine {
     /// Compares every kernel that may be used for a matrix with the portable one, on its first and last rows and on
     /// activations that run through all of int8. One that disagrees is not used again: see [`Engine::faults`].
     pub fn check(&self, weights: &PackedTernaryWeights) {
-        self.dispatch.check(weights);
+        self.check_all(std::slice::from_ref(weights));
+    }
+
+    /// [`Engine::check`] for many matrices, on all threads.
+    pub(crate) fn check_all(&self, matrices: &[PackedTernaryWeights]) {
+        let mut acts = HashMap::new();
+        for cols in matrices.iter().map(PackedTernaryWeights::cols) {
+            acts.entry(cols).or_insert_with(|| self.dispatch.trial_activations(cols));
+        }
+        let check = |weights: &PackedTernaryWeights| self.dispatch.check(weights, &acts[&weights.cols()]);
+        self.pool().install(|| matrices.par_iter().for_each(check));
     }
 
     /// What this CPU says it has and does not do, as far as trials have found: kernels and instruction sets that are

@@ -43,6 +43,7 @@ pub mod new_file;
 pub mod numerics;
 mod os;
 pub mod packed;
+mod packing;
 pub mod probe;
 mod product;
 pub mod sampling;

@@ -37,19 +37,26 @@ pub struct AlignedBytes {
 }
 
 impl AlignedBytes {
-    /// A buffer of `len` bytes of this value.
-    pub fn filled(len: usize, byte: u8) -> Self {
+    /// A buffer of `len` zeros. Where it is large, the system gives it no memory before it is written to, and then near
+    /// the thread that writes.
+    pub fn zeroed(len: usize) -> Self {
         if len >= MAP_FROM
-            && let Ok(mut pages) = MmapMut::map_anon(len)
+            && let Ok(pages) = MmapMut::map_anon(len)
         {
             // A wish only: without huge pages the program is slower, not wrong.
             #[cfg(target_os = "linux")]
             let _ = pages.advise(memmap2::Advice::HugePage);
-            pages.fill(byte);
             return AlignedBytes { memory: Memory::Pages(pages), len };
         }
-        let lines = vec![Line([byte; 64]); len.div_ceil(64)];
+        let lines = vec![Line([0; 64]); len.div_ceil(64)];
         AlignedBytes { memory: Memory::Lines(lines), len }
+    }
+
+    /// A buffer of `len` bytes of this value.
+    pub fn filled(len: usize, byte: u8) -> Self {
+        let mut bytes = Self::zeroed(len);
+        bytes.fill(byte);
+        bytes
     }
 }
 

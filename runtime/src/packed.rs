@@ -1,6 +1,7 @@
 //! Packed ternary weights: two bits a weight in the kernels' resident layout, with their scales.
 
-use std::sync::LazyLock;
+use std::ops::Range;
+use std::sync::{Arc, LazyLock};
 
 use crate::dispatch::Dispatch;
 use crate::engine::EngineError;
@@ -82,7 +83,8 @@ pub struct PackedTernaryWeights {
     rows: usize,
     cols: usize,
     scales: Scales,
-    data: AlignedBytes,
+    memory: Arc<AlignedBytes>,
+    range: Range<usize>,
 }
 
 impl PackedTernaryWeights {
@@ -97,28 +99,24 @@ impl PackedTernaryWeights {
         scales: Scales,
         mut fill: impl FnMut(usize, &mut [i8]) -> Result<(), E>,
     ) -> Result<Self, PackError<E>> {
-        let padded = rows
-            .checked_next_multiple_of(i2a16::ROW_GRANULE)
-            .and_then(|rows| rows.checked_mul(cols.checked_next_multiple_of(i2a16::COL_GRANULE)?));
-        if rows == 0 || cols == 0 || padded.is_none_or(|weights| weights > isize::MAX as usize) {
-            return Err(PackError::Shape { rows, cols });
+        let bytes = packed_bytes(rows, cols, &scales)?;
+        let mut memory = AlignedBytes::zeroed(bytes);
+        let mut trits = Vec::new();
+        for (tile, out) in memory.chunks_exact_mut(tile_bytes(cols)).enumerate() {
+            pack_tile_by_rows(out, (rows, cols), tile, &mut trits, &mut fill)?;
         }
-        match &scales {
-            Scales::PerRow(scales) if scales.len() != rows => {
-                return Err(PackError::ScaleCount { found: scales.len(), rows });
-            }
-            Scales::PerRow(scales) => {
-                scales.iter().enumerate().try_for_each(|(row, &value)| check_scale(row, value))?;
-            }
-            Scales::PerTensor(value) => check_scale(0, *value)?,
-        }
-        let mut data = AlignedBytes::filled(i2a16::packed_bytes(rows, cols), i2a16::ZERO_BYTE);
-        let mut trits = vec![0; cols];
-        for row in 0..rows {
-            fill(row, &mut trits).map_err(|source| PackError::Row { row, source })?;
-            i2a16::pack_row(&mut data, rows, cols, row, &trits);
-        }
-        Ok(PackedTernaryWeights { rows, cols, scales, data })
+        Ok(Self::in_memory(rows, cols, scales, Arc::new(memory), 0..bytes))
+    }
+
+    /// A matrix that is packed already, in a part of some memory: [`packed_bytes`] from a multiple of 64 on.
+    pub(crate) fn in_memory(
+        rows: usize,
+        cols: usize,
+        scales: Scales,
+        memory: Arc<AlignedBytes>,
+        range: Range<usize>,
+    ) -> Self {
+        PackedTernaryWeights { rows, cols, scales, memory, range }
     }
 
     /// Rows M: the length of a product.
@@ -138,7 +136,7 @@ impl PackedTernaryWeights {
 
     /// The packed bytes, 64-byte aligned, in the layout `i2a16`.
     pub fn data(&self) -> &[u8] {
-        &self.data
+        &self.memory[self.range.clone()]
     }
 
     /// Reads row `row` back into `trits`.
@@ -147,13 +145,80 @@ impl PackedTernaryWeights {
     /// If there is no such row or `trits` does not hold `cols` values.
     pub fn unpack_row(&self, row: usize, trits: &mut [i8]) {
         // Only trits are ever packed.
-        let _ = i2a16::unpack_row(&self.data, self.rows, self.cols, row, trits);
+        let _ = i2a16::unpack_row(self.data(), self.rows, self.cols, row, trits);
     }
 
     /// Memory: as f32, packed, and packed with padding.
     pub fn memory(&self) -> MatrixMemory {
         MatrixMemory::of(self.rows, self.cols, self.scales.kind())
     }
+}
+
+/// Bytes of a matrix `[rows][cols]`, padding included, once it is known that it can be packed with these scales.
+pub(crate) fn packed_bytes<E: std::error::Error + 'static>(
+    rows: usize,
+    cols: usize,
+    scales: &Scales,
+) -> Result<usize, PackError<E>> {
+    let padded = rows
+        .checked_next_multiple_of(i2a16::ROW_GRANULE)
+        .and_then(|rows| rows.checked_mul(cols.checked_next_multiple_of(i2a16::COL_GRANULE)?));
+    if rows == 0 || cols == 0 || padded.is_none_or(|weights| weights > isize::MAX as usize) {
+        return Err(PackError::Shape { rows, cols });
+    }
+    match scales {
+        Scales::PerRow(scales) if scales.len() != rows => {
+            return Err(PackError::ScaleCount { found: scales.len(), rows });
+        }
+        Scales::PerRow(scales) => {
+            scales.iter().enumerate().try_for_each(|(row, &value)| check_scale(row, value))?;
+        }
+        Scales::PerTensor(value) => check_scale(0, *value)?,
+    }
+    Ok(i2a16::packed_bytes(rows, cols))
+}
+
+/// Bytes of one row tile of a matrix of `cols` columns. A tile is packed as a matrix of its own.
+pub(crate) fn tile_bytes(cols: usize) -> usize {
+    i2a16::packed_bytes(i2a16::ROW_GRANULE, cols)
+}
+
+/// Packs tile `tile` of a matrix of `shape` (rows, columns) into `out`, whatever was there: `fill(row, trits)` writes the
+/// trits of a row. `trits` is room that is used again.
+pub(crate) fn pack_tile_by_rows<E: std::error::Error + 'static>(
+    out: &mut [u8],
+    shape: (usize, usize),
+    tile: usize,
+    trits: &mut Vec<i8>,
+    mut fill: impl FnMut(usize, &mut [i8]) -> Result<(), E>,
+) -> Result<(), PackError<E>> {
+    let (rows, cols) = shape;
+    let first = tile * i2a16::ROW_GRANULE;
+    let covered = rows.min(first + i2a16::ROW_GRANULE);
+    if covered < first + i2a16::ROW_GRANULE || !cols.is_multiple_of(i2a16::COL_GRANULE) {
+        out.fill(i2a16::ZERO_BYTE);
+    }
+    trits.resize(cols, 0);
+    for row in first..covered {
+        fill(row, trits).map_err(|source| PackError::Row { row, source })?;
+        i2a16::pack_row(out, i2a16::ROW_GRANULE, cols, row - first, trits);
+    }
+    Ok(())
+}
+
+/// Packs a tile of 16 whole rows of `cols` columns, a multiple of 16, from codes: `read(row, col)` gives those of 16
+/// columns of a row of the tile. Whether all of them are those of trits, it says afterwards.
+pub(crate) fn pack_tile_by_strips(
+    out: &mut [u8],
+    cols: usize,
+    read: impl Fn(usize, usize) -> [u64; 2],
+) -> bool {
+    for row in 0..i2a16::ROW_GRANULE {
+        for col in (0..cols).step_by(i2a16::STRIP_COLS) {
+            i2a16::pack_strip(out, i2a16::ROW_GRANULE, cols, row, col, read(row, col));
+        }
+    }
+    i2a16::all_trits(out)
 }
 
 fn check_scale<E: std::error::Error + 'static>(row: usize, value: f32) -> Result<(), PackError<E>> {

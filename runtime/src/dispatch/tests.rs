@@ -160,13 +160,13 @@ fn a_kernel_that_is_wrong_about_real_rows_is_replaced_by_the_next() {
     let dispatch = tried(&SLY);
     let weights = weights(48, 64);
     assert_eq!(name(dispatch.kernel(48, 64, 1)), "sly1");
-    dispatch.check(&weights);
+    dispatch.check(&weights, &dispatch.trial_activations(weights.cols()));
     assert_eq!(name(dispatch.kernel(48, 64, 1)), "right1_48x64");
     assert_eq!(name(dispatch.kernel(21, 64, 1)), "right1");
     let fault = Fault { subject: "sly1", finding: Finding::Wrong };
     assert_eq!(dispatch.faults().last(), Some(&fault));
     // Once is enough.
-    dispatch.check(&weights);
+    dispatch.check(&weights, &dispatch.trial_activations(weights.cols()));
     assert_eq!(dispatch.faults().len(), 2);
     // And the products are right.
     let x = QuantizedActivations::quantize(64, &[1.0; 64]);

@@ -71,6 +71,15 @@ impl SharedBytes {
         Self::new(Storage::Linked(bytes))
     }
 
+    /// Asks the system to read these bytes from the disk meanwhile, where they are those of a mapped file: a wish, whose
+    /// failure changes nothing but the time.
+    pub(crate) fn read_ahead(&self) {
+        #[cfg(unix)]
+        if let Storage::Mapped(map) = &*self.storage {
+            let _ = map.advise_range(memmap2::Advice::WillNeed, self.range.start, self.len());
+        }
+    }
+
     /// The part `range` of this view, or `None` where it does not lie inside.
     pub fn slice(&self, range: Range<usize>) -> Option<Self> {
         if range.start > range.end || range.end > self.len() {

@@ -3,9 +3,9 @@
 use super::bytes::SharedBytes;
 use super::error::FormatError;
 use super::float::{FloatTensor, FloatType};
-use crate::absmean::{mean_magnitude, trit};
-use crate::kernels::layouts;
-use crate::packed::Scales;
+use crate::absmean::{self, mean_magnitude};
+use crate::kernels::layouts::{hf_u8, i2_s, i2a16};
+use crate::packed::{PackError, Scales, pack_tile_by_rows, pack_tile_by_strips};
 
 enum Trits {
     /// GGUF type I2_S, without its 32-byte trailer.
@@ -13,7 +13,7 @@ enum Trits {
     /// Hugging Face U8 `[rows / 4, cols]`.
     HfU8(SharedBytes),
     /// Float masters, ternarised by their absmean.
-    Masters { weights: FloatTensor, mean: f64 },
+    Masters { weights: FloatTensor, trits: absmean::Trits },
 }
 
 /// A matrix of `rows` (outputs) x `cols` (inputs) ternary weights with its scale, read in place.
@@ -36,7 +36,7 @@ impl TernaryTensor {
         scale: f32,
     ) -> Result<Self, FormatError> {
         check_scale(name, scale)?;
-        check_length(name, layouts::i2_s::packed_bytes(rows, cols), data.len())?;
+        check_length(name, i2_s::packed_bytes(rows, cols), data.len())?;
         Ok(Self::new(name, rows, cols, Scales::PerTensor(scale), Trits::I2S(data)))
     }
 
@@ -49,7 +49,7 @@ impl TernaryTensor {
         scale: f32,
     ) -> Result<Self, FormatError> {
         check_scale(name, scale)?;
-        check_length(name, layouts::hf_u8::packed_bytes(rows, cols), data.len())?;
+        check_length(name, hf_u8::packed_bytes(rows, cols), data.len())?;
         Ok(Self::new(name, rows, cols, Scales::PerTensor(scale), Trits::HfU8(data)))
     }
 
@@ -68,7 +68,13 @@ impl TernaryTensor {
         };
         check_scale(name, scale)?;
         let (rows, cols) = (weights.rows(), weights.cols());
-        Ok(Self::new(name, rows, cols, Scales::PerTensor(scale), Trits::Masters { weights, mean }))
+        Ok(Self::new(
+            name,
+            rows,
+            cols,
+            Scales::PerTensor(scale),
+            Trits::Masters { weights, trits: absmean::Trits::new(mean) },
+        ))
     }
 
     fn new(name: &str, rows: usize, cols: usize, scales: Scales, trits: Trits) -> Self {
@@ -105,11 +111,11 @@ impl TernaryTensor {
     pub fn unpack_row(&self, row: usize, trits: &mut [i8]) -> Result<(), FormatError> {
         assert!(row < self.rows && trits.len() == self.cols, "row {row} of {}", self.name);
         let result = match &self.trits {
-            Trits::I2S(data) => layouts::i2_s::unpack_row(data, self.rows, self.cols, row, trits),
-            Trits::HfU8(data) => layouts::hf_u8::unpack_row(data, self.rows, self.cols, row, trits),
-            Trits::Masters { weights, mean } => {
+            Trits::I2S(data) => i2_s::unpack_row(data, self.rows, self.cols, row, trits),
+            Trits::HfU8(data) => hf_u8::unpack_row(data, self.rows, self.cols, row, trits),
+            Trits::Masters { weights, trits: rule } => {
                 let values = weights.values_from(row * self.cols);
-                trits.iter_mut().zip(values).for_each(|(place, weight)| *place = trit(weight, *mean));
+                trits.iter_mut().zip(values).for_each(|(place, weight)| *place = rule.of(weight));
                 Ok(())
             }
         };
@@ -119,6 +125,42 @@ impl TernaryTensor {
             col: bad.col,
             code: bad.code,
         })
+    }
+}
+
+impl TernaryTensor {
+    /// Packs the 16 rows from `16 * tile` on, as many of them as there are, into `out` in the resident layout. `trits` is
+    /// room that is used again.
+    pub(crate) fn pack_tile(
+        &self,
+        tile: usize,
+        out: &mut [u8],
+        trits: &mut Vec<i8>,
+    ) -> Result<(), PackError<FormatError>> {
+        let (rows, cols, first) = (self.rows, self.cols, tile * i2a16::ROW_GRANULE);
+        let packed = first + i2a16::ROW_GRANULE <= rows
+            && match &self.trits {
+                Trits::I2S(data) if i2_s::has_strips(cols) => pack_tile_by_strips(out, cols, |row, col| {
+                    i2_s::read_strip(data, rows, cols, first + row, col)
+                }),
+                Trits::HfU8(data) if hf_u8::has_strips(cols) => pack_tile_by_strips(out, cols, |row, col| {
+                    hf_u8::read_strip(data, rows, cols, first + row, col)
+                }),
+                _ => false,
+            };
+        // Row by row it also comes out where a code is that stands for no trit.
+        if packed {
+            return Ok(());
+        }
+        pack_tile_by_rows(out, (rows, cols), tile, trits, |row, trits| self.unpack_row(row, trits))
+    }
+
+    /// Has the system read the codes from the disk meanwhile: see [`SharedBytes::read_ahead`]. Masters have been read for
+    /// their mean.
+    pub(crate) fn read_ahead(&self) {
+        if let Trits::I2S(data) | Trits::HfU8(data) = &self.trits {
+            data.read_ahead();
+        }
     }
 }
 

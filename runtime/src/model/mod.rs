@@ -9,6 +9,7 @@ mod stopwatch;
 mod traffic;
 pub mod weights;
 
+pub use crate::packing::LoadProgress;
 pub use config::{Activation, ConfigError, ModelConfig};
 pub use error::{ForwardError, ModelError, Place};
 pub use forward::{Observer, Session, Want, decode_together};

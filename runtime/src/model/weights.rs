@@ -5,8 +5,8 @@ use super::error::ModelError;
 use crate::engine::Engine;
 use crate::format::{RawLayer, RawModel, SourceInfo, TernaryTensor, VocabMatrix};
 use crate::packed::{PackedLayerWeights, PackedTernaryWeights};
+use crate::packing::{LoadProgress, pack};
 use crate::tokenizer::TokenizerState;
-use rayon::prelude::*;
 
 /// A model that is ready for a forward pass.
 pub struct Model {
@@ -27,14 +27,27 @@ pub struct Model {
 }
 
 impl Model {
-    /// Checks the tensors against the dimensions and packs every projection in the layout of the kernels, the
-    /// layers in parallel on the engine's threads. Compares the chosen kernels with the portable ones on some
+    /// Checks the tensors against the dimensions and packs every projection in the layout of the kernels, in parallel on
+    /// the engine's threads. Compares the chosen kernels with the portable ones on some
     /// rows of every projection ([`Engine::check`]).
     ///
     /// # Errors
     /// [`ModelError`]: impossible dimensions, a tensor of the wrong shape, a norm that is not finite, a code
     /// that is no trit. The message names the tensor.
     pub fn from_raw(raw: RawModel, engine: &Engine) -> Result<Self, ModelError> {
+        Self::from_raw_with_progress(raw, engine, &|_| ())
+    }
+
+    /// The same for whoever wants to show how far it has come: `progress` is called on the engine's threads, many times a
+    /// second, and should return at once.
+    ///
+    /// # Errors
+    /// As [`Model::from_raw`].
+    pub fn from_raw_with_progress(
+        raw: RawModel,
+        engine: &Engine,
+        progress: &(dyn Fn(LoadProgress) + Sync),
+    ) -> Result<Self, ModelError> {
         let RawModel { config, token_embd, output, output_norm, layers, tokenizer, source } = raw;
         config.validate()?;
         check_shape("token_embd", token_embd.rows(), token_embd.cols(), config.vocab, config.hidden)?;
@@ -45,18 +58,18 @@ impl Model {
         if layers.len() != config.layers {
             return Err(ModelError::LayerCount { found: layers.len(), expected: config.layers });
         }
-        let layers = engine.pool().install(|| {
-            layers
-                .into_par_iter()
-                .enumerate()
-                .map(|(index, layer)| pack_layer(index, layer, &config))
-                .collect::<Result<Vec<_>, _>>()
-        })?;
-        engine.pool().install(|| {
-            layers.par_iter().for_each(|layer| {
-                layer.projections().iter().for_each(|(_, weights)| engine.check(weights));
-            });
-        });
+        let checked = layers.into_iter().enumerate().map(|(index, layer)| check_layer(index, layer, &config));
+        let (norms, tensors): (Vec<_>, Vec<_>) = checked.collect::<Result<Vec<_>, _>>()?.into_iter().unzip();
+        let packed = pack(&tensors.iter().flatten().collect::<Vec<_>>(), engine, progress).map_err(
+            |(index, source)| {
+                let (layer, part) = (index / PROJECTIONS.len(), PROJECTIONS[index % PROJECTIONS.len()]);
+                ModelError::Pack { tensor: tensor_name(layer, part), source }
+            },
+        )?;
+        engine.check_all(&packed);
+        let mut packed = packed.into_iter();
+        let mut next = |_| packed.next().expect("every projection has been packed");
+        let layers = norms.into_iter().map(|norms| layer_of(norms, std::array::from_fn(&mut next))).collect();
         Ok(Self { config, layers, token_embd, output, output_norm, tokenizer, source })
     }
 
@@ -66,44 +79,78 @@ impl Model {
     }
 }
 
-fn pack_layer(index: usize, raw: RawLayer, config: &ModelConfig) -> Result<PackedLayerWeights, ModelError> {
-    let name = |part: &str| format!("layer {index}, {part}");
+/// The projections of a layer, in the order of [`PackedLayerWeights::projections`].
+const PROJECTIONS: [&str; 7] = ["q_proj", "k_proj", "v_proj", "o_proj", "gate_proj", "up_proj", "down_proj"];
+
+fn tensor_name(layer: usize, part: &str) -> String {
+    format!("layer {layer}, {part}")
+}
+
+/// The norms of a layer, as [`PackedLayerWeights`] names them.
+struct Norms {
+    input_layernorm: Vec<f32>,
+    post_attention_layernorm: Vec<f32>,
+    inner_attn_ln: Option<Vec<f32>>,
+    ffn_layernorm: Option<Vec<f32>>,
+}
+
+/// The norms and, in the order of [`PROJECTIONS`], the ternary tensors of a layer, which fit the dimensions.
+fn check_layer(
+    index: usize,
+    raw: RawLayer,
+    config: &ModelConfig,
+) -> Result<(Norms, [TernaryTensor; 7]), ModelError> {
     let (hidden, ffn) = (config.hidden, config.ffn);
     let (attention, kv) = (config.attention_width(), config.kv_width());
     let norm = |part: &str, values: Vec<f32>, len: usize| {
-        check_norm(&name(part), &values, len)?;
+        check_norm(&tensor_name(index, part), &values, len)?;
         Ok::<_, ModelError>(values)
     };
     let sub_norm = |part: &str, values: Option<Vec<f32>>, len: usize| match values {
         Some(values) if config.sub_norms => norm(part, values, len).map(Some),
         None if !config.sub_norms => Ok(None),
-        values => Err(ModelError::SubNorm { tensor: name(part), found: values.is_some() }),
+        values => Err(ModelError::SubNorm { tensor: tensor_name(index, part), found: values.is_some() }),
     };
-    let pack = |part: &str, tensor: &TernaryTensor, rows, cols| {
-        let tensor_name = name(part);
-        check_shape(&tensor_name, tensor.rows(), tensor.cols(), rows, cols)?;
-        pack_tensor(tensor_name, tensor)
-    };
-    Ok(PackedLayerWeights {
+    let norms = Norms {
         input_layernorm: norm("input_layernorm", raw.input_layernorm, hidden)?,
         post_attention_layernorm: norm("post_attention_layernorm", raw.post_attention_layernorm, hidden)?,
         inner_attn_ln: sub_norm("inner_attn_ln", raw.inner_attn_ln, attention)?,
         ffn_layernorm: sub_norm("ffn_layernorm", raw.ffn_layernorm, ffn)?,
-        q_proj: pack("q_proj", &raw.q_proj, attention, hidden)?,
-        k_proj: pack("k_proj", &raw.k_proj, kv, hidden)?,
-        v_proj: pack("v_proj", &raw.v_proj, kv, hidden)?,
-        o_proj: pack("o_proj", &raw.o_proj, hidden, attention)?,
-        gate_proj: pack("gate_proj", &raw.gate_proj, ffn, hidden)?,
-        up_proj: pack("up_proj", &raw.up_proj, ffn, hidden)?,
-        down_proj: pack("down_proj", &raw.down_proj, hidden, ffn)?,
-    })
+    };
+    let shapes = [
+        (attention, hidden),
+        (kv, hidden),
+        (kv, hidden),
+        (hidden, attention),
+        (ffn, hidden),
+        (ffn, hidden),
+        (hidden, ffn),
+    ];
+    let RawLayer { q_proj, k_proj, v_proj, o_proj, gate_proj, up_proj, down_proj, .. } = raw;
+    let tensors = [q_proj, k_proj, v_proj, o_proj, gate_proj, up_proj, down_proj];
+    for ((tensor, part), (rows, cols)) in tensors.iter().zip(PROJECTIONS).zip(shapes) {
+        check_shape(&tensor_name(index, part), tensor.rows(), tensor.cols(), rows, cols)?;
+    }
+    Ok((norms, tensors))
 }
 
-fn pack_tensor(name: String, tensor: &TernaryTensor) -> Result<PackedTernaryWeights, ModelError> {
-    PackedTernaryWeights::from_rows(tensor.rows(), tensor.cols(), tensor.scales().clone(), |row, trits| {
-        tensor.unpack_row(row, trits)
-    })
-    .map_err(|source| ModelError::Pack { tensor: name, source })
+/// A layer of norms and packed projections in the order of [`PROJECTIONS`].
+fn layer_of(norms: Norms, projections: [PackedTernaryWeights; 7]) -> PackedLayerWeights {
+    let [q_proj, k_proj, v_proj, o_proj, gate_proj, up_proj, down_proj] = projections;
+    let Norms { input_layernorm, post_attention_layernorm, inner_attn_ln, ffn_layernorm } = norms;
+    PackedLayerWeights {
+        q_proj,
+        k_proj,
+        v_proj,
+        o_proj,
+        gate_proj,
+        up_proj,
+        down_proj,
+        input_layernorm,
+        post_attention_layernorm,
+        inner_attn_ln,
+        ffn_layernorm,
+    }
 }
 
 fn check_shape(

@@ -2,6 +2,7 @@
 
 use std::io::{self, Write};
 use std::process::ExitCode;
+use std::time::Instant;
 
 use tritforge::engine::Engine;
 use tritforge::format::{RawModel, VocabMatrix};
@@ -11,6 +12,7 @@ use tritforge::packed::PackedLayerWeights;
 
 use crate::Outcome;
 use crate::model::ModelArgs;
+use crate::progress;
 
 /// Options of `inspect`.
 #[derive(clap::Args)]
@@ -21,12 +23,13 @@ pub struct Args {
 
 /// Runs the command.
 pub fn inspect(args: Args) -> Outcome {
+    let since = Instant::now();
     let raw = args.model.load()?;
     let mut out = io::stdout().lock();
     metadata(&raw, &mut out)?;
     tensors(&raw, &mut out)?;
     // Packing reads every weight, so that a damaged file is found out here as in `run`.
-    let model = Model::from_raw(raw, &Engine::new()?)?;
+    let model = progress::pack(raw, &Engine::new()?, since)?;
     memory(&model, &mut out)?;
     out.flush()?;
     Ok(ExitCode::SUCCESS)

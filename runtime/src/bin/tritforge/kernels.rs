@@ -7,7 +7,6 @@ use tritforge::cpu;
 use tritforge::engine::Engine;
 use tritforge::kernels::abi::{Descriptor, WORTHWHILE_GAIN};
 use tritforge::kernels::{DESCRIPTORS, ISAS, MODELS};
-use tritforge::model::Model;
 
 use crate::Outcome;
 use crate::model::{ModelArgs, warn_of_faults};
@@ -32,7 +31,7 @@ pub fn kernels(args: Args) -> Outcome {
     // A model that is asked for; else the shapes that the build was asked for.
     let models: Vec<(String, Vec<Matrix>)> = match args.model.model {
         Some(_) => {
-            let model = Model::from_raw(args.model.load()?, &engine)?;
+            let model = args.model.pack(&engine)?;
             let matrices = model.layers.first().into_iter().flat_map(|layer| layer.projections());
             let matrices = matrices.map(|(role, weights)| (role, weights.rows(), weights.cols())).collect();
             vec![(model.config.name, matrices)]

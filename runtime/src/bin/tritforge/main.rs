@@ -5,6 +5,7 @@ mod convert;
 mod inspect;
 mod kernels;
 mod model;
+mod progress;
 mod run;
 mod synth;
 mod tokenize;

@@ -2,12 +2,15 @@
 
 use std::io::{self, Write};
 use std::path::{Path, PathBuf};
+use std::time::Instant;
 
 use tritforge::demo;
 use tritforge::engine::{Engine, EngineError};
 use tritforge::format::{FormatError, LoadOptions, RawModel, load_path, load_tokenizer};
-use tritforge::model::Activation;
+use tritforge::model::{Activation, Model};
 use tritforge::tokenizer::{PreTokenizer, TokenizerState};
+
+use crate::progress;
 
 /// Which model, and what its file leaves unsaid.
 #[derive(clap::Args)]
@@ -31,6 +34,12 @@ impl ModelArgs {
             Some(path) => load_path(path, &self.options()),
             None => demo::load(&self.options()),
         }
+    }
+
+    /// Reads and packs it, with a bar on the terminal where that takes long.
+    pub fn pack(&self, engine: &Engine) -> Result<Model, Box<dyn std::error::Error>> {
+        let since = Instant::now();
+        Ok(progress::pack(self.load()?, engine, since)?)
     }
 
     /// Reads the tokenizer alone, which a file of nothing but a vocabulary has as well.

@@ -93,7 +93,7 @@ pub fn run(args: Args) -> Outcome {
         }
         text => text.to_owned(),
     };
-    let model = Model::from_raw(args.model.load()?, &engine)?;
+    let model = args.model.pack(&engine)?;
     warn_of_faults(&engine)?;
     if args.verbose {
         name_kernels(&model, &engine)?;

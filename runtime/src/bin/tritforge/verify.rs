@@ -4,7 +4,6 @@ use std::io::{self, Write};
 use std::path::PathBuf;
 use std::process::ExitCode;
 
-use tritforge::model::Model;
 use tritforge::verify::{Reference, verify as compare};
 
 use crate::Outcome;
@@ -38,7 +37,7 @@ fn tolerance(text: &str) -> Result<f64, String> {
 pub fn verify(args: Args) -> Outcome {
     let reference = Reference::load(&args.reference)?;
     let engine = args.engine.engine()?;
-    let model = Model::from_raw(args.model.load()?, &engine)?;
+    let model = args.model.pack(&engine)?;
     warn_of_faults(&engine)?;
     let report = compare(&model, &engine, &reference)?;
     let passes = report.passes(args.tolerance);

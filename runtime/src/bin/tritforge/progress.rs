@@ -1,0 +1,37 @@
+//! A bar on a terminal's stderr while a model is loaded, if that takes longer than a second.
+
+use std::io::{self, IsTerminal};
+use std::sync::OnceLock;
+use std::time::{Duration, Instant};
+
+use indicatif::{ProgressBar, ProgressDrawTarget, ProgressStyle};
+use tritforge::engine::Engine;
+use tritforge::format::RawModel;
+use tritforge::model::{LoadProgress, Model, ModelError};
+
+/// Loading that is over by then shows nothing.
+const PATIENCE: Duration = Duration::from_secs(1);
+
+/// Packs a model. `since` is when loading began.
+pub fn pack(raw: RawModel, engine: &Engine, since: Instant) -> Result<Model, ModelError> {
+    let bar = OnceLock::new();
+    let terminal = io::stderr().is_terminal();
+    let show = |progress: LoadProgress| {
+        if terminal && since.elapsed() >= PATIENCE {
+            bar.get_or_init(|| new_bar(progress.total)).set_position(progress.done);
+        }
+    };
+    let model = Model::from_raw_with_progress(raw, engine, &show);
+    if let Some(bar) = bar.get() {
+        bar.finish_and_clear();
+    }
+    model
+}
+
+fn new_bar(total: u64) -> ProgressBar {
+    let bar = ProgressBar::with_draw_target(Some(total), ProgressDrawTarget::stderr());
+    match ProgressStyle::with_template("loading {bar:40} {bytes} of {total_bytes}") {
+        Ok(style) => bar.with_style(style),
+        Err(_) => bar,
+    }
+}
