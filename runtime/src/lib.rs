@@ -8,6 +8,7 @@
 //! From high to low:
 //! - [`mod@format`] reads GGUF files and Hugging Face directories, [`convert`] and [`synth`] write GGUF;
 //! - [`model`] holds packed weights and the forward pass, [`generate`], [`sampling`] and [`tokenizer`] make text;
+//! - [`head`] multiplies with the rows of the vocabulary;
 //! - [`packed`], [`dense`] and [`engine`] multiply packed matrices, for programs that bring their own graph;
 //! - [`numerics`] are the float parts, [`kernels`] is the generated code; [`cpu`] says which instruction sets there are,
 //!   [`fault`] what this CPU claims and does not do; [`probe`] measures what the machine can do, [`mod@bench`] how close
@@ -36,6 +37,7 @@ pub mod engine;
 pub mod fault;
 pub mod format;
 pub mod generate;
+pub mod head;
 pub mod kernels;
 pub mod memory;
 pub mod model;

@@ -26,7 +26,7 @@ const COMMANDS: [(&str, &[&str]); 8] = [
     ("kernels", &["MODEL", "--verbose"]),
     ("convert", &["--overwrite", "--name", "--head", "--embedding", "--act", "q6_k"]),
     ("synth", &["--seed", "--head", "--overwrite", "q6_k"]),
-    ("verify", &["--reference", "--tolerance", "0.001"]),
+    ("verify", &["--reference", "--tolerance", "--numerics", "--head", "0.001"]),
     ("tokenize", &["--file", "--no-special"]),
     (
         "bench",

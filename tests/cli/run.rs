@@ -8,36 +8,43 @@ use crate::command::{Finished, command, finish, fixture, of_tests, tale, tritfor
 
 const PROMPT: &str = "Once upon a time there was a king";
 
-/// The prompt and 120 tokens after it with seed 1, as every machine must print them.
+/// The prompt and at most 120 tokens after it with seed 1, as every machine must print them.
+fn golden_of(profile: &str) -> String {
+    std::fs::read_to_string(of_tests(&format!("golden/demo-seed-1-{profile}.txt"))).expect("the golden text")
+}
+
+/// The same of the profile that is used unless another is asked for.
 fn golden() -> String {
-    std::fs::read_to_string(of_tests("golden/demo-seed-1.txt")).expect("the golden text")
+    golden_of("fast")
 }
 
 #[test]
 fn the_golden_text_on_every_instruction_set_and_number_of_threads() {
-    let golden = golden();
-    assert!(golden.starts_with(PROMPT) && golden.len() > 400);
-    for isa in available() {
+    assert_ne!(golden_of("exact"), golden_of("fast"));
+    for (isa, profile) in available().into_iter().flat_map(|isa| [(isa, "exact"), (isa, "fast")]) {
+        let golden = golden_of(profile);
+        assert!(golden.starts_with(PROMPT) && golden.len() > 200);
         for threads in ["1", "2"] {
             let args = ["run", "--seed", "1", "-n", "120", "--threads", threads, "-p", PROMPT];
-            let run = finish(command(args).env(ISA_VARIABLE, isa.id));
-            assert_eq!(run.stdout, golden, "{}, {threads} threads", isa.id);
+            let run = finish(command(args).args(["--numerics", profile]).env(ISA_VARIABLE, isa.id));
+            assert_eq!(run.stdout, golden, "{}, {profile}, {threads} threads", isa.id);
             let line = run.stderr.strip_suffix('\n').expect("a line about speed");
             assert!(!line.contains('\n'), "{line}");
             let ending = format!("{threads} threads; {}", isa.id);
             assert!(line.starts_with("prompt: 9 tokens, ") && line.ends_with(&ending), "{line}");
-            assert!(line.contains("decode: 119 tokens, ") && line.contains("tokens/s"), "{line}");
+            let decoded = if profile == "exact" { "decode: 119 tokens, " } else { "decode: 45 tokens, " };
+            assert!(line.contains(decoded) && line.contains("tokens/s"), "{line}");
         }
     }
 }
 
 #[test]
 fn the_golden_text_from_the_file_and_the_directory() {
-    let golden = golden();
+    let golden = golden_of("exact");
     let embedded = of_tests("../runtime/models/demo.gguf");
     for model in [&embedded, &of_tests("fixtures/demo/packed")] {
         let model = model.to_str().expect("a path in UTF-8");
-        let args = ["run", model, "--seed", "1", "-n", "120", "-p", PROMPT];
+        let args = ["run", model, "--numerics", "exact", "--seed", "1", "-n", "120", "-p", PROMPT];
         // The directory's embedding is bf16, the file's f16; a text of this length is the same.
         assert_eq!(tritforge(args).success(), golden, "{model}");
     }
@@ -91,6 +98,8 @@ fn verbose_names_the_kernels() {
         let run = finish(command(["run", "-v", "-n", "1", "-p", PROMPT]).env(ISA_VARIABLE, isa.id));
         assert!(run.stderr.contains("down_proj"), "{}", run.stderr);
         let ending = format!("__{}", isa.id);
+        let head = run.stderr.lines().find(|line| line.starts_with("output "));
+        assert!(head.is_some_and(|line| line.contains(" head_i8row_anyxany_") && line.ends_with(&ending)));
         let kernels: Vec<&str> = run.stderr.lines().filter(|line| line.contains("_i2a16_")).collect();
         assert!(kernels.len() >= 14 && kernels.iter().all(|line| line.ends_with(&ending)), "{kernels:?}");
     }
@@ -130,6 +139,27 @@ fn a_prompt_may_fill_the_context_but_not_exceed_it() {
         let error = tritforge(["run", "-n", "5", "-p", &long_prompt(tokens)]).error();
         let parts = ["context", "of 1024 positions", &tokens.to_string(), "shorten the prompt"];
         assert!(parts.iter().all(|part| error.contains(part)), "{error}");
+    }
+}
+
+#[test]
+fn heads_of_each_profile() {
+    let text = |more: &[&str]| {
+        tritforge([&["run", "--seed", "1", "-n", "9", "-p", PROMPT], more].concat()).success()
+    };
+    assert_eq!(text(&[]), text(&["--numerics", "fast", "--head", "int8"]));
+    for head in ["stored", "q4_0"] {
+        assert!(text(&["--head", head]).starts_with(PROMPT));
+    }
+    let error = tritforge(["run", "-p", PROMPT, "--numerics", "exact", "--head", "int8"]).error();
+    assert!(error.contains("exact has no output head of type int8"), "{error}");
+    for (option, named) in [
+        (["--numerics", "quick"], "exact and fast"),
+        (["--head", "int4"], "int8 and q4_0"),
+        (["--head", "exact"], "--numerics exact"),
+    ] {
+        let message = tritforge(["run", "-p", PROMPT].iter().chain(&option)).refused();
+        assert!(message.contains(option[1]) && message.contains(named), "{message}");
     }
 }
 

@@ -4,6 +4,7 @@
 
 mod columns;
 mod exact;
+mod head;
 mod numerics;
 mod operands;
 mod place;
@@ -79,7 +80,7 @@ fn trials(descriptor: &'static Descriptor) -> impl Iterator<Item = Trial> {
 }
 
 fn numerics_trials(isa: &'static IsaInfo) -> impl Iterator<Item = Trial> {
-    numerics::CHECKS.into_iter().map(move |(entry_point, check)| {
+    numerics::CHECKS.into_iter().chain(head::CHECKS).map(move |(entry_point, check)| {
         let name = format!("{entry_point}__{}::equals_scalar_code", isa.id);
         match Numerics::new(isa) {
             Ok(numerics) => Trial::test(name, move || check(&numerics).map_err(Failed::from)),

@@ -1,5 +1,6 @@
 //! Whole models against references made by other programs, the memory that they take, and the packed product.
 
+mod fast;
 mod logits;
 mod mat_vec;
 mod memory;

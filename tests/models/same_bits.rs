@@ -12,9 +12,10 @@ use std::sync::OnceLock;
 use libtest_mimic::{Arguments, Failed, Trial};
 use tritforge::engine::Engine;
 use tritforge::format::{LoadOptions, load_path};
+use tritforge::head::HeadType;
 use tritforge::kernels::ISAS;
 use tritforge::kernels::abi::IsaInfo;
-use tritforge::model::{Model, Observer, Session, Want};
+use tritforge::model::{Model, Observer, Profile, Session, Want};
 use tritforge_tests::trials::{conclude, on_cpu};
 
 const PROMPT: usize = 200;
@@ -24,19 +25,23 @@ const DECODED: usize = 50;
 struct Case {
     name: &'static str,
     directory: &'static str,
+    /// The type of output head, which decides on the profile.
+    head: HeadType,
     digest: u64,
 }
 
 /// Squared ReLU with sub-norms; SiLU with sub-norms and rows of 452 weights; SiLU without, and an untied head.
-const CASES: [Case; 3] = [
-    Case { name: "demo", directory: "demo/packed", digest: 0xd552_ef17_c041_c29c },
-    Case { name: "bitnet_1bitllm", directory: "oracle/bitnet-1bitllm/fp32", digest: 0x36da_dd88_23a5_3b30 },
-    Case {
-        name: "llama_bitlinear",
-        directory: "oracle/llama-bitlinear/packed",
-        digest: 0x526b_5341_459f_d834,
-    },
+const CASES: [Case; 5] = [
+    exact("demo", "demo/packed", 0xd552_ef17_c041_c29c),
+    exact("bitnet_1bitllm", "oracle/bitnet-1bitllm/fp32", 0x36da_dd88_23a5_3b30),
+    exact("llama_bitlinear", "oracle/llama-bitlinear/packed", 0x526b_5341_459f_d834),
+    Case { name: "demo_int8", directory: "demo/packed", head: HeadType::Int8, digest: 0x17cb_8194_d2a4_bc29 },
+    Case { name: "demo_q4_0", directory: "demo/packed", head: HeadType::Q4_0, digest: 0x5b19_d860_e9fd_59c1 },
 ];
+
+const fn exact(name: &'static str, directory: &'static str, digest: u64) -> Case {
+    Case { name, directory, head: HeadType::Exact, digest }
+}
 
 /// How the tokens get into the model.
 #[derive(Clone, Copy)]
@@ -59,7 +64,7 @@ const FEEDINGS: [(&str, Feeding); 4] = [
 /// A tale for the demo, ids spread over the vocabulary for models of random weights.
 fn tokens(case: &Case, vocab: usize) -> Vec<u32> {
     match case.name {
-        "demo" => support::tales().swap_remove(1).1[..PROMPT + DECODED].to_vec(),
+        "demo" | "demo_int8" | "demo_q4_0" => support::tales().swap_remove(1).1[..PROMPT + DECODED].to_vec(),
         _ => (0..PROMPT + DECODED).map(|i| (i * 7919 % vocab) as u32).collect(),
     }
 }
@@ -83,7 +88,9 @@ fn logits(
     let engine = Engine::with_isa(isa, threads).map_err(|e| e.to_string())?;
     let raw =
         load_path(&support::fixture(case.directory), &LoadOptions::default()).map_err(|e| e.to_string())?;
-    let model = Model::from_raw(raw, &engine).map_err(|e| e.to_string())?;
+    let profile = if case.head == HeadType::Exact { Profile::Exact } else { Profile::Fast };
+    let model = Model::with_profile(raw, &engine, profile, Some(case.head), &|_| ());
+    let model = model.map_err(|e| e.to_string())?;
     let tokens = tokens(case, model.config.vocab);
     let runs = feedings.iter().map(|feeding| {
         let batch = match feeding {

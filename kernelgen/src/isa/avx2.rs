@@ -1,4 +1,5 @@
-//! AVX2: `vpmaddubsw` on 256 bits, sums in i16.
+//! AVX2: `vpmaddubsw` on 256 bits, sums in i16. F16C belongs to it: every CPU with AVX2 has it, and half-precision floats
+//! need it.
 
 use super::Ops;
 use super::x86::{Backend, Product, V256};
@@ -8,7 +9,7 @@ use crate::cpus;
 pub static AVX2: Backend = Backend {
     id: "avx2",
     rank: 20,
-    features: &["avx2"],
+    features: &["avx2", "f16c"],
     instructions: &V256,
     product: Product::Pairs,
     ops: Some(Ops {

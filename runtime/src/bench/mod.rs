@@ -177,8 +177,8 @@ fn facts(model: &Model) -> ModelFacts {
 
 /// What the forward pass computes and keeps.
 fn precision(model: &Model) -> Precision {
-    let head = model.head().storage().name().to_owned();
-    Precision { profile: "exact".to_owned(), head, kv: "F32".to_owned() }
+    let (profile, head) = (model.profile.to_string(), model.head.type_name().to_owned());
+    Precision { profile, head, kv: "f32".to_owned() }
 }
 
 #[cfg(test)]

@@ -51,9 +51,9 @@ pub struct ModelFacts {
 /// A numerics profile, and the types it keeps values in.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Precision {
-    /// `exact`.
+    /// `exact` or `fast`.
     pub profile: String,
-    /// Type of the output head: `F16` for example.
+    /// Type of the output head: `f16` for example.
     pub head: String,
     /// Type of the key/value cache.
     pub kv: String,

@@ -1,8 +1,10 @@
 //! What can go wrong between a file's tensors and a model, and in a forward pass.
 
 use super::config::ConfigError;
+use super::profile::Profile;
 use crate::engine::EngineError;
 use crate::format::FormatError;
+use crate::head::{HeadError, HeadType};
 use crate::packed::PackError;
 use std::fmt;
 
@@ -66,6 +68,20 @@ pub enum ModelError {
         /// Whether the tensor is there.
         found: bool,
     },
+    /// An output head of another profile.
+    #[error(
+        "the numerics profile {profile} has no output head of type {head}; exact takes the head as it is stored and fast \
+         makes stored, int8 or q4_0 of it: choose another profile or leave the type out"
+    )]
+    ProfileHead {
+        /// The profile.
+        profile: Profile,
+        /// The type of head.
+        head: HeadType,
+    },
+    /// The output head could not be made.
+    #[error(transparent)]
+    Head(#[from] HeadError),
     /// The weights could not be packed: a code that is no trit, a scale that is no number.
     #[error("{tensor}: {source}")]
     Pack {

@@ -12,7 +12,7 @@ use super::layer::{Buffers, LayerPass, Row, sized};
 use super::stopwatch::{Part, Timings};
 use super::weights::Model;
 use crate::engine::Engine;
-use crate::numerics::head::head;
+use crate::head;
 use crate::numerics::rope::RopeTable;
 use crate::team::Team;
 
@@ -243,14 +243,19 @@ fn check_ids(model: &Model, ids: &[u32]) -> Result<(), ForwardError> {
 struct Work {
     rope: RopeTable,
     buffers: Buffers,
-    head_scratch: Vec<f32>,
+    head_scratch: head::Scratch,
     /// Logits of sequences that are decoded together.
     together: Vec<f32>,
 }
 
 impl Work {
     fn new(rope: RopeTable) -> Self {
-        Work { rope, buffers: Buffers::default(), head_scratch: Vec::new(), together: Vec::new() }
+        Work {
+            rope,
+            buffers: Buffers::default(),
+            head_scratch: head::Scratch::default(),
+            together: Vec::new(),
+        }
     }
 }
 
@@ -309,7 +314,7 @@ impl Pass<'_> {
         }
         work.buffers.watch.lap(Part::Rest);
         logits.resize(tokens * config.vocab, 0.0);
-        head(team, numerics, model.head(), normed, logits, &mut work.head_scratch);
+        model.head.run(team, numerics, normed, logits, &mut work.head_scratch);
         let finite = numerics.all_finite(logits);
         work.buffers.watch.lap(Part::Head);
         if finite { Ok(()) } else { Err(not_finite("output")) }

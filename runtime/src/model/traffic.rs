@@ -16,7 +16,7 @@ impl Model {
     /// Bytes of the output head as it is kept: what a pass that returns logits reads once for a token, or for the tokens of
     /// several sequences.
     pub fn head_bytes(&self) -> usize {
-        self.head().bytes().len()
+        self.head.bytes_per_token()
     }
 
     /// Bytes of the keys and values of one position in all layers: what each later token of the sequence reads.
@@ -33,8 +33,10 @@ impl Model {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::engine::Engine;
     use crate::format::{FloatTensor, FloatType, SourceInfo, VocabMatrix};
-    use crate::model::{Activation, ModelConfig};
+    use crate::head::{Head, HeadType};
+    use crate::model::{Activation, ModelConfig, Profile};
     use crate::packed::{PackedLayerWeights, PackedTernaryWeights, Scales};
     use crate::tokenizer::TokenizerState;
 
@@ -70,6 +72,9 @@ mod tests {
             ffn_layernorm: None,
         };
         let embedding = vec![0; vocab * hidden * 2];
+        let token_embd =
+            VocabMatrix::Float(FloatTensor::new(vocab, hidden, FloatType::F16, embedding.into()).unwrap());
+        let engine = Engine::with_threads(1).unwrap();
         Model {
             config: ModelConfig {
                 name: String::new(),
@@ -87,11 +92,11 @@ mod tests {
                 activation: Activation::Relu2,
                 sub_norms: false,
             },
+            profile: Profile::Exact,
             layers: vec![layer],
-            token_embd: VocabMatrix::Float(
-                FloatTensor::new(vocab, hidden, FloatType::F16, embedding.into()).unwrap(),
-            ),
-            output: None,
+            head: Head::new(&token_embd, HeadType::Exact, &engine).unwrap(),
+            token_embd,
+            tied: true,
             output_norm: vec![1.0; hidden],
             tokenizer: TokenizerState::Absent { reason: String::new() },
             source: SourceInfo {

@@ -2,22 +2,28 @@
 
 use super::config::ModelConfig;
 use super::error::ModelError;
+use super::profile::Profile;
 use crate::engine::Engine;
 use crate::format::{RawLayer, RawModel, SourceInfo, TernaryTensor, VocabMatrix};
+use crate::head::{Head, HeadType};
 use crate::packed::{PackedLayerWeights, PackedTernaryWeights};
 use crate::packing::{LoadProgress, pack};
 use crate::tokenizer::TokenizerState;
 
 /// A model that is ready for a forward pass.
 pub struct Model {
+    /// How exactly it computes.
+    pub profile: Profile,
     /// Dimensions and constants, validated.
     pub config: ModelConfig,
     /// One set of packed projections and norms a layer.
     pub layers: Vec<PackedLayerWeights>,
     /// Embedding, `[vocab][hidden]`, as stored.
     pub token_embd: VocabMatrix,
-    /// Output head, `[vocab][hidden]`, as stored; `None` when the embedding serves (tied).
-    pub output: Option<VocabMatrix>,
+    /// Output head, `[vocab][hidden]`: the file's own, or made of the embedding (tied).
+    pub head: Head,
+    /// Whether the head is the embedding's.
+    pub tied: bool,
     /// Weights of the last norm, `[hidden]`.
     pub output_norm: Vec<f32>,
     /// The tokenizer that came with the model, or why there is none.
@@ -29,25 +35,33 @@ pub struct Model {
 impl Model {
     /// Checks the tensors against the dimensions and packs every projection in the layout of the kernels, in parallel on
     /// the engine's threads. Compares the chosen kernels with the portable ones on some
-    /// rows of every projection ([`Engine::check`]).
+    /// rows of every projection ([`Engine::check`]). The output head is that of the profile `exact`.
     ///
     /// # Errors
     /// [`ModelError`]: impossible dimensions, a tensor of the wrong shape, a norm that is not finite, a code
-    /// that is no trit. The message names the tensor.
+    /// that is no trit, a head that cannot be made. The message names the tensor.
     pub fn from_raw(raw: RawModel, engine: &Engine) -> Result<Self, ModelError> {
-        Self::from_raw_with_progress(raw, engine, &|_| ())
+        Self::with_profile(raw, engine, Profile::Exact, None, &|_| ())
     }
 
-    /// The same for whoever wants to show how far it has come: `progress` is called on the engine's threads, many times a
-    /// second, and should return at once.
+    /// The same for a numerics profile, whose output head is made at load unless `head` names another type for it. A head
+    /// that is packed is the only copy of it in memory, for what is not copied stays in the file's. `progress`, for whoever
+    /// wants to show how far packing has come, is called on the engine's threads, many times a second, and should return at
+    /// once.
     ///
     /// # Errors
-    /// As [`Model::from_raw`].
-    pub fn from_raw_with_progress(
+    /// As [`Model::from_raw`], or a head that the profile does not have.
+    pub fn with_profile(
         raw: RawModel,
         engine: &Engine,
+        profile: Profile,
+        head: Option<HeadType>,
         progress: &(dyn Fn(LoadProgress) + Sync),
     ) -> Result<Self, ModelError> {
+        let head = head.unwrap_or(profile.head(&raw));
+        if (profile == Profile::Exact) != (head == HeadType::Exact) {
+            return Err(ModelError::ProfileHead { profile, head });
+        }
         let RawModel { config, token_embd, output, output_norm, layers, tokenizer, source } = raw;
         config.validate()?;
         check_shape("token_embd", token_embd.rows(), token_embd.cols(), config.vocab, config.hidden)?;
@@ -70,12 +84,9 @@ impl Model {
         let mut packed = packed.into_iter();
         let mut next = |_| packed.next().expect("every projection has been packed");
         let layers = norms.into_iter().map(|norms| layer_of(norms, std::array::from_fn(&mut next))).collect();
-        Ok(Self { config, layers, token_embd, output, output_norm, tokenizer, source })
-    }
-
-    /// The matrix of the output head: its own, or the embedding.
-    pub fn head(&self) -> &VocabMatrix {
-        self.output.as_ref().unwrap_or(&self.token_embd)
+        let tied = output.is_none();
+        let head = Head::new(output.as_ref().unwrap_or(&token_embd), head, engine)?;
+        Ok(Self { profile, config, layers, token_embd, head, tied, output_norm, tokenizer, source })
     }
 }
 

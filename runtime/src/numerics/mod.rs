@@ -17,7 +17,6 @@ mod activation;
 pub mod attention;
 mod entry_points;
 pub mod exp;
-pub(crate) mod head;
 pub mod quantize;
 mod reduce;
 mod residual;

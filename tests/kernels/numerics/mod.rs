@@ -1,7 +1,7 @@
 //! Every float part and the quantisation, on every instruction set, against scalar code: equal bits.
 
 mod attention;
-mod operands;
+pub mod operands;
 mod oracle;
 mod vectors;
 

@@ -6,16 +6,18 @@ use std::process::ExitCode;
 use clap::value_parser;
 use tritforge::bench::{LEAST_PROBE_MIB, Options, run};
 use tritforge::engine::Engine;
-use tritforge::model::Model;
+use tritforge::model::Profile;
 
 use crate::Outcome;
-use crate::model::ModelArgs;
+use crate::model::{ModelArgs, NumericsArgs};
 
 /// Options of `bench`.
 #[derive(clap::Args)]
 pub struct Args {
     #[command(flatten)]
     model: ModelArgs,
+    #[command(flatten)]
+    numerics: NumericsArgs,
 
     /// Tokens of the prompt that is fed at once.
     #[arg(long, short, value_name = "N", default_value_t = 512, value_parser = value_parser!(u32).range(1..))]
@@ -80,7 +82,7 @@ pub fn bench(args: Args) -> Outcome {
     let engines = args.engines()?;
     // The last of them is the one of most threads, as a rule: it packs the fastest.
     let packer = engines.last().ok_or("no number of threads")?;
-    let model = Model::from_raw(args.model.load()?, packer)?;
+    let model = args.model.pack(packer, &args.numerics, Profile::Fast)?;
     let report = run(&model, &engines, &args.options())?;
     let mut out = io::stdout().lock();
     if args.json {

@@ -6,8 +6,9 @@ use std::time::Instant;
 
 use tritforge::engine::Engine;
 use tritforge::format::{RawModel, VocabMatrix};
+use tritforge::head::Head;
 use tritforge::memory::MatrixMemory;
-use tritforge::model::Model;
+use tritforge::model::{Model, Profile};
 use tritforge::packed::PackedLayerWeights;
 
 use crate::Outcome;
@@ -29,7 +30,7 @@ pub fn inspect(args: Args) -> Outcome {
     metadata(&raw, &mut out)?;
     tensors(&raw, &mut out)?;
     // Packing reads every weight, so that a damaged file is found out here as in `run`.
-    let model = progress::pack(raw, &Engine::new()?, since)?;
+    let model = progress::pack(raw, &Engine::new()?, Profile::Exact, None, since)?;
     memory(&model, &mut out)?;
     out.flush()?;
     Ok(ExitCode::SUCCESS)
@@ -98,9 +99,11 @@ fn memory(model: &Model, out: &mut impl Write) -> io::Result<()> {
     let ternary = roles.iter().map(|(_, m)| *m).sum();
     line("all ternary", ternary)?;
     let mut total = ternary;
-    for (name, tensor) in [("token_embd", Some(&model.token_embd)), ("output", model.output.as_ref())] {
-        let Some(tensor) = tensor else { continue };
-        let m = as_stored(tensor);
+    let mut tables = vec![("token_embd", as_stored(&model.token_embd))];
+    if !model.tied {
+        tables.push(("output", of_head(&model.head)));
+    }
+    for (name, m) in tables {
         line(name, m)?;
         total = total + m;
     }
@@ -111,8 +114,14 @@ fn memory(model: &Model, out: &mut impl Write) -> io::Result<()> {
     line("model", total + norms)
 }
 
-/// An embedding or head stays as it is stored.
+/// An embedding stays as it is stored.
 fn as_stored(tensor: &VocabMatrix) -> MatrixMemory {
     let bytes = tensor.bytes().len();
     MatrixMemory { f32_bytes: 4 * tensor.rows() * tensor.cols(), logical_bytes: bytes, resident_bytes: bytes }
+}
+
+/// A head that is a tensor of its own.
+fn of_head(head: &Head) -> MatrixMemory {
+    let bytes = head.bytes_per_token();
+    MatrixMemory { f32_bytes: 4 * head.rows() * head.cols(), logical_bytes: bytes, resident_bytes: bytes }
 }

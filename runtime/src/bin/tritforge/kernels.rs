@@ -7,9 +7,10 @@ use tritforge::cpu;
 use tritforge::engine::Engine;
 use tritforge::kernels::abi::{Descriptor, WORTHWHILE_GAIN};
 use tritforge::kernels::{DESCRIPTORS, ISAS, MODELS};
+use tritforge::model::Profile;
 
 use crate::Outcome;
-use crate::model::{ModelArgs, warn_of_faults};
+use crate::model::{ModelArgs, NumericsArgs, warn_of_faults};
 
 /// Options of `kernels`.
 #[derive(clap::Args)]
@@ -31,7 +32,7 @@ pub fn kernels(args: Args) -> Outcome {
     // A model that is asked for; else the shapes that the build was asked for.
     let models: Vec<(String, Vec<Matrix>)> = match args.model.model {
         Some(_) => {
-            let model = args.model.pack(&engine)?;
+            let model = args.model.pack(&engine, &NumericsArgs::default(), Profile::Exact)?;
             let matrices = model.layers.first().into_iter().flat_map(|layer| layer.projections());
             let matrices = matrices.map(|(role, weights)| (role, weights.rows(), weights.cols())).collect();
             vec![(model.config.name, matrices)]

@@ -7,7 +7,8 @@ use std::time::Instant;
 use tritforge::demo;
 use tritforge::engine::{Engine, EngineError};
 use tritforge::format::{FormatError, LoadOptions, RawModel, load_path, load_tokenizer};
-use tritforge::model::{Activation, Model};
+use tritforge::head::HeadType;
+use tritforge::model::{Activation, Model, Profile};
 use tritforge::tokenizer::{PreTokenizer, TokenizerState};
 
 use crate::progress;
@@ -36,10 +37,16 @@ impl ModelArgs {
         }
     }
 
-    /// Reads and packs it, with a bar on the terminal where that takes long.
-    pub fn pack(&self, engine: &Engine) -> Result<Model, Box<dyn std::error::Error>> {
+    /// Reads and packs it for a profile, with a bar on the terminal where that takes long.
+    pub fn pack(
+        &self,
+        engine: &Engine,
+        numerics: &NumericsArgs,
+        default: Profile,
+    ) -> Result<Model, Box<dyn std::error::Error>> {
         let since = Instant::now();
-        Ok(progress::pack(self.load()?, engine, since)?)
+        let profile = numerics.numerics.unwrap_or(default);
+        Ok(progress::pack(self.load()?, engine, profile, numerics.head, since)?)
     }
 
     /// Reads the tokenizer alone, which a file of nothing but a vocabulary has as well.
@@ -57,6 +64,27 @@ impl ModelArgs {
 
     fn options(&self) -> LoadOptions {
         LoadOptions { act: self.act, pre: self.pre }
+    }
+}
+
+/// How exactly it computes.
+#[derive(clap::Args, Default)]
+pub struct NumericsArgs {
+    /// Numerics profile: exact (output head as stored, in f32 arithmetic), or fast (head of 8-bit integers unless --head says
+    /// otherwise). Each gives the same bits on every machine. If left out, exact for verify, else fast.
+    #[arg(long, value_name = "PROFILE")]
+    pub numerics: Option<Profile>,
+
+    /// Output head of the fast profile: stored (weights as the file has them), int8 (with a scale a row) or q4_0.
+    #[arg(long, value_name = "TYPE", value_parser = fast_head)]
+    pub head: Option<HeadType>,
+}
+
+fn fast_head(name: &str) -> Result<HeadType, String> {
+    match name.parse() {
+        Ok(HeadType::Exact) => Err("exact is a profile: --numerics exact".to_owned()),
+        Ok(head) => Ok(head),
+        Err(error) => Err(error.to_string()),
     }
 }
 

@@ -7,13 +7,20 @@ use std::time::{Duration, Instant};
 use indicatif::{ProgressBar, ProgressDrawTarget, ProgressStyle};
 use tritforge::engine::Engine;
 use tritforge::format::RawModel;
-use tritforge::model::{LoadProgress, Model, ModelError};
+use tritforge::head::HeadType;
+use tritforge::model::{LoadProgress, Model, ModelError, Profile};
 
 /// Loading that is over by then shows nothing.
 const PATIENCE: Duration = Duration::from_secs(1);
 
-/// Packs a model. `since` is when loading began.
-pub fn pack(raw: RawModel, engine: &Engine, since: Instant) -> Result<Model, ModelError> {
+/// Packs a model for a profile. `since` is when loading began.
+pub fn pack(
+    raw: RawModel,
+    engine: &Engine,
+    profile: Profile,
+    head: Option<HeadType>,
+    since: Instant,
+) -> Result<Model, ModelError> {
     let bar = OnceLock::new();
     let terminal = io::stderr().is_terminal();
     let show = |progress: LoadProgress| {
@@ -21,7 +28,7 @@ pub fn pack(raw: RawModel, engine: &Engine, since: Instant) -> Result<Model, Mod
             bar.get_or_init(|| new_bar(progress.total)).set_position(progress.done);
         }
     };
-    let model = Model::from_raw_with_progress(raw, engine, &show);
+    let model = Model::with_profile(raw, engine, profile, head, &show);
     if let Some(bar) = bar.get() {
         bar.finish_and_clear();
     }

@@ -6,12 +6,12 @@ use std::process::ExitCode;
 
 use tritforge::engine::Engine;
 use tritforge::generate::{GenerateOptions, Generation, StopReason, generate};
-use tritforge::model::{Model, Session};
+use tritforge::model::{Model, Profile, Session};
 use tritforge::sampling::{Sampler, SamplerOptions};
 use tritforge::tokenizer::{StreamDecoder, Tokenizer};
 
 use crate::Outcome;
-use crate::model::{EngineArgs, ModelArgs, warn_of_faults};
+use crate::model::{EngineArgs, ModelArgs, NumericsArgs, warn_of_faults};
 
 /// Options of `run`.
 #[derive(clap::Args)]
@@ -20,6 +20,8 @@ pub struct Args {
     model: ModelArgs,
     #[command(flatten)]
     engine: EngineArgs,
+    #[command(flatten)]
+    numerics: NumericsArgs,
 
     /// The text to continue; read from standard input if it is `-`.
     #[arg(long, short, value_name = "TEXT")]
@@ -93,7 +95,7 @@ pub fn run(args: Args) -> Outcome {
         }
         text => text.to_owned(),
     };
-    let model = args.model.pack(&engine)?;
+    let model = args.model.pack(&engine, &args.numerics, Profile::Fast)?;
     warn_of_faults(&engine)?;
     if args.verbose {
         name_kernels(&model, &engine)?;
@@ -176,5 +178,5 @@ fn name_kernels(model: &Model, engine: &Engine) -> io::Result<()> {
             }
         }
     }
-    Ok(())
+    writeln!(err, "{:<10} {}", "output", model.head.kernel_name(engine))
 }

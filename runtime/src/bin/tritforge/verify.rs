@@ -4,10 +4,11 @@ use std::io::{self, Write};
 use std::path::PathBuf;
 use std::process::ExitCode;
 
+use tritforge::model::Profile;
 use tritforge::verify::{Reference, verify as compare};
 
 use crate::Outcome;
-use crate::model::{EngineArgs, ModelArgs, warn_of_faults};
+use crate::model::{EngineArgs, ModelArgs, NumericsArgs, warn_of_faults};
 
 /// Options of `verify`.
 #[derive(clap::Args)]
@@ -16,6 +17,8 @@ pub struct Args {
     model: ModelArgs,
     #[command(flatten)]
     engine: EngineArgs,
+    #[command(flatten)]
+    numerics: NumericsArgs,
 
     /// Reference outputs: safetensors with input_ids and any of logits, embedding, hidden.N, greedy.
     #[arg(long, value_name = "FILE")]
@@ -37,7 +40,7 @@ fn tolerance(text: &str) -> Result<f64, String> {
 pub fn verify(args: Args) -> Outcome {
     let reference = Reference::load(&args.reference)?;
     let engine = args.engine.engine()?;
-    let model = args.model.pack(&engine)?;
+    let model = args.model.pack(&engine, &args.numerics, Profile::Exact)?;
     warn_of_faults(&engine)?;
     let report = compare(&model, &engine, &reference)?;
     let passes = report.passes(args.tolerance);

@@ -1,0 +1,95 @@
+//! The head's kernels, each compiled for every instruction set.
+
+use super::lanes::of;
+use super::layout::Format;
+use super::{blocks, floats};
+use crate::kernels::abi::IsaInfo;
+use crate::numerics::Numerics;
+
+/// How the kernels' loops are arranged: up to four tokens at once, weights asked for 4 KiB ahead.
+const SCHEDULE: &str = "t4p4096";
+
+/// From `family::name`, the function `family::name::<L>`: one module `name` with a function `__id` for every instruction
+/// set, and the table of them all.
+macro_rules! kernels {
+    ([ $($family:ident::$name:ident)* ] $isas:tt) => {
+        $(
+            #[doc = concat!("`head_", stringify!($name), "`, one function for every instruction set.")]
+            mod $name {
+                use super::*;
+                versions! { $family $name $isas }
+            }
+        )*
+
+        /// Every kernel, compiled for one instruction set.
+        #[derive(Debug)]
+        pub struct Kernels {
+            /// The instruction set that they need.
+            pub isa: &'static IsaInfo,
+            $(
+                #[doc = concat!("See `", stringify!($family), "::", stringify!($name), "`.")]
+                pub $name: unsafe fn($family::Call<'_>),
+            )*
+        }
+
+        /// What there is for the architecture of this build, portable first.
+        static KERNELS: &[Kernels] = table!([$($name)*] $isas);
+    };
+}
+
+/// The functions of one kernel.
+macro_rules! versions {
+    ($family:ident $name:ident [$({ $isa:ident $version:ident [$($cfg:tt)*] [$($features:tt)*] })*]) => {
+        $(
+            /// # Safety
+            /// The CPU must have the instruction set.
+            $($cfg)*
+            $($features)*
+            pub(super) unsafe fn $version(call: $family::Call<'_>) {
+                // SAFETY: as the caller promises.
+                unsafe { $family::$name::<of::$version>(call) }
+            }
+        )*
+    };
+}
+
+/// The rows of `KERNELS`.
+macro_rules! table {
+    ($names:tt [$({ $isa:ident $version:ident [$($cfg:tt)*] $features:tt })*]) => {
+        &[$($($cfg)* row!($names $isa $version)),*]
+    };
+}
+
+/// One row of `KERNELS`.
+macro_rules! row {
+    ([$($name:ident)*] $isa:ident $version:ident) => {
+        Kernels { isa: &crate::kernels::$isa, $($name: $name::$version),* }
+    };
+}
+
+crate::kernels::with_isas! { kernels!
+    blocks::q4_0 blocks::q8_0 blocks::q6_k blocks::i8row
+    floats::f32 floats::f16 floats::bf16
+}
+
+impl Kernels {
+    /// Those of the instruction set of `numerics`, which are the proof that the CPU has it.
+    pub fn of(numerics: &Numerics) -> &'static Self {
+        KERNELS.iter().find(|kernels| kernels.isa.id == numerics.isa().id).unwrap_or(&KERNELS[0])
+    }
+
+    /// The kernel of packed tiles.
+    pub fn of_format(&self, format: &Format) -> unsafe fn(blocks::Call<'_>) {
+        match format.name {
+            "q4_0" => self.q4_0,
+            "q8_0" => self.q8_0,
+            "q6_k" => self.q6_k,
+            _ => self.i8row,
+        }
+    }
+
+    /// The name of the kernel of a format: `head_<format>_anyxany_<schedule>__<isa>`.
+    pub fn name(&self, format: &str) -> String {
+        format!("head_{format}_anyxany_{SCHEDULE}__{}", self.isa.id)
+    }
+}

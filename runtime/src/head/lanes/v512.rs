@@ -1,0 +1,65 @@
+//! One register of 512 bits: AVX-512 F and BW, and VNNI.
+
+use std::arch::x86_64::*;
+
+use super::{LANES, Lanes, operations};
+
+/// Lanes in one register; `VNNI` where there is an instruction that multiplies pairs and adds.
+pub struct V512<const VNNI: bool>;
+
+/// `vpmaddwd` and an addition.
+pub type Avx512Bw = V512<false>;
+/// `vpdpwssd`.
+pub type Avx512Vnni = V512<true>;
+
+impl<const VNNI: bool> Lanes for V512<VNNI> {
+    type Words = __m512i;
+    type Sums = __m512i;
+    type Floats = __m512;
+
+    operations! {
+        fn words(from: *const u8) -> Self::Words { _mm512_loadu_si512(from.cast()) }
+        fn and(words: Self::Words, mask: u16) -> Self::Words {
+            _mm512_and_si512(words, _mm512_set1_epi16(mask as i16))
+        }
+        fn or(words: Self::Words, other: Self::Words) -> Self::Words { _mm512_or_si512(words, other) }
+        const BITS fn shr(words: Self::Words) -> Self::Words {
+            _mm512_srl_epi16(words, _mm_cvtsi32_si128(BITS as i32))
+        }
+        const BITS fn shl(words: Self::Words) -> Self::Words {
+            _mm512_sll_epi16(words, _mm_cvtsi32_si128(BITS as i32))
+        }
+
+        fn sums(value: i32) -> Self::Sums { _mm512_set1_epi32(value) }
+        fn add_sums(sums: Self::Sums, other: Self::Sums) -> Self::Sums { _mm512_add_epi32(sums, other) }
+        const BITS fn shr_sums(sums: Self::Sums) -> Self::Sums {
+            _mm512_sra_epi32(sums, _mm_cvtsi32_si128(BITS as i32))
+        }
+        fn dot(sums: Self::Sums, words: Self::Words, pair: *const i16) -> Self::Sums {
+            let pair = _mm512_set1_epi32(pair.cast::<i32>().read_unaligned());
+            if VNNI {
+                _mm512_dpwssd_epi32(sums, words, pair)
+            } else {
+                _mm512_add_epi32(sums, _mm512_madd_epi16(words, pair))
+            }
+        }
+
+        fn floats(value: f32) -> Self::Floats { _mm512_set1_ps(value) }
+        fn from_sums(sums: Self::Sums) -> Self::Floats { _mm512_cvtepi32_ps(sums) }
+        fn f32s(from: *const f32) -> Self::Floats { _mm512_loadu_ps(from) }
+        fn le_f32s(from: *const u8) -> Self::Floats { _mm512_loadu_ps(from.cast()) }
+        fn f16s(from: *const u8) -> Self::Floats { _mm512_cvtph_ps(_mm256_loadu_si256(from.cast())) }
+        fn bf16s(from: *const u8) -> Self::Floats {
+            let words = _mm512_cvtepu16_epi32(_mm256_loadu_si256(from.cast()));
+            _mm512_castsi512_ps(_mm512_slli_epi32::<16>(words))
+        }
+        fn i8s(from: *const u8) -> Self::Floats {
+            _mm512_cvtepi32_ps(_mm512_cvtepi8_epi32(_mm_loadu_si128(from.cast())))
+        }
+        fn mul(a: Self::Floats, b: Self::Floats) -> Self::Floats { _mm512_mul_ps(a, b) }
+        fn add(a: Self::Floats, b: Self::Floats) -> Self::Floats { _mm512_add_ps(a, b) }
+        fn store(floats: Self::Floats, to: &mut [f32; LANES]) { _mm512_storeu_ps(to.as_mut_ptr(), floats) }
+
+        fn prefetch(from: *const u8) { _mm_prefetch::<_MM_HINT_T0>(from.cast()); }
+    }
+}

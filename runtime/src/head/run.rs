@@ -1,0 +1,267 @@
+//! The logits of some hidden states, on all threads.
+
+use std::borrow::Cow;
+use std::ops::Range;
+
+use super::activations::Activations;
+use super::blocks::{self, TOKENS, Token};
+use super::kernels::Kernels;
+use super::lanes::LANES;
+use super::{Head, Weights, floats};
+use crate::engine::{Engine, EngineError};
+use crate::format::{FloatType, StorageType, VocabMatrix};
+use crate::numerics::Numerics;
+use crate::shares::{SharedRows, Shares};
+use crate::team::Team;
+
+/// Multiply-adds below which handing work to other threads costs more than it saves.
+const MIN_SHARED_PRODUCTS: usize = 1 << 16;
+
+/// Bytes of weights that are worked on for all tokens before the next are read, and the most that a thread takes at a time.
+const CHUNK_BYTES: usize = 64 << 10;
+
+/// Pieces that a thread takes on average, where there are few: enough that nobody waits long for the last.
+const PIECES_EACH: usize = 4;
+
+/// Working memory of [`Head`], kept for the next call.
+#[derive(Debug, Default)]
+pub(crate) struct Scratch(Activations);
+
+/// What multiplies tiles with tokens.
+trait Multiply: Sync {
+    /// Bytes that a tile takes while it is worked on.
+    fn tile_bytes(&self) -> usize;
+
+    /// The weights of some tiles, read once for all tokens.
+    fn weights(&self, tiles: &Range<usize>) -> Cow<'_, [u8]>;
+
+    /// Sets `out` to the results of each of at most [`TOKENS`] tokens for the rows of the tiles, those past the last row
+    /// included or not.
+    fn run(&self, tiles: &Range<usize>, weights: &[u8], tokens: Range<usize>, out: &mut Vec<f32>);
+}
+
+/// Rows as they are stored.
+struct Rows<'a> {
+    matrix: &'a VocabMatrix,
+    bytes: &'a [u8],
+    kernel: unsafe fn(floats::Call<'_>),
+    tokens: Vec<&'a [f32]>,
+}
+
+impl Rows<'_> {
+    fn of(&self, tiles: &Range<usize>) -> Range<usize> {
+        tiles.start * LANES..(tiles.end * LANES).min(self.matrix.rows())
+    }
+
+    fn row_bytes(&self) -> usize {
+        self.bytes.len() / self.matrix.rows()
+    }
+}
+
+impl Multiply for Rows<'_> {
+    fn tile_bytes(&self) -> usize {
+        match self.matrix.storage() {
+            StorageType::Float(_) => LANES * self.row_bytes(),
+            StorageType::Blocks(_) => LANES * 4 * self.matrix.cols(),
+        }
+    }
+
+    fn weights(&self, tiles: &Range<usize>) -> Cow<'_, [u8]> {
+        let rows = self.of(tiles);
+        match self.matrix {
+            VocabMatrix::Float(_) => {
+                let bytes = self.row_bytes();
+                Cow::Borrowed(&self.bytes[rows.start * bytes..rows.end * bytes])
+            }
+            VocabMatrix::Blocks(tensor) => {
+                let mut row = vec![0.0f32; tensor.cols()];
+                let mut bytes = Vec::with_capacity(rows.len() * 4 * tensor.cols());
+                for index in rows {
+                    tensor.row_to_f32(index, &mut row);
+                    bytes.extend(row.iter().flat_map(|value| value.to_le_bytes()));
+                }
+                Cow::Owned(bytes)
+            }
+        }
+    }
+
+    fn run(&self, tiles: &Range<usize>, weights: &[u8], tokens: Range<usize>, out: &mut Vec<f32>) {
+        out.resize(tokens.len() * self.of(tiles).len(), 0.0);
+        let call =
+            floats::Call { rows: weights, cols: self.matrix.cols(), tokens: &self.tokens[tokens], out };
+        // SAFETY: the kernel is that of an instruction set that the CPU has.
+        unsafe { (self.kernel)(call) }
+    }
+}
+
+/// Packed tiles.
+struct Tiles<'a> {
+    tiles: &'a [u8],
+    scales: &'a [f32],
+    parts: usize,
+    tile_bytes: usize,
+    kernel: unsafe fn(blocks::Call<'_>),
+    tokens: Vec<Token<'a>>,
+}
+
+impl Multiply for Tiles<'_> {
+    fn tile_bytes(&self) -> usize {
+        self.tile_bytes
+    }
+
+    fn weights(&self, tiles: &Range<usize>) -> Cow<'_, [u8]> {
+        Cow::Borrowed(&self.tiles[tiles.start * self.tile_bytes..tiles.end * self.tile_bytes])
+    }
+
+    fn run(&self, tiles: &Range<usize>, weights: &[u8], tokens: Range<usize>, out: &mut Vec<f32>) {
+        out.resize(tokens.len() * tiles.len() * LANES, 0.0);
+        let scales = match self.scales {
+            [] => &[],
+            scales => &scales[tiles.start * LANES..tiles.end * LANES],
+        };
+        let call =
+            blocks::Call { tiles: weights, scales, parts: self.parts, tokens: &self.tokens[tokens], out };
+        // SAFETY: the kernel is that of an instruction set that the CPU has.
+        unsafe { (self.kernel)(call) }
+    }
+}
+
+impl Head {
+    /// The logits of some hidden states: `hidden` is `[tokens][cols]`, `logits` `[tokens][rows]`.
+    ///
+    /// # Errors
+    /// [`EngineError`] for operands whose lengths do not belong together, or a state that is not finite.
+    pub fn logits(&self, engine: &Engine, hidden: &[f32], logits: &mut [f32]) -> Result<(), EngineError> {
+        self.check_operands(hidden, logits)?;
+        engine.region(|team| self.run(team, engine.numerics(), hidden, logits, &mut Scratch::default()));
+        Ok(())
+    }
+
+    /// [`Head::logits`] on the calling thread alone, with the kernels of the instruction set of `numerics`.
+    ///
+    /// # Errors
+    /// As [`Head::logits`].
+    pub fn logits_on(
+        &self,
+        numerics: &Numerics,
+        hidden: &[f32],
+        logits: &mut [f32],
+    ) -> Result<(), EngineError> {
+        self.check_operands(hidden, logits)?;
+        self.run(&Team::solo(), numerics, hidden, logits, &mut Scratch::default());
+        Ok(())
+    }
+
+    fn check_operands(&self, hidden: &[f32], logits: &[f32]) -> Result<(), EngineError> {
+        if !hidden.len().is_multiple_of(self.cols) {
+            return Err(EngineError::Activations { found: hidden.len(), expected: self.cols });
+        }
+        let expected = hidden.len() / self.cols * self.rows;
+        if logits.len() != expected {
+            return Err(EngineError::Output { found: logits.len(), expected });
+        }
+        match hidden.iter().position(|value| !value.is_finite()) {
+            Some(index) => Err(EngineError::NotFinite { index, value: hidden[index] }),
+            None => Ok(()),
+        }
+    }
+
+    /// [`Head::logits`] on a team. A state that is not finite makes its token's logits so.
+    ///
+    /// # Panics
+    /// When the lengths do not fit.
+    pub(crate) fn run(
+        &self,
+        team: &Team<'_>,
+        numerics: &Numerics,
+        hidden: &[f32],
+        logits: &mut [f32],
+        scratch: &mut Scratch,
+    ) {
+        let tokens = hidden.len() / self.cols;
+        assert!(hidden.len() == tokens * self.cols && logits.len() == tokens * self.rows, "whole vectors");
+        if tokens > 0 {
+            self.with(numerics, hidden, scratch, |multiply| self.share(team, multiply, logits, tokens));
+        }
+    }
+
+    /// The bits of the logits of one state for the rows of the first tile.
+    pub(super) fn first_tile(&self, numerics: &Numerics, hidden: &[f32]) -> Vec<u32> {
+        let mut out = Vec::new();
+        self.with(numerics, hidden, &mut Scratch::default(), |multiply| {
+            let weights = multiply.weights(&(0..1));
+            multiply.run(&(0..1), &weights, 0..1, &mut out);
+        });
+        out.iter().map(|logit| logit.to_bits()).collect()
+    }
+
+    /// Prepares these states for what multiplies them.
+    fn with(
+        &self,
+        numerics: &Numerics,
+        hidden: &[f32],
+        scratch: &mut Scratch,
+        body: impl FnOnce(&dyn Multiply),
+    ) {
+        let kernels = Kernels::of(numerics);
+        match &self.weights {
+            Weights::Stored { matrix, copy } => {
+                let kernel = match matrix.storage() {
+                    StorageType::Float(FloatType::F16) => kernels.f16,
+                    StorageType::Float(FloatType::Bf16) => kernels.bf16,
+                    StorageType::Float(FloatType::F32) | StorageType::Blocks(_) => kernels.f32,
+                };
+                let bytes = copy.as_deref().unwrap_or(matrix.bytes());
+                body(&Rows { matrix, bytes, kernel, tokens: hidden.chunks_exact(self.cols).collect() });
+            }
+            Weights::Packed { format, tiles, scales } => {
+                scratch.0.quantize(numerics, format, self.cols, hidden);
+                let parts = format.parts(self.cols);
+                body(&Tiles {
+                    tiles,
+                    scales,
+                    parts,
+                    tile_bytes: parts * format.part_bytes,
+                    kernel: kernels.of_format(format),
+                    tokens: scratch.0.tokens().collect(),
+                });
+            }
+        }
+    }
+
+    /// Shares tiles out over the team, each for all tokens.
+    fn share(&self, team: &Team<'_>, multiply: &dyn Multiply, logits: &mut [f32], tokens: usize) {
+        let tiles = self.rows.div_ceil(LANES);
+        let products = self.rows.saturating_mul(self.cols).saturating_mul(tokens);
+        let parts = if products < MIN_SHARED_PRODUCTS { 1 } else { team.size().clamp(1, tiles) };
+        let chunk =
+            (CHUNK_BYTES / multiply.tile_bytes().max(1)).clamp(1, (tiles / (PIECES_EACH * parts)).max(1));
+        let shares = Shares::new(tiles, parts, chunk);
+        let results = SharedRows::new(logits, self.rows);
+        let member = |part: usize| {
+            let mut out = Vec::new();
+            while let Some(tiles) = shares.claim(part) {
+                let weights = multiply.weights(&tiles);
+                for first in (0..tokens).step_by(TOKENS) {
+                    let some = first..(first + TOKENS).min(tokens);
+                    multiply.run(&tiles, &weights, some.clone(), &mut out);
+                    for (token, out) in some.clone().zip(out.chunks_exact(out.len() / some.len())) {
+                        // SAFETY: the tiles were handed out to this call alone, and one token's slice is gone before the
+                        // next.
+                        let logits = unsafe { results.of(token, &tiles) };
+                        logits.copy_from_slice(&out[..logits.len()]);
+                    }
+                }
+            }
+        };
+        if parts == 1 {
+            member(0);
+        } else {
+            team.run(|index| {
+                if index < parts {
+                    member(index);
+                }
+            });
+        }
+    }
+}

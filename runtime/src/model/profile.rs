@@ -1,0 +1,63 @@
+//! The numerics profiles: how exactly a model computes where that costs time. Each gives the same bits on every instruction
+//! set, with any number of threads and tokens at once.
+
+use std::fmt;
+use std::str::FromStr;
+
+use crate::format::{RawModel, StorageType};
+use crate::head::HeadType;
+
+/// A numerics profile. The ternary products are exact integers in both.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub enum Profile {
+    /// The output head's weights as they are stored, in f32 arithmetic. What references are compared with.
+    #[default]
+    Exact,
+    /// The output head in integers: blocks as they are stored, floats as 8-bit integers with a scale a row.
+    Fast,
+}
+
+impl Profile {
+    /// Every profile.
+    pub const ALL: [Profile; 2] = [Profile::Exact, Profile::Fast];
+
+    /// Its name, as options take it.
+    pub fn name(self) -> &'static str {
+        match self {
+            Profile::Exact => "exact",
+            Profile::Fast => "fast",
+        }
+    }
+
+    /// What it makes of the output head of a model.
+    pub fn head(self, raw: &RawModel) -> HeadType {
+        match (self, raw.output.as_ref().unwrap_or(&raw.token_embd).storage()) {
+            (Profile::Exact, _) => HeadType::Exact,
+            (Profile::Fast, StorageType::Blocks(_)) => HeadType::Stored,
+            (Profile::Fast, StorageType::Float(_)) => HeadType::Int8,
+        }
+    }
+}
+
+impl fmt::Display for Profile {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(self.name())
+    }
+}
+
+impl FromStr for Profile {
+    type Err = UnknownProfile;
+
+    fn from_str(name: &str) -> Result<Self, UnknownProfile> {
+        let found = Self::ALL.into_iter().find(|profile| profile.name() == name);
+        found.ok_or_else(|| UnknownProfile { found: name.chars().take(64).collect() })
+    }
+}
+
+/// A name that is no profile's.
+#[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
+#[error("numerics profile \"{found}\" is unknown; there are exact and fast")]
+pub struct UnknownProfile {
+    /// The name that was given, cut to 64 characters.
+    pub found: String,
+}
