@@ -12,7 +12,7 @@ export CARGO_TERM_COLOR=never
 arm=aarch64-unknown-linux-gnu wasm=wasm32-wasip1 windows=x86_64-pc-windows-gnu macos=aarch64-apple-darwin
 targets=($arm $wasm $windows $macos)
 # Seconds for all of it, those of them that a build leaves to what comes after it, and those after which a program hangs.
-budget=600 reserve=60 run_limit=180
+budget=600 reserve=60 run_limit=300
 
 root=${CARGO_TARGET_DIR:-$PWD/target}/cross
 tools=$root/tools

@@ -42,15 +42,17 @@ fn row(
     effort: &Effort,
 ) -> String {
     let descriptor = kernel.descriptor();
-    let acts = Activations::new(effort.tokens, (rows, cols));
+    // A kernel takes its tokens at once or not at all.
+    let tokens = effort.tokens.next_multiple_of(descriptor.tokens);
+    let acts = Activations::new(tokens, (rows, cols));
     let matrices = memory.matrices(i2a16::packed_bytes(rows, cols));
     exact::check(kernel, &acts.problem(matrices[0], 0..descriptor.tokens));
     let (mut peak, mut samples) = (PeakProbe::new(&[descriptor.isa.id]), Samples::default());
     for matrix in matrices.iter().cycle().take(effort.rounds) {
         engine.region(|team| peak.sample(team));
         let start = Instant::now();
-        product(kernel, &acts, matrix, effort.tokens);
-        let macs = (rows * cols * effort.tokens) as f64;
+        product(kernel, &acts, matrix, tokens);
+        let macs = (rows * cols * tokens) as f64;
         samples.push(macs / start.elapsed().as_secs_f64().max(1e-9));
     }
     let Rate { median, best, .. } = samples.rate();
@@ -58,7 +60,7 @@ fn row(
     let shape = format!("{rows}x{cols}");
     format!(
         "{shape:>11} {:>6} {:>8.1} {:>7.1} {:>8.1} {:>7}",
-        effort.tokens,
+        tokens,
         median / 1e9,
         best / 1e9,
         peak / 1e9,
