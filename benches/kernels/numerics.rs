@@ -9,12 +9,9 @@ use rand_core::Rng;
 use rand_pcg::Pcg32;
 use tritforge::kernels::ISAS;
 use tritforge::numerics::Numerics;
-use tritforge::numerics::attention::{CHUNK, HeadBlocks};
 
 /// Channels of a head.
 const HEAD_DIM: usize = 128;
-/// Keys that attention sees.
-const KEYS: usize = 3 * CHUNK;
 
 /// What the entry points read and write.
 #[derive(Clone)]
@@ -24,8 +21,8 @@ struct Operands {
     sums: Vec<i32>,
     /// Two a value.
     bytes: Vec<u8>,
-    /// Rows for the head, or the keys and values of attention.
-    rows: Vec<Vec<f32>>,
+    /// Rows for the head.
+    rows: Vec<f32>,
     out: Vec<f32>,
     q: Vec<i8>,
 }
@@ -36,7 +33,7 @@ impl Operands {
         let mut values = |len: usize| -> Vec<f32> {
             (0..len).map(|_| (random.next_u32() as i32 >> 8) as f32 / (1 << 23) as f32).collect()
         };
-        let rows = (0..KEYS / CHUNK).map(|_| values(2 * CHUNK * HEAD_DIM)).collect();
+        let rows = values(4 * len);
         let (x, y) = (values(len), values(len));
         let sums = x.iter().map(|x| (x * 4000.0) as i32).collect();
         let bytes = x.iter().flat_map(|x: &f32| x.to_le_bytes()[2..].to_vec()).collect();
@@ -58,22 +55,13 @@ const fn case(name: &'static str, len: usize, run: fn(&Numerics, &mut Operands))
 }
 
 /// What works in place gets its operand copied first, and that is timed too.
-const CASES: [Case; 12] = [
+const CASES: [Case; 11] = [
     case("rms_norm", 2560, |n, o| n.rms_norm(&o.x, &o.y, 1e-5, &mut o.out).expect("finite values")),
     case("quantize_row", 2560, |n, o| (o.sums[0], o.out[0]) = n.quantize_row(&o.x, &mut o.q)),
     case("rotate_heads", 2560, |n, o| {
         o.out.copy_from_slice(&o.x);
         n.rotate_heads(&o.y[..HEAD_DIM / 2], &o.y[HEAD_DIM / 2..HEAD_DIM], &mut o.out);
     }),
-    Case {
-        name: "attend",
-        len: HEAD_DIM,
-        values: 2 * KEYS * HEAD_DIM,
-        run: |n, o| {
-            let head = HeadBlocks { blocks: &o.rows, keys: 0, values: CHUNK * HEAD_DIM };
-            n.attend(&o.x, KEYS, &head, &mut o.out);
-        },
-    },
     case("relu2_gate", 6912, |n, o| {
         o.out.copy_from_slice(&o.x);
         n.relu2_gate(&mut o.out, &o.y);
@@ -90,7 +78,7 @@ const CASES: [Case; 12] = [
         name: "dot_rows",
         len: 2560,
         values: 4 * 2560,
-        run: |n, o| n.dot_rows(&o.rows[0][..4 * 2560], &o.x, &mut o.out[..4]),
+        run: |n, o| n.dot_rows(&o.rows, &o.x, &mut o.out[..4]),
     },
     case("widen_bf16", 2560, |n, o| n.widen_bf16(&o.bytes, &mut o.out)),
     case("all_finite", 2560, |n, o| o.sums[0] = i32::from(n.all_finite(&o.x))),

@@ -67,14 +67,32 @@ impl Team<'_> {
         work: usize,
         body: impl Fn(usize, &mut [T]) + Sync,
     ) {
+        self.chunks_with(data, chunk_len, work, || (), |(), index, chunk| body(index, chunk));
+    }
+
+    /// The same with working memory, which each member that takes part makes for itself.
+    ///
+    /// # Panics
+    /// When `chunk_len` is 0, or `memory` or `body` panics.
+    pub fn chunks_with<T: Send, M>(
+        &self,
+        data: &mut [T],
+        chunk_len: usize,
+        work: usize,
+        memory: impl Fn() -> M + Sync,
+        body: impl Fn(&mut M, usize, &mut [T]) + Sync,
+    ) {
         if self.size() == 1 || work < MIN_SHARED_WORK || data.len() <= chunk_len {
-            data.chunks_mut(chunk_len).enumerate().for_each(|(index, chunk)| body(index, chunk));
+            let mut memory = memory();
+            let chunks = data.chunks_mut(chunk_len).enumerate();
+            chunks.for_each(|(index, chunk)| body(&mut memory, index, chunk));
             return;
         }
         let chunks = data.len().div_ceil(chunk_len);
         let grain = (chunks / (PIECES_EACH * self.size())).max(1);
         let (next, data) = (AtomicUsize::new(0), Whole { start: data.as_mut_ptr(), len: data.len() });
         self.run(|_| {
+            let mut memory = memory();
             loop {
                 // The index is nothing but a number; what is written is joined by the end of `run`.
                 let first = next.fetch_add(grain, Ordering::Relaxed);
@@ -83,7 +101,7 @@ impl Team<'_> {
                 }
                 for index in first..(first + grain).min(chunks) {
                     // SAFETY: the counter hands out every index once.
-                    body(index, unsafe { data.chunk(index, chunk_len) });
+                    body(&mut memory, index, unsafe { data.chunk(index, chunk_len) });
                 }
             }
         });

@@ -4,7 +4,7 @@ use tritforge::demo;
 use tritforge::engine::Engine;
 use tritforge::format::LoadOptions;
 use tritforge::head::HeadType;
-use tritforge::model::{Model, Observer, Profile, Session, Want};
+use tritforge::model::{KvType, Model, Observer, Profile, ProfileOptions, Session, Want};
 use tritforge::verify::perplexity;
 
 use crate::support::tales;
@@ -35,9 +35,9 @@ fn seen(model: &Model, engine: &Engine, tokens: &[u32]) -> Seen {
     seen
 }
 
-fn model(engine: &Engine, profile: Profile, head: Option<HeadType>) -> Model {
+fn model(engine: &Engine, options: ProfileOptions) -> Model {
     let raw = demo::load(&LoadOptions::default()).expect("the demo model");
-    Model::with_profile(raw, engine, profile, head, &|_| ()).expect("a sound model")
+    Model::with_options(raw, engine, options, &|_| ()).expect("a sound model")
 }
 
 fn perplexity_of(model: &Model, engine: &Engine) -> f64 {
@@ -47,10 +47,38 @@ fn perplexity_of(model: &Model, engine: &Engine) -> f64 {
     found.perplexity
 }
 
+fn fast(head: Option<HeadType>, kv_type: Option<KvType>) -> ProfileOptions {
+    ProfileOptions { profile: Profile::Fast, head, kv_type }
+}
+
+/// Keys and values are off by at most 2^-12 in f16 and 1/254 of a head's largest in int8, which a token's logits feel less
+/// than a head in int8: no more than a hundredth of a nat.
+#[test]
+fn perplexity_and_logits_of_each_cache() {
+    let engine = Engine::with_threads(2).expect("an engine");
+    let exact = model(&engine, ProfileOptions::default());
+    let exact_perplexity = perplexity_of(&exact, &engine);
+    let tokens = &tales().swap_remove(0).1[..200];
+    let expected = seen(&exact, &engine, tokens).logits;
+    for (name, options) in [
+        ("fast, stored head and a cache in f16", fast(Some(HeadType::Stored), None)),
+        ("fast, stored head and a cache in int8", fast(Some(HeadType::Stored), Some(KvType::Int8))),
+        ("fast", fast(None, None)),
+    ] {
+        let fast = model(&engine, options);
+        let found = perplexity_of(&fast, &engine);
+        let logits = seen(&fast, &engine, tokens).logits;
+        let off = logits.iter().zip(&expected).map(|(found, exact)| (found - exact).abs());
+        println!("{name}: perplexity {found:.3}, largest logit difference {:.4}", off.fold(0.0, f32::max));
+        let nats = (found / exact_perplexity).ln().abs();
+        assert!(nats < 0.01, "{name}: {nats} nats");
+    }
+}
+
 #[test]
 fn perplexity_and_logits_of_each_head() {
     let engine = Engine::with_threads(2).expect("an engine");
-    let exact = model(&engine, Profile::Exact, None);
+    let exact = model(&engine, ProfileOptions::default());
     let exact_perplexity = perplexity_of(&exact, &engine);
     println!("exact: perplexity {exact_perplexity:.3}");
     let tokens = &tales().swap_remove(0).1[..200];
@@ -64,7 +92,7 @@ fn perplexity_and_logits_of_each_head() {
         // The steps go from -8 to 7: a weight as large as the largest, but of the other sign, is a whole one off.
         (HeadType::Q4_0, 32, 8.0, 1.0),
     ] {
-        let fast = model(&engine, Profile::Fast, Some(head));
+        let fast = model(&engine, fast(Some(head), Some(KvType::F32)));
         let found = perplexity_of(&fast, &engine);
         let seen = seen(&fast, &engine, tokens);
         let mut farthest = 0.0f32;

@@ -15,32 +15,48 @@ use tritforge::format::{LoadOptions, load_path};
 use tritforge::head::HeadType;
 use tritforge::kernels::ISAS;
 use tritforge::kernels::abi::IsaInfo;
-use tritforge::model::{Model, Observer, Profile, Session, Want};
+use tritforge::model::{KvType, Model, Observer, Profile, ProfileOptions, Session, Want};
 use tritforge_tests::trials::{conclude, on_cpu};
 
 const PROMPT: usize = 200;
 const DECODED: usize = 50;
 
-/// A model and the digest of its logits: FNV-1a (64 bits) over their little-endian bytes, in the order of the tokens.
+/// A model with a type of KV cache, and the digest of its logits: FNV-1a (64 bits) over their little-endian bytes, in the
+/// order of the tokens.
 struct Case {
     name: &'static str,
     directory: &'static str,
     /// The type of output head, which decides on the profile.
     head: HeadType,
+    kv_type: KvType,
     digest: u64,
 }
 
 /// Squared ReLU with sub-norms; SiLU with sub-norms and rows of 452 weights; SiLU without, and an untied head.
-const CASES: [Case; 5] = [
-    exact("demo", "demo/packed", 0xd552_ef17_c041_c29c),
-    exact("bitnet_1bitllm", "oracle/bitnet-1bitllm/fp32", 0x36da_dd88_23a5_3b30),
-    exact("llama_bitlinear", "oracle/llama-bitlinear/packed", 0x526b_5341_459f_d834),
-    Case { name: "demo_int8", directory: "demo/packed", head: HeadType::Int8, digest: 0x17cb_8194_d2a4_bc29 },
-    Case { name: "demo_q4_0", directory: "demo/packed", head: HeadType::Q4_0, digest: 0x5b19_d860_e9fd_59c1 },
+const CASES: [Case; 9] = [
+    demo("demo", HeadType::Exact, KvType::F32, 0xd552_ef17_c041_c29c),
+    demo("demo_kv_f16", HeadType::Exact, KvType::F16, 0x26a7_5350_f181_716c),
+    demo("demo_kv_int8", HeadType::Exact, KvType::Int8, 0x015a_d682_7319_3e11),
+    demo("demo_head_int8_kv_f16", HeadType::Int8, KvType::F16, 0xfb31_0327_72d0_8d22),
+    demo("demo_head_q4_0_kv_int8", HeadType::Q4_0, KvType::Int8, 0xf305_cfe7_95a8_e629),
+    Case {
+        name: "bitnet_1bitllm",
+        directory: "oracle/bitnet-1bitllm/fp32",
+        head: HeadType::Exact,
+        kv_type: KvType::F32,
+        digest: 0x36da_dd88_23a5_3b30,
+    },
+    llama("llama_bitlinear", KvType::F32, 0x526b_5341_459f_d834),
+    llama("llama_bitlinear_kv_f16", KvType::F16, 0x9e9d_7255_4a68_0760),
+    llama("llama_bitlinear_kv_int8", KvType::Int8, 0xfa65_15ba_9bd0_f03a),
 ];
 
-const fn exact(name: &'static str, directory: &'static str, digest: u64) -> Case {
-    Case { name, directory, head: HeadType::Exact, digest }
+const fn demo(name: &'static str, head: HeadType, kv_type: KvType, digest: u64) -> Case {
+    Case { name, directory: "demo/packed", head, kv_type, digest }
+}
+
+const fn llama(name: &'static str, kv_type: KvType, digest: u64) -> Case {
+    Case { name, directory: "oracle/llama-bitlinear/packed", head: HeadType::Exact, kv_type, digest }
 }
 
 /// How the tokens get into the model.
@@ -63,8 +79,8 @@ const FEEDINGS: [(&str, Feeding); 4] = [
 
 /// A tale for the demo, ids spread over the vocabulary for models of random weights.
 fn tokens(case: &Case, vocab: usize) -> Vec<u32> {
-    match case.name {
-        "demo" | "demo_int8" | "demo_q4_0" => support::tales().swap_remove(1).1[..PROMPT + DECODED].to_vec(),
+    match case.directory {
+        "demo/packed" => support::tales().swap_remove(1).1[..PROMPT + DECODED].to_vec(),
         _ => (0..PROMPT + DECODED).map(|i| (i * 7919 % vocab) as u32).collect(),
     }
 }
@@ -89,7 +105,8 @@ fn logits(
     let raw =
         load_path(&support::fixture(case.directory), &LoadOptions::default()).map_err(|e| e.to_string())?;
     let profile = if case.head == HeadType::Exact { Profile::Exact } else { Profile::Fast };
-    let model = Model::with_profile(raw, &engine, profile, Some(case.head), &|_| ());
+    let options = ProfileOptions { profile, head: Some(case.head), kv_type: None };
+    let model = Model::with_options(raw, &engine, options, &|_| ());
     let model = model.map_err(|e| e.to_string())?;
     let tokens = tokens(case, model.config.vocab);
     let runs = feedings.iter().map(|feeding| {
@@ -97,7 +114,7 @@ fn logits(
             Feeding::AtOnce | Feeding::OneByOne => PROMPT,
             Feeding::Batches(tokens) => *tokens,
         };
-        let mut session = Session::new(&model, &engine).with_batch(batch);
+        let mut session = Session::new(&model, &engine).with_batch(batch).with_kv_type(case.kv_type);
         let mut bits = Bits(Vec::new());
         let at_once = if matches!(feeding, Feeding::OneByOne) { 1 } else { PROMPT };
         let (first, rest) = tokens.split_at(at_once);

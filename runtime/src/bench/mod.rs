@@ -178,7 +178,7 @@ fn facts(model: &Model) -> ModelFacts {
 /// What the forward pass computes and keeps.
 fn precision(model: &Model) -> Precision {
     let (profile, head) = (model.profile.to_string(), model.head.type_name().to_owned());
-    Precision { profile, head, kv: "f32".to_owned() }
+    Precision { profile, head, kv: model.kv_type.to_string() }
 }
 
 #[cfg(test)]

@@ -5,6 +5,7 @@ use super::profile::Profile;
 use crate::engine::EngineError;
 use crate::format::FormatError;
 use crate::head::{HeadError, HeadType};
+use crate::numerics::kv_block::{F16_MAX, KvType};
 use crate::packed::PackError;
 use std::fmt;
 
@@ -78,6 +79,16 @@ pub enum ModelError {
         profile: Profile,
         /// The type of head.
         head: HeadType,
+    },
+    /// Keys and values of another profile.
+    #[error(
+        "the numerics profile {profile} keeps keys and values in f32, not {kv_type}; choose the profile fast, or leave the type out"
+    )]
+    ProfileKvType {
+        /// The profile.
+        profile: Profile,
+        /// The type.
+        kv_type: KvType,
     },
     /// The output head could not be made.
     #[error(transparent)]
@@ -161,6 +172,19 @@ pub enum ForwardError {
     NotFinite {
         /// Where it was found.
         place: Place,
+    },
+    /// A key or value that the type of the key/value cache cannot hold.
+    #[error(
+        "{place}: {value} does not fit into a KV cache of type {kv_type}; use f32 (f16 holds magnitudes up to {F16_MAX}, int8 \
+         any that are finite)"
+    )]
+    NotStorable {
+        /// `keys` or `values` of a layer.
+        place: Place,
+        /// The first such element.
+        value: f32,
+        /// The type of the cache.
+        kv_type: KvType,
     },
     /// A kernel refused its operands.
     #[error("{place}: {source}")]

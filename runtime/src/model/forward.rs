@@ -13,6 +13,7 @@ use super::stopwatch::{Part, Timings};
 use super::weights::Model;
 use crate::engine::Engine;
 use crate::head;
+use crate::numerics::kv_block::KvType;
 use crate::numerics::rope::RopeTable;
 use crate::team::Team;
 
@@ -62,7 +63,7 @@ impl<'m> Session<'m> {
         Self {
             model,
             engine,
-            cache: KvCache::new(config),
+            cache: KvCache::new(config, model.kv_type),
             batch: DEFAULT_BATCH,
             work: Work::new(RopeTable::new(config.head_dim, config.rope_theta)),
             logits: Vec::new(),
@@ -73,6 +74,15 @@ impl<'m> Session<'m> {
     #[must_use]
     pub fn with_batch(mut self, batch: usize) -> Self {
         self.batch = batch.max(1);
+        self
+    }
+
+    /// Stores keys and values in this type (f32 unless asked for another). The results of each type are the same bits
+    /// everywhere, those of another type differ. Forgets every token that was fed.
+    #[must_use]
+    pub fn with_kv_type(mut self, kv_type: KvType) -> Self {
+        self.cache = KvCache::new(&self.model.config, kv_type);
+        self.logits.clear();
         self
     }
 
@@ -94,6 +104,16 @@ impl<'m> Session<'m> {
     /// Positions that are left in the context.
     pub fn remaining(&self) -> usize {
         self.cache.context() - self.cache.len()
+    }
+
+    /// How keys and values are stored.
+    pub fn kv_type(&self) -> KvType {
+        self.cache.kv_type()
+    }
+
+    /// Bytes that decoding a token reads from the key/value cache for each position before it.
+    pub fn cache_bytes_per_position(&self) -> usize {
+        self.cache.bytes_per_position()
     }
 
     /// Bytes that the key/value cache holds.

@@ -1,36 +1,40 @@
-//! Keys and values of the positions seen so far, in f32.
+//! Keys and values of the positions seen so far.
 
 use super::config::ModelConfig;
-use super::error::ForwardError;
+use super::error::{ForwardError, Place};
+use crate::numerics::Numerics;
 use crate::numerics::attention::{CHUNK, HeadBlocks};
+use crate::numerics::kv_block::{KvBlock, KvShape, KvType};
 
 /// The key/value cache of one sequence.
 ///
 /// Memory comes in blocks of [`CHUNK`] positions for one layer, so that a block is what one step of the
-/// attention reads, and a short text in a model with a long context takes little. A block holds the keys
-/// `[kv_heads][CHUNK][head_dim]` and after them the values in the same order.
+/// attention reads, and a short text in a model with a long context takes little.
 ///
 /// Positions are never reused within a sequence: past the context's end there is an error.
 #[derive(Debug)]
 pub struct KvCache {
     context: usize,
-    kv_heads: usize,
-    head_dim: usize,
+    shape: KvShape,
     len: usize,
     /// `[layer][block]`
-    layers: Vec<Vec<Vec<f32>>>,
+    layers: Vec<Vec<KvBlock>>,
 }
 
 impl KvCache {
     /// An empty cache for a sequence of at most `config.context` positions. Takes no memory yet.
-    pub fn new(config: &ModelConfig) -> Self {
+    pub fn new(config: &ModelConfig, kv_type: KvType) -> Self {
         Self {
             context: config.context,
-            kv_heads: config.kv_heads,
-            head_dim: config.head_dim,
+            shape: KvShape { kv_type, kv_heads: config.kv_heads, head_dim: config.head_dim },
             len: 0,
             layers: vec![Vec::new(); config.layers],
         }
+    }
+
+    /// How keys and values are stored.
+    pub fn kv_type(&self) -> KvType {
+        self.shape.kv_type
     }
 
     /// Positions in use.
@@ -50,8 +54,12 @@ impl KvCache {
 
     /// Bytes of memory held.
     pub fn resident_bytes(&self) -> usize {
-        let floats: usize = self.layers.iter().flatten().map(Vec::len).sum();
-        floats * size_of::<f32>()
+        self.layers.iter().flatten().map(KvBlock::bytes).sum()
+    }
+
+    /// Bytes of the keys and values of one position in all layers: what decoding a token reads for each position before it.
+    pub fn bytes_per_position(&self) -> usize {
+        self.layers.len() * self.shape.position_bytes()
     }
 
     /// Forgets every position from `len` on, keeping the memory. Does nothing when fewer are in use.
@@ -68,15 +76,10 @@ impl KvCache {
         let Some(end) = self.len.checked_add(wanted).filter(|end| *end <= self.context) else {
             return Err(ForwardError::ContextFull { used: self.len, wanted, context: self.context });
         };
-        let block_len = 2 * self.kv_heads * CHUNK * self.head_dim;
         for blocks in &mut self.layers {
             while blocks.len() * CHUNK < end {
-                let mut block = Vec::new();
-                block
-                    .try_reserve_exact(block_len)
-                    .map_err(|_| ForwardError::OutOfMemory { bytes: block_len * size_of::<f32>() })?;
-                block.resize(block_len, 0.0);
-                blocks.push(block);
+                let refused = ForwardError::OutOfMemory { bytes: self.shape.block_bytes() };
+                blocks.push(KvBlock::new(self.shape).map_err(|_| refused)?);
             }
         }
         Ok(())
@@ -84,18 +87,24 @@ impl KvCache {
 
     /// Writes the keys and values (`[kv_heads][head_dim]` each) of `position` in `layer`.
     ///
+    /// # Errors
+    /// [`ForwardError::NotStorable`] where one of them does not fit into the type of the cache.
+    ///
     /// # Panics
     /// When [`KvCache::reserve`] has not made room for the position.
-    pub fn store(&mut self, layer: usize, position: usize, keys: &[f32], values: &[f32]) {
-        let (head_dim, row) = (self.head_dim, position % CHUNK);
+    pub fn store(
+        &mut self,
+        numerics: &Numerics,
+        layer: usize,
+        position: usize,
+        keys: &[f32],
+        values: &[f32],
+    ) -> Result<(), ForwardError> {
         let block = &mut self.layers[layer][position / CHUNK];
-        let (key_half, value_half) = block.split_at_mut(self.kv_heads * CHUNK * head_dim);
-        for (half, source) in [(key_half, keys), (value_half, values)] {
-            for (head, source) in source.chunks_exact(head_dim).enumerate() {
-                let start = (head * CHUNK + row) * head_dim;
-                half[start..start + head_dim].copy_from_slice(source);
-            }
-        }
+        numerics.store_kv(block, position % CHUNK, keys, values).map_err(|refused| {
+            let place = Place { layer: Some(layer), part: refused.part };
+            ForwardError::NotStorable { place, value: refused.value, kv_type: self.shape.kv_type }
+        })
     }
 
     /// Declares that `count` more positions have been stored in every layer.
@@ -105,9 +114,7 @@ impl KvCache {
 
     /// Where the keys and values of one key/value head lie.
     pub fn head(&self, layer: usize, kv_head: usize) -> HeadBlocks<'_> {
-        let head_len = CHUNK * self.head_dim;
-        let keys = kv_head * head_len;
-        HeadBlocks { blocks: &self.layers[layer], keys, values: self.kv_heads * head_len + keys }
+        HeadBlocks { blocks: &self.layers[layer], kv_head }
     }
 }
 
@@ -115,9 +122,10 @@ impl KvCache {
 mod tests {
     use super::*;
     use crate::model::Activation;
+    use crate::numerics::attention::{Queries, Workspace};
 
-    fn cache(context: usize) -> KvCache {
-        KvCache::new(&ModelConfig {
+    fn cache(context: usize, kv_type: KvType) -> KvCache {
+        let config = ModelConfig {
             name: String::new(),
             architecture: String::new(),
             hidden: 8,
@@ -132,34 +140,87 @@ mod tests {
             rope_theta: 1e4,
             activation: Activation::Silu,
             sub_norms: false,
-        })
+        };
+        KvCache::new(&config, kv_type)
     }
 
     #[test]
     fn what_is_stored_is_found_by_head_and_block() {
-        let mut cache = cache(1000);
-        cache.reserve(300).unwrap();
-        for position in 0..300 {
-            let p = position as f32;
-            cache.store(1, position, &[p, 0.1, p, 0.2], &[p, 0.3, p, 0.4]);
+        let numerics = Numerics::portable();
+        // Each of these positions has a key in a direction of its own, the others have none.
+        let places = [0, 127, 128, 299];
+        let direction = |place: usize| [(place as f32 * 1.5).cos(), (place as f32 * 1.5).sin()];
+        for kv_type in KvType::ALL {
+            let mut cache = cache(1000, kv_type);
+            cache.reserve(300).unwrap();
+            for position in 0..300 {
+                let place = places.iter().position(|place| *place == position);
+                let [x, y] = place.map_or([0.0; 2], direction);
+                let value = [position as f32, 2.0, 7.0, -1.0];
+                cache.store(&numerics, 1, position, &[x, y, 0.0, 0.0], &value).unwrap();
+            }
+            cache.advance(300);
+            let attend = |layer, kv_head, query: [f32; 2]| {
+                let queries =
+                    Queries { values: &query, stride: 2, tokens: 1, heads: 1, head_dim: 2, visible: 300 };
+                let mut out = [9.0; 2];
+                numerics.attend(&queries, &cache.head(layer, kv_head), &mut Workspace::default(), &mut out);
+                out
+            };
+            for (place, position) in places.into_iter().enumerate() {
+                let query = direction(place).map(|x| x * 1e3);
+                // In int8 a head's channels share a scale.
+                let largest = position.max(7) as f32;
+                let near = |found: f32, expected: f32| (found - expected).abs() <= 0.01 * largest;
+                let [first, second] = attend(1, 0, query);
+                assert!(near(first, position as f32) && near(second, 2.0), "{kv_type}: {first} {second}");
+                let [first, second] = attend(1, 1, query);
+                assert!(near(first, 7.0) && near(second, -1.0), "{kv_type}: {first} {second}");
+                assert_eq!(attend(0, 0, query), [0.0; 2]);
+            }
         }
-        cache.advance(300);
-        for position in [0, 127, 128, 299] {
-            let p = position as f32;
-            let row = (position % CHUNK) * 2;
-            let (keys, values) = cache.head(1, 0).chunk(position / CHUNK, CHUNK * 2);
-            assert_eq!((&keys[row..row + 2], &values[row..row + 2]), (&[p, 0.1][..], &[p, 0.3][..]));
-            let (keys, values) = cache.head(1, 1).chunk(position / CHUNK, CHUNK * 2);
-            assert_eq!((&keys[row..row + 2], &values[row..row + 2]), (&[p, 0.2][..], &[p, 0.4][..]));
-            assert_eq!(cache.head(0, 0).chunk(position / CHUNK, CHUNK * 2).0[row], 0.0);
+    }
+
+    #[test]
+    fn memory_is_counted() {
+        // Two layers, three blocks of 128 positions, keys and values of two heads of sixteen channels, for so many there are
+        // at least.
+        for (kv_type, bytes) in [(KvType::F32, 64), (KvType::F16, 32), (KvType::Int8, 16 + 4)] {
+            let mut cache = cache(1000, kv_type);
+            assert_eq!((cache.resident_bytes(), cache.kv_type()), (0, kv_type));
+            cache.reserve(300).unwrap();
+            assert_eq!(cache.bytes_per_position(), 2 * 2 * 2 * bytes);
+            assert_eq!(cache.resident_bytes(), 3 * 128 * cache.bytes_per_position());
         }
-        // Two layers, three blocks of 128 positions, keys and values of two heads of two floats.
-        assert_eq!(cache.resident_bytes(), 2 * 3 * 128 * 2 * 2 * 2 * 4);
+    }
+
+    #[test]
+    fn what_does_not_fit_is_an_error_with_its_place() {
+        let numerics = Numerics::portable();
+        let store = |kv_type, keys: [f32; 4], values: [f32; 4]| {
+            let mut cache = cache(10, kv_type);
+            cache.reserve(1).unwrap();
+            cache.store(&numerics, 1, 0, &keys, &values).map_err(|error| error.to_string())
+        };
+        let good = [65519.9, -65504.0, 1e-30, 0.0];
+        for kv_type in KvType::ALL {
+            store(kv_type, good, good).unwrap();
+        }
+        let error = store(KvType::F16, good, [0.0, 1.0, -65520.0, 2.0]).unwrap_err();
+        assert!(error.starts_with("layer 1, values: -65520 does not fit"), "{error}");
+        assert!(error.contains("f16"), "{error}");
+        for kv_type in [KvType::F16, KvType::Int8] {
+            for bad in [f32::NAN, f32::INFINITY, f32::NEG_INFINITY] {
+                let error = store(kv_type, [bad, 0.0, 0.0, 0.0], good).unwrap_err();
+                assert!(error.starts_with("layer 1, keys: "), "{error}");
+            }
+        }
+        store(KvType::Int8, [f32::MAX; 4], [f32::MIN; 4]).unwrap();
     }
 
     #[test]
     fn the_context_is_a_wall() {
-        let mut cache = cache(130);
+        let mut cache = cache(130, KvType::F32);
         assert!(cache.is_empty());
         cache.reserve(130).unwrap();
         cache.advance(130);

@@ -2,6 +2,7 @@
 
 use std::sync::atomic::{AtomicBool, Ordering};
 
+use super::attend::Attending;
 use super::config::{Activation, ModelConfig};
 use super::error::{ForwardError, Place};
 use super::kv_cache::KvCache;
@@ -24,6 +25,7 @@ pub(super) struct Buffers {
     query: Vec<f32>,
     key: Vec<f32>,
     value: Vec<f32>,
+    attending: Attending,
     /// What attention returns: the heads, concatenated.
     mixed: Vec<f32>,
     gate: Vec<f32>,
@@ -91,24 +93,14 @@ impl LayerPass<'_> {
         )?;
         b.watch.lap(Part::Ternary);
         self.rotate(query, key);
-        for ((row, key), value) in
-            self.rows.iter().zip(key.chunks_exact(kv_width)).zip(value.chunks_exact(kv_width))
-        {
-            caches[row.sequence].store(self.layer, row.position, key, value);
+        let stored = self.rows.iter().zip(key.chunks_exact(kv_width)).zip(value.chunks_exact(kv_width));
+        for ((row, key), value) in stored {
+            caches[row.sequence].store(self.numerics(), self.layer, row.position, key, value)?;
         }
 
         b.watch.lap(Part::Rest);
         let mixed = sized(&mut b.mixed, tokens * width);
-        let queries_a_kv_head = config.heads / config.kv_heads;
-        let seen: usize = self.rows.iter().map(|row| row.position + 1).sum();
-        let caches = &*caches;
-        self.team.chunks(mixed, config.head_dim, 2 * width * seen, |index, out| {
-            let (row, head) = (self.rows[index / config.heads], index % config.heads);
-            let kv_head = head / queries_a_kv_head;
-            let query = &query[index * config.head_dim..(index + 1) * config.head_dim];
-            let head = caches[row.sequence].head(self.layer, kv_head);
-            self.numerics().attend(query, row.position + 1, &head, out);
-        });
+        self.attend(caches, query, mixed, &mut b.attending);
         b.watch.lap(Part::Attention);
 
         let delta = sized(&mut b.delta, states.len());
@@ -160,7 +152,7 @@ impl LayerPass<'_> {
         Ok(())
     }
 
-    fn numerics(&self) -> &Numerics {
+    pub(super) fn numerics(&self) -> &Numerics {
         self.engine.numerics()
     }
 

@@ -6,14 +6,17 @@ use std::str::FromStr;
 
 use crate::format::{RawModel, StorageType};
 use crate::head::HeadType;
+use crate::numerics::kv_block::KvType;
 
 /// A numerics profile. The ternary products are exact integers in both.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub enum Profile {
-    /// The output head's weights as they are stored, in f32 arithmetic. What references are compared with.
+    /// The output head's weights as they are stored, in f32 arithmetic, and keys and values in f32. What references are
+    /// compared with.
     #[default]
     Exact,
-    /// The output head in integers: blocks as they are stored, floats as 8-bit integers with a scale a row.
+    /// The output head in integers: blocks as they are stored, floats as 8-bit integers with a scale a row. Keys and values
+    /// in f16.
     Fast,
 }
 
@@ -26,6 +29,14 @@ impl Profile {
         match self {
             Profile::Exact => "exact",
             Profile::Fast => "fast",
+        }
+    }
+
+    /// How sessions keep keys and values.
+    pub fn kv_type(self) -> KvType {
+        match self {
+            Profile::Exact => KvType::F32,
+            Profile::Fast => KvType::F16,
         }
     }
 
@@ -52,6 +63,17 @@ impl FromStr for Profile {
         let found = Self::ALL.into_iter().find(|profile| profile.name() == name);
         found.ok_or_else(|| UnknownProfile { found: name.chars().take(64).collect() })
     }
+}
+
+/// A profile, and what is wanted otherwise than it has it.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct ProfileOptions {
+    /// The profile.
+    pub profile: Profile,
+    /// Another type of output head; only for [`Profile::Fast`].
+    pub head: Option<HeadType>,
+    /// Another type for keys and values; only for [`Profile::Fast`].
+    pub kv_type: Option<KvType>,
 }
 
 /// A name that is no profile's.

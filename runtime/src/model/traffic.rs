@@ -1,6 +1,8 @@
 //! What a forward pass reads and computes, from what the model really holds.
 
+use super::config::ModelConfig;
 use super::weights::Model;
+use crate::numerics::kv_block::KvShape;
 
 impl Model {
     /// Bytes of packed ternary weights, padding included and scales left out: what every pass reads once.
@@ -19,10 +21,10 @@ impl Model {
         self.head.bytes_per_token()
     }
 
-    /// Bytes of the keys and values of one position in all layers: what each later token of the sequence reads.
+    /// Bytes of the keys and values of one position in all layers: what each later token of a sequence reads.
     pub fn kv_bytes_per_position(&self) -> usize {
-        const KEY_AND_VALUE: usize = 2;
-        self.config.layers * KEY_AND_VALUE * self.config.kv_width() * size_of::<f32>()
+        let ModelConfig { layers, kv_heads, head_dim, .. } = self.config;
+        layers * KvShape { kv_type: self.kv_type, kv_heads, head_dim }.position_bytes()
     }
 
     fn projections(&self) -> impl Iterator<Item = &crate::packed::PackedTernaryWeights> {
@@ -36,7 +38,7 @@ mod tests {
     use crate::engine::Engine;
     use crate::format::{FloatTensor, FloatType, SourceInfo, VocabMatrix};
     use crate::head::{Head, HeadType};
-    use crate::model::{Activation, ModelConfig, Profile};
+    use crate::model::{Activation, KvType, Profile};
     use crate::packed::{PackedLayerWeights, PackedTernaryWeights, Scales};
     use crate::tokenizer::TokenizerState;
 
@@ -93,6 +95,7 @@ mod tests {
                 sub_norms: false,
             },
             profile: Profile::Exact,
+            kv_type: KvType::F32,
             layers: vec![layer],
             head: Head::new(&token_embd, HeadType::Exact, &engine).unwrap(),
             token_embd,
@@ -122,10 +125,10 @@ mod tests {
     #[test]
     fn padding_is_read_but_not_computed() {
         let model = slice(20, 33, 2, 1, 10, 7);
-        // 20 and 10 rows are padded to 32 and 16, 33 to 48; columns likewise.
+        // 20 and 10 rows are padded to 32 and 16, 33 to 48; columns likewise, and the ten channels of a head.
         let padded = 32 * 32 + 2 * (16 * 32) + 32 * 32 + 2 * (48 * 32) + 32 * 48;
         assert_eq!(model.ternary_bytes(), padded / 4);
         assert_eq!(model.ternary_macs(), 20 * 20 + 2 * (10 * 20) + 20 * 20 + 3 * (33 * 20));
-        assert_eq!((model.head_bytes(), model.kv_bytes_per_position()), (7 * 20 * 2, 2 * 10 * 4));
+        assert_eq!((model.head_bytes(), model.kv_bytes_per_position()), (7 * 20 * 2, 2 * 16 * 4));
     }
 }

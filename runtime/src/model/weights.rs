@@ -2,10 +2,11 @@
 
 use super::config::ModelConfig;
 use super::error::ModelError;
-use super::profile::Profile;
+use super::profile::{Profile, ProfileOptions};
 use crate::engine::Engine;
 use crate::format::{RawLayer, RawModel, SourceInfo, TernaryTensor, VocabMatrix};
 use crate::head::{Head, HeadType};
+use crate::numerics::kv_block::KvType;
 use crate::packed::{PackedLayerWeights, PackedTernaryWeights};
 use crate::packing::{LoadProgress, pack};
 use crate::tokenizer::TokenizerState;
@@ -14,6 +15,8 @@ use crate::tokenizer::TokenizerState;
 pub struct Model {
     /// How exactly it computes.
     pub profile: Profile,
+    /// How sessions keep keys and values unless they are told otherwise.
+    pub kv_type: KvType,
     /// Dimensions and constants, validated.
     pub config: ModelConfig,
     /// One set of packed projections and norms a layer.
@@ -41,26 +44,29 @@ impl Model {
     /// [`ModelError`]: impossible dimensions, a tensor of the wrong shape, a norm that is not finite, a code
     /// that is no trit, a head that cannot be made. The message names the tensor.
     pub fn from_raw(raw: RawModel, engine: &Engine) -> Result<Self, ModelError> {
-        Self::with_profile(raw, engine, Profile::Exact, None, &|_| ())
+        Self::with_options(raw, engine, ProfileOptions::default(), &|_| ())
     }
 
-    /// The same for a numerics profile, whose output head is made at load unless `head` names another type for it. A head
-    /// that is packed is the only copy of it in memory, for what is not copied stays in the file's. `progress`, for whoever
+    /// The same for a numerics profile, whose output head is made at load. A head that is packed is the only copy of it in memory, for what is not copied stays in the file's. `progress`, for whoever
     /// wants to show how far packing has come, is called on the engine's threads, many times a second, and should return at
     /// once.
     ///
     /// # Errors
-    /// As [`Model::from_raw`], or a head that the profile does not have.
-    pub fn with_profile(
+    /// As [`Model::from_raw`], or types that the profile does not have.
+    pub fn with_options(
         raw: RawModel,
         engine: &Engine,
-        profile: Profile,
-        head: Option<HeadType>,
+        options: ProfileOptions,
         progress: &(dyn Fn(LoadProgress) + Sync),
     ) -> Result<Self, ModelError> {
-        let head = head.unwrap_or(profile.head(&raw));
+        let profile = options.profile;
+        let head = options.head.unwrap_or(profile.head(&raw));
+        let kv_type = options.kv_type.unwrap_or(profile.kv_type());
         if (profile == Profile::Exact) != (head == HeadType::Exact) {
             return Err(ModelError::ProfileHead { profile, head });
+        }
+        if profile == Profile::Exact && kv_type != profile.kv_type() {
+            return Err(ModelError::ProfileKvType { profile, kv_type });
         }
         let RawModel { config, token_embd, output, output_norm, layers, tokenizer, source } = raw;
         config.validate()?;
@@ -86,7 +92,7 @@ impl Model {
         let layers = norms.into_iter().map(|norms| layer_of(norms, std::array::from_fn(&mut next))).collect();
         let tied = output.is_none();
         let head = Head::new(output.as_ref().unwrap_or(&token_embd), head, engine)?;
-        Ok(Self { profile, config, layers, token_embd, head, tied, output_norm, tokenizer, source })
+        Ok(Self { profile, kv_type, config, layers, token_embd, head, tied, output_norm, tokenizer, source })
     }
 }
 

@@ -1,6 +1,7 @@
 //! The entry points: what of the numerics is compiled for every instruction set, and how it is called.
 
-use super::attention::{self, HeadBlocks};
+use super::attention::{self, HeadBlocks, Queries, Workspace};
+use super::kv_block::{self, KvBlock, NotStorable};
 use super::rms_norm::NotFinite;
 use super::versions::{function, functions, method, pointer, row, table, versions};
 use super::{activation, quantize, reduce, residual, rope, scale};
@@ -64,16 +65,47 @@ crate::kernels::with_isas! { versions!
     /// When `cosines` is empty, `sines` has another length, or `heads` is not whole heads.
     fn rotate_heads(cosines: &[f32], sines: &[f32], heads: &mut [f32]) = rope::rotate_heads;
 
-    /// `out = softmax(q . k / sqrt(head_dim)) v` over the first `visible` keys, for one head. head_dim is the length
-    /// of `query` and of `out`.
+    /// `out = softmax(q . k / sqrt(head_dim)) v` for each query q, over the keys that it sees. `out` is laid out as the
+    /// queries are.
     ///
     /// The keys go in chunks of [`attention::CHUNK`]. Products are summed in lanes ([`Numerics::dot_rows`]), the
     /// exponentials likewise; in the weighted sum each channel adds its keys in ascending order. A score that is not
-    /// finite makes all of `out` NaN; a value that is not finite makes its channel so.
+    /// finite makes all of a query's `out` NaN; a value that is not finite makes its channel so.
     ///
     /// # Panics
-    /// When `visible` is 0, the blocks are too few or too short, or `out` has not the length of `query`.
-    fn attend(query: &[f32], visible: usize, head: &HeadBlocks<'_>, out: &mut [f32]) = attention::attend;
+    /// When a query sees no key, the blocks are too few or of other heads, or the values or `out` too short.
+    fn attend(queries: &Queries<'_>, head: &HeadBlocks<'_>, work: &mut Workspace, out: &mut [f32]) = attention::attend;
+
+    /// One chunk of the same, `[queries][head_dim + `[`attention::EXTRA`]`]`: the sums of weighted values, the greatest
+    /// score and the sum of the weights; for a query that sees none of the chunk, what was there. `out` may be longer.
+    ///
+    /// # Panics
+    /// As for [`Numerics::attend`].
+    fn attend_chunk(
+        queries: &Queries<'_>,
+        head: &HeadBlocks<'_>,
+        chunk: usize,
+        work: &mut Workspace,
+        out: &mut [f32],
+    ) = attention::attend_chunk;
+
+    /// One query's `out` from the results of [`Numerics::attend_chunk`] for its chunks from the first on, each `stride`
+    /// elements after the one before: what [`Numerics::attend`] gives.
+    ///
+    /// # Panics
+    /// When there are no such results.
+    fn fold_chunks(parts: &[f32], stride: usize, chunks: usize, out: &mut [f32]) = attention::fold_chunks;
+
+    /// Stores the keys and values `[kv_heads][head_dim]` of one position, counted from the block's first.
+    ///
+    /// # Errors
+    /// [`NotStorable`] where one is not finite or does not fit into the block's type; not so in f32. What is stored at the
+    /// position is then unspecified.
+    ///
+    /// # Panics
+    /// When the position is not in the block, or keys or values are not those of all heads.
+    fn store_kv(block: &mut KvBlock, position: usize, keys: &[f32], values: &[f32]) -> Result<(), NotStorable>
+        = kv_block::store;
 
     /// `gate = relu(gate)^2 * up`, element by element (squared ReLU, BitNet b1.58-2B-4T). A NaN stays one.
     ///

@@ -17,6 +17,7 @@ mod activation;
 pub mod attention;
 mod entry_points;
 pub mod exp;
+pub mod kv_block;
 pub mod quantize;
 mod reduce;
 mod residual;

@@ -1,29 +1,49 @@
 //! A trial of the float parts: every entry point once on small operands, compared bit by bit with the portable version.
 
 use super::Numerics;
-use super::attention::{CHUNK, HeadBlocks};
+use super::attention::{CHUNK, EXTRA, HeadBlocks, Queries, Workspace};
+use super::kv_block::{KvBlock, KvShape, KvType};
 
 /// Values a vector: four whole sets of lanes and a rest.
 const LEN: usize = 70;
-/// Length of a head, and keys that it attends to: more than a chunk.
+/// Length of a head that is rotated.
 const HEAD: usize = 16;
+/// Heads that attend, their length, tokens, and keys of the last: more than a tile, a set of lanes and a chunk.
+const HEADS: usize = 3;
+const HEAD_DIM: usize = 20;
+const TOKENS: usize = 2;
 const KEYS: usize = CHUNK + 5;
+const QUERIES: usize = TOKENS * HEADS * HEAD_DIM;
+/// Results of a chunk of attention.
+const PART: usize = TOKENS * HEADS * (HEAD_DIM + EXTRA);
 /// Rows of the matrix.
 const ROWS: usize = 5;
 /// Results of all entry points together.
-const RESULTS: usize = 5 * LEN + (LEN + 2) + 2 * HEAD + ROWS + 1 + 2 * LEN;
+const RESULTS: usize = 5 * LEN + (LEN + 2) + HEAD + 3 * (QUERIES + HEAD_DIM) + ROWS + 1 + 2 * LEN;
 
 /// Operands, and what the portable version makes of them. Running it allocates nothing.
 pub(crate) struct NumericsTrial {
     x: Vec<f32>,
     y: Vec<f32>,
     rows: Vec<f32>,
-    blocks: Vec<Vec<f32>>,
+    queries: Vec<f32>,
+    keys: Vec<f32>,
+    values: Vec<f32>,
+    /// Two blocks for each type.
+    blocks: Vec<Vec<KvBlock>>,
+    work: Workspace,
+    parts: Vec<f32>,
     bf16: Vec<u8>,
     sums: Vec<i32>,
     q: Vec<i8>,
     found: Vec<f32>,
     expected: Vec<f32>,
+}
+
+/// Room for the keys and values.
+fn blocks(kv_type: KvType) -> Vec<KvBlock> {
+    let block = KvBlock::new(KvShape { kv_type, kv_heads: 1, head_dim: HEAD_DIM });
+    vec![block.expect("memory for a few kilobytes"); KEYS.div_ceil(CHUNK)]
 }
 
 impl NumericsTrial {
@@ -37,7 +57,12 @@ impl NumericsTrial {
             x: values(LEN, 1),
             y: values(LEN, 2),
             rows: values(ROWS * LEN, 3),
-            blocks: (0..KEYS.div_ceil(CHUNK)).map(|block| values(2 * CHUNK * HEAD, 4 + block)).collect(),
+            queries: values(QUERIES, 4),
+            keys: values(KEYS * HEAD_DIM, 5),
+            values: values(KEYS * HEAD_DIM, 6),
+            blocks: KvType::ALL.map(blocks).to_vec(),
+            work: Workspace::default(),
+            parts: vec![0.0; KEYS.div_ceil(CHUNK) * PART],
             bf16: values(LEN, 9).iter().flat_map(|v| half::bf16::from_f32(*v).to_le_bytes()).collect(),
             sums: (0..LEN as i32).map(|i| i * 30_011 - 1_000_003).collect(),
             q: vec![0; LEN],
@@ -69,8 +94,31 @@ impl NumericsTrial {
         let out = take(HEAD);
         out.copy_from_slice(&x[..HEAD]);
         numerics.rotate_heads(&y[..HEAD / 2], &y[HEAD / 2..HEAD], out);
-        let head = HeadBlocks { blocks: &self.blocks, keys: 0, values: CHUNK * HEAD };
-        numerics.attend(&x[..HEAD], KEYS, &head, take(HEAD));
+        for blocks in &mut self.blocks {
+            let vectors = self.keys.chunks_exact(HEAD_DIM).zip(self.values.chunks_exact(HEAD_DIM));
+            let stored = vectors.enumerate().all(|(position, (key, value))| {
+                let (block, position) = (&mut blocks[position / CHUNK], position % CHUNK);
+                numerics.store_kv(block, position, key, value).is_ok()
+            });
+            let queries = Queries {
+                values: &self.queries,
+                stride: HEADS * HEAD_DIM,
+                tokens: TOKENS,
+                heads: HEADS,
+                head_dim: HEAD_DIM,
+                visible: KEYS + 1 - TOKENS,
+            };
+            let (head, work) = (HeadBlocks { blocks, kv_head: 0 }, &mut self.work);
+            let out = take(QUERIES);
+            numerics.attend(&queries, &head, work, out);
+            for (chunk, part) in self.parts.chunks_exact_mut(PART).enumerate() {
+                numerics.attend_chunk(&queries, &head, chunk, work, part);
+            }
+            numerics.fold_chunks(&self.parts, PART, KEYS.div_ceil(CHUNK), take(HEAD_DIM));
+            if !stored {
+                out.fill(f32::NAN);
+            }
+        }
         for in_place in [Numerics::relu2_gate, Numerics::silu_gate, Numerics::add] {
             let out = take(LEN);
             out.copy_from_slice(x);

@@ -11,11 +11,14 @@ use tritforge::numerics::Numerics;
 pub type Check = (&'static str, fn(&Numerics) -> Result<(), String>);
 
 /// Every entry point.
-pub const CHECKS: [Check; 12] = [
+pub const CHECKS: [Check; 15] = [
     ("rms_norm", vectors::rms_norm),
     ("quantize_row", vectors::quantize_row),
     ("rotate_heads", vectors::rotate_heads),
     ("attend", attention::attend),
+    ("attend_chunk", attention::many_queries),
+    ("fold_chunks", attention::damaged_chunks),
+    ("store_kv", attention::store_kv),
     ("relu2_gate", vectors::relu2_gate),
     ("silu_gate", vectors::silu_gate),
     ("add", vectors::add),

@@ -1,5 +1,7 @@
 //! The numerics by definition: scalar code, one element after the other, in the order that the profile `exact` fixes.
 
+use tritforge::model::KvType;
+
 /// Keys of a chunk of attention.
 pub const CHUNK: usize = 128;
 
@@ -84,21 +86,88 @@ fn max(values: &[f32]) -> f32 {
     values.iter().copied().fold(f32::NEG_INFINITY, |max, value| if value > max { value } else { max })
 }
 
-/// Attention over keys and values `[visible][head_dim]`.
-pub fn attend(query: &[f32], keys: &[f32], values: &[f32]) -> Vec<f32> {
+/// `x` to the nearest number of so many significant bits, halves away from zero, and to 0 below 2^-60.
+fn significant(x: f32, bits: i32) -> f32 {
+    if !x.is_finite() || x == 0.0 {
+        return x;
+    }
+    // Every f32 is a normal f64, and these products are exact.
+    let exponent = (f64::from(x).abs().to_bits() >> 52) as i32 - 1023;
+    let unit = 2f64.powi(exponent + 1 - bits);
+    let rounded = ((f64::from(x) / unit).round() * unit) as f32;
+    if rounded.abs() < 2f32.powi(-60) { 0.0 } else { rounded }
+}
+
+/// The f16 nearest to `x`, ties to even, with subnormal ones as zero: by the definition of the format.
+fn half(x: f32) -> f32 {
+    if x == 0.0 {
+        return x;
+    }
+    let exponent = (f64::from(x).abs().to_bits() >> 52) as i32 - 1023;
+    let unit = 2f64.powi(exponent - 10);
+    let rounded = (round_half_even_f64(f64::from(x) / unit) * unit) as f32;
+    if rounded.abs() < 2f32.powi(-14) { 0.0 } else { rounded }
+}
+
+fn round_half_even_f64(x: f64) -> f64 {
+    let floor = x.floor();
+    match x - floor {
+        above if above < 0.5 => floor,
+        above if above > 0.5 => floor + 1.0,
+        _ => floor + floor.rem_euclid(2.0),
+    }
+}
+
+/// What a cache keeps of one head's key or value: its elements, and the scale that they are multiplied with.
+pub fn stored(kv_type: KvType, x: &[f32]) -> (Vec<f32>, f32) {
+    match kv_type {
+        KvType::F32 => (x.to_vec(), 1.0),
+        KvType::F16 => (x.iter().map(|x| half(*x)).collect(), 1.0),
+        KvType::Int8 => {
+            let largest =
+                x.iter().fold(0.0f32, |largest, x| if x.abs() > largest { x.abs() } else { largest });
+            if largest < 2f32.powi(-60) {
+                return (vec![0.0; x.len()], 0.0);
+            }
+            let factor = 127.0 / largest;
+            (x.iter().map(|x| round_half_even(x * factor) as f32).collect(), largest / 127.0)
+        }
+    }
+}
+
+/// Attention over keys and values `[visible][head_dim]` from a cache of a type.
+pub fn attend(kv_type: KvType, query: &[f32], keys: &[f32], values: &[f32]) -> Vec<f32> {
     let head_dim = query.len();
+    let bits = match kv_type {
+        KvType::F32 => None,
+        KvType::F16 => Some(13),
+        KvType::Int8 => Some(16),
+    };
+    let rounded = |x: f32| bits.map_or(x, |bits| significant(x, bits));
+    let query: Vec<f32> = query.iter().map(|q| rounded(*q)).collect();
     let scale = (std::f64::consts::LOG2_E / (head_dim as f64).sqrt()) as f32;
     let mut folded: Option<(f32, f32, Vec<f32>)> = None;
     for (keys, values) in keys.chunks(CHUNK * head_dim).zip(values.chunks(CHUNK * head_dim)) {
-        let scores: Vec<f32> = keys.chunks(head_dim).map(|key| dot(key, query) * scale).collect();
+        let scores: Vec<f32> = keys
+            .chunks(head_dim)
+            .map(|key| {
+                let (key, key_scale) = stored(kv_type, key);
+                dot(&key, &query) * key_scale * scale
+            })
+            .collect();
         if scores.iter().any(|score| !score.is_finite()) {
             return vec![f32::NAN; head_dim];
         }
         let here = max(&scores);
-        let weights: Vec<f32> = scores.iter().map(|score| exp2(score - here)).collect();
+        let mut weights: Vec<f32> = scores.iter().map(|score| exp2(score - here)).collect();
+        if kv_type == KvType::F16 {
+            weights.iter_mut().for_each(|weight| *weight = rounded(*weight));
+        }
         let total = sum(weights.iter().copied());
         let mut out = vec![0.0f32; head_dim];
         for (weight, value) in weights.iter().zip(values.chunks(head_dim)) {
+            let (value, value_scale) = stored(kv_type, value);
+            let weight = rounded(weight * value_scale);
             for (out, value) in out.iter_mut().zip(value) {
                 *out += weight * value;
             }

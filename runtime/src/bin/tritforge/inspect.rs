@@ -8,7 +8,7 @@ use tritforge::engine::Engine;
 use tritforge::format::{RawModel, VocabMatrix};
 use tritforge::head::Head;
 use tritforge::memory::MatrixMemory;
-use tritforge::model::{Model, Profile};
+use tritforge::model::{Model, ProfileOptions};
 use tritforge::packed::PackedLayerWeights;
 
 use crate::Outcome;
@@ -30,7 +30,7 @@ pub fn inspect(args: Args) -> Outcome {
     metadata(&raw, &mut out)?;
     tensors(&raw, &mut out)?;
     // Packing reads every weight, so that a damaged file is found out here as in `run`.
-    let model = progress::pack(raw, &Engine::new()?, Profile::Exact, None, since)?;
+    let model = progress::pack(raw, &Engine::new()?, ProfileOptions::default(), since)?;
     memory(&model, &mut out)?;
     out.flush()?;
     Ok(ExitCode::SUCCESS)

@@ -8,7 +8,7 @@ use tritforge::demo;
 use tritforge::engine::{Engine, EngineError};
 use tritforge::format::{FormatError, LoadOptions, RawModel, load_path, load_tokenizer};
 use tritforge::head::HeadType;
-use tritforge::model::{Activation, Model, Profile};
+use tritforge::model::{Activation, KvType, Model, Profile, ProfileOptions};
 use tritforge::tokenizer::{PreTokenizer, TokenizerState};
 
 use crate::progress;
@@ -46,7 +46,8 @@ impl ModelArgs {
     ) -> Result<Model, Box<dyn std::error::Error>> {
         let since = Instant::now();
         let profile = numerics.numerics.unwrap_or(default);
-        Ok(progress::pack(self.load()?, engine, profile, numerics.head, since)?)
+        let options = ProfileOptions { profile, head: numerics.head, kv_type: numerics.kv };
+        Ok(progress::pack(self.load()?, engine, options, since)?)
     }
 
     /// Reads the tokenizer alone, which a file of nothing but a vocabulary has as well.
@@ -70,14 +71,18 @@ impl ModelArgs {
 /// How exactly it computes.
 #[derive(clap::Args, Default)]
 pub struct NumericsArgs {
-    /// Numerics profile: exact (output head as stored, in f32 arithmetic), or fast (head of 8-bit integers unless --head says
-    /// otherwise). Each gives the same bits on every machine. If left out, exact for verify, else fast.
+    /// Numerics profile: exact (output head as stored, in f32 arithmetic, keys and values in f32), or fast (head of 8-bit
+    /// integers, keys and values in f16, unless --head and --kv say otherwise). Each gives the same bits on every machine. If left out, exact for verify, else fast.
     #[arg(long, value_name = "PROFILE")]
     pub numerics: Option<Profile>,
 
     /// Output head of the fast profile: stored (weights as the file has them), int8 (with a scale a row) or q4_0.
     #[arg(long, value_name = "TYPE", value_parser = fast_head)]
     pub head: Option<HeadType>,
+
+    /// Keys and values of the fast profile: f32, f16 or int8; f16 if left out.
+    #[arg(long, value_name = "TYPE")]
+    pub kv: Option<KvType>,
 }
 
 fn fast_head(name: &str) -> Result<HeadType, String> {

@@ -7,8 +7,7 @@ use std::time::{Duration, Instant};
 use indicatif::{ProgressBar, ProgressDrawTarget, ProgressStyle};
 use tritforge::engine::Engine;
 use tritforge::format::RawModel;
-use tritforge::head::HeadType;
-use tritforge::model::{LoadProgress, Model, ModelError, Profile};
+use tritforge::model::{LoadProgress, Model, ModelError, ProfileOptions};
 
 /// Loading that is over by then shows nothing.
 const PATIENCE: Duration = Duration::from_secs(1);
@@ -17,8 +16,7 @@ const PATIENCE: Duration = Duration::from_secs(1);
 pub fn pack(
     raw: RawModel,
     engine: &Engine,
-    profile: Profile,
-    head: Option<HeadType>,
+    options: ProfileOptions,
     since: Instant,
 ) -> Result<Model, ModelError> {
     let bar = OnceLock::new();
@@ -28,7 +26,7 @@ pub fn pack(
             bar.get_or_init(|| new_bar(progress.total)).set_position(progress.done);
         }
     };
-    let model = Model::with_profile(raw, engine, profile, head, &show);
+    let model = Model::with_options(raw, engine, options, &show);
     if let Some(bar) = bar.get() {
         bar.finish_and_clear();
     }

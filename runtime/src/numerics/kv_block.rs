@@ -1,0 +1,373 @@
+//! Keys and values as a cache keeps them: of [`CHUNK`] positions, in f32, f16 or int8, in the order in which attention
+//! reads them.
+//!
+//! All is made of rows of sixteen elements. The keys of a head are groups of sixteen positions, in each a row a channel
+//! (in the order of [`LANE_ORDER`]); its values are strips of sixteen channels, in each a row a position. A head's channels are filled up
+//! with zeros to a multiple of sixteen. First come the keys of all heads, then the values.
+
+mod f16;
+
+use std::collections::TryReserveError;
+use std::fmt;
+use std::str::FromStr;
+
+use super::attention::CHUNK;
+use super::attention::tile::{LANES, Lanes, flat_mut};
+use super::exp::ROUND_MAGIC;
+use super::reduce::{all_finite, max_abs};
+pub use f16::F16_MAX;
+use f16::{f16_bits, f16_magnitude, f16_to_f32};
+
+/// A head's key or value whose largest magnitude is below this is stored as zeros in int8.
+pub const INT8_SMALLEST: f32 = super::attention::round::SMALLEST;
+
+/// How a cache stores keys and values.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Hash)]
+pub enum KvType {
+    /// 32 bits, as computed: profile `exact`.
+    #[default]
+    F32,
+    /// IEEE 754 binary16, rounded to nearest, ties to even, subnormal numbers to zero. Half the memory.
+    F16,
+    /// int8 with an f32 scale for each position, head, key and value: a bit more than a quarter of the memory.
+    Int8,
+}
+
+impl KvType {
+    /// All there are, in descending precision.
+    pub const ALL: [KvType; 3] = [KvType::F32, KvType::F16, KvType::Int8];
+
+    /// Bytes of one head's key, or of its value, at one position.
+    fn bytes(self, head_dim: usize) -> usize {
+        let channels = head_dim.next_multiple_of(LANES);
+        match self {
+            KvType::F32 => 4 * channels,
+            KvType::F16 => 2 * channels,
+            KvType::Int8 => channels + size_of::<f32>(),
+        }
+    }
+}
+
+impl fmt::Display for KvType {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.pad(match self {
+            KvType::F32 => "f32",
+            KvType::F16 => "f16",
+            KvType::Int8 => "int8",
+        })
+    }
+}
+
+/// A name that is no [`KvType`].
+#[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
+#[error("there is no KV cache of type {0:?}; there are f32, f16 and int8")]
+pub struct UnknownKvType(String);
+
+impl FromStr for KvType {
+    type Err = UnknownKvType;
+
+    fn from_str(name: &str) -> Result<Self, UnknownKvType> {
+        let named = KvType::ALL.into_iter().find(|kv_type| kv_type.to_string() == name);
+        named.ok_or_else(|| UnknownKvType(name.to_owned()))
+    }
+}
+
+/// A key or value that the type of the cache cannot hold: it is not finite, or in f16 larger than [`F16_MAX`].
+#[derive(Clone, Copy, Debug, PartialEq)]
+pub struct NotStorable {
+    /// `keys` or `values`.
+    pub part: &'static str,
+    /// The first such element.
+    pub value: f32,
+}
+
+/// What blocks of a cache have in common.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct KvShape {
+    /// How elements are stored.
+    pub kv_type: KvType,
+    /// Heads with keys and values of their own.
+    pub kv_heads: usize,
+    /// Channels of a head, at least 1.
+    pub head_dim: usize,
+}
+
+impl KvShape {
+    /// Bytes of the keys and values of one position.
+    pub fn position_bytes(&self) -> usize {
+        2 * self.kv_heads * self.kv_type.bytes(self.head_dim)
+    }
+
+    /// Bytes of a block.
+    pub fn block_bytes(&self) -> usize {
+        CHUNK * self.position_bytes()
+    }
+
+    /// Rows of sixteen that one channel of each lane takes.
+    fn steps(&self) -> usize {
+        self.head_dim.div_ceil(LANES)
+    }
+
+    /// Rows of the keys, or of the values, of one head.
+    fn head_rows(&self) -> usize {
+        CHUNK * self.steps()
+    }
+
+    /// Rows of a block.
+    fn rows(&self) -> usize {
+        2 * self.kv_heads * self.head_rows()
+    }
+}
+
+/// Where a lane of a dot product stands among those of a group of keys: in the order in which their sums are folded, 0, 8,
+/// 4, 12, 2, ... (their bits reversed).
+pub const LANE_ORDER: [usize; LANES] = [0, 8, 4, 12, 2, 10, 6, 14, 1, 9, 5, 13, 3, 11, 7, 15];
+
+/// Where the elements of a head at one position go.
+struct Target {
+    /// The head's first row.
+    first: usize,
+    position: usize,
+    steps: usize,
+    is_key: bool,
+}
+
+impl Target {
+    /// Stores sixteen channels.
+    #[inline(always)]
+    fn put<T: Copy, Row: AsMut<[T]>>(&self, rows: &mut [Row], strip: usize, values: &[T; LANES]) {
+        if !self.is_key {
+            rows[self.first + strip * CHUNK + self.position].as_mut().copy_from_slice(values);
+            return;
+        }
+        let (group, lane) = (self.position / LANES, self.position % LANES);
+        let len = self.steps * LANES;
+        let rows = &mut rows[self.first + group * len..][..len];
+        for (place, value) in LANE_ORDER.into_iter().zip(values) {
+            rows[place * self.steps + strip].as_mut()[lane] = *value;
+        }
+    }
+}
+
+/// Calls `body(strip, values)` for each sixteen channels, the last filled up with zeros.
+#[inline(always)]
+fn for_strips(source: &[f32], mut body: impl FnMut(usize, [f32; LANES])) {
+    let (strips, rest) = source.as_chunks::<LANES>();
+    for (strip, values) in strips.iter().enumerate() {
+        body(strip, *values);
+    }
+    if !rest.is_empty() {
+        let mut values = [0.0; LANES];
+        values[..rest.len()].copy_from_slice(rest);
+        body(strips.len(), values);
+    }
+}
+
+/// The elements.
+#[derive(Clone, Debug)]
+enum Rows {
+    F32(Vec<Lanes>),
+    F16(Vec<[u16; LANES]>),
+    /// With the scales `[keys, values][kv_heads][CHUNK]`.
+    Int8(Vec<[i8; LANES]>, Vec<f32>),
+}
+
+/// The keys and values of [`CHUNK`] positions in one layer, of all heads.
+#[derive(Clone, Debug)]
+pub struct KvBlock {
+    shape: KvShape,
+    rows: Rows,
+}
+
+/// `len` times the same, or the refusal of the system.
+fn filled<T: Clone>(value: T, len: usize) -> Result<Vec<T>, TryReserveError> {
+    let mut vec = Vec::new();
+    vec.try_reserve_exact(len)?;
+    vec.resize(len, value);
+    Ok(vec)
+}
+
+impl KvBlock {
+    /// A block of zeros.
+    ///
+    /// # Errors
+    /// When the system gives no memory.
+    pub fn new(shape: KvShape) -> Result<Self, TryReserveError> {
+        let rows = match shape.kv_type {
+            KvType::F32 => Rows::F32(filled(Lanes::ZERO, shape.rows())?),
+            KvType::F16 => Rows::F16(filled([0; LANES], shape.rows())?),
+            KvType::Int8 => {
+                Rows::Int8(filled([0; LANES], shape.rows())?, filled(0.0, 2 * shape.kv_heads * CHUNK)?)
+            }
+        };
+        Ok(KvBlock { shape, rows })
+    }
+
+    /// What it holds.
+    pub fn shape(&self) -> KvShape {
+        self.shape
+    }
+
+    /// Bytes of memory held.
+    pub fn bytes(&self) -> usize {
+        match &self.rows {
+            Rows::F32(rows) => size_of_val(&rows[..]),
+            Rows::F16(rows) => size_of_val(&rows[..]),
+            Rows::Int8(rows, scales) => size_of_val(&rows[..]) + size_of_val(&scales[..]),
+        }
+    }
+
+    /// The keys of group `group` of a head, `[channels][16 positions]` in f32; for int8 without the scales. `scratch` has
+    /// room for them.
+    #[inline(always)]
+    pub(super) fn key_group<'a>(
+        &'a self,
+        kv_head: usize,
+        group: usize,
+        scratch: &'a mut [Lanes],
+    ) -> &'a [Lanes] {
+        let len = self.shape.steps() * LANES;
+        self.widened(kv_head * self.shape.head_rows() + group * len, len, scratch)
+    }
+
+    /// Strip `strip` of the values of a head at the first positions, `[positions][16 channels]` in f32; for int8 without
+    /// the scales. `scratch` has room for them.
+    #[inline(always)]
+    pub(super) fn value_strip<'a>(
+        &'a self,
+        kv_head: usize,
+        strip: usize,
+        positions: usize,
+        scratch: &'a mut [Lanes],
+    ) -> &'a [Lanes] {
+        let head = (self.shape.kv_heads + kv_head) * self.shape.head_rows();
+        self.widened(head + strip * CHUNK, positions, scratch)
+    }
+
+    /// The scales of a head's keys and of its values, one a position; none but in int8.
+    #[inline(always)]
+    pub(super) fn scales(&self, kv_head: usize) -> Option<[&[f32]; 2]> {
+        let Rows::Int8(_, scales) = &self.rows else { return None };
+        let of = |head: usize| &scales[head * CHUNK..(head + 1) * CHUNK];
+        Some([of(kv_head), of(self.shape.kv_heads + kv_head)])
+    }
+
+    #[inline(always)]
+    fn widened<'a>(&'a self, first: usize, len: usize, scratch: &'a mut [Lanes]) -> &'a [Lanes] {
+        let scratch = &mut scratch[..len];
+        let wide = flat_mut(scratch);
+        match &self.rows {
+            Rows::F32(rows) => return &rows[first..first + len],
+            Rows::F16(rows) => {
+                for (wide, element) in wide.iter_mut().zip(rows[first..first + len].as_flattened()) {
+                    *wide = f16_to_f32(*element);
+                }
+            }
+            Rows::Int8(rows, _) => {
+                for (wide, code) in wide.iter_mut().zip(rows[first..first + len].as_flattened()) {
+                    *wide = f32::from(*code);
+                }
+            }
+        }
+        scratch
+    }
+}
+
+/// See [`super::Numerics::store_kv`].
+#[inline(always)]
+pub(super) fn store(
+    block: &mut KvBlock,
+    position: usize,
+    keys: &[f32],
+    values: &[f32],
+) -> Result<(), NotStorable> {
+    let shape = block.shape;
+    let (head_dim, steps) = (shape.head_dim, shape.steps());
+    assert!(keys.len() == shape.kv_heads * head_dim && values.len() == keys.len(), "all heads");
+    assert!(position < CHUNK, "a position of the block");
+    let heads = keys.chunks_exact(head_dim).chain(values.chunks_exact(head_dim)).enumerate();
+    for (head, source) in heads {
+        let is_key = head < shape.kv_heads;
+        let target = Target { first: head * shape.head_rows(), position, steps, is_key };
+        let refused = |fits: fn(&f32) -> bool| {
+            let value = source.iter().copied().find(|value| !fits(value)).unwrap_or(f32::NAN);
+            Err(NotStorable { part: if is_key { "keys" } else { "values" }, value })
+        };
+        match &mut block.rows {
+            Rows::F32(rows) => for_strips(source, |strip, values| target.put(rows, strip, &values)),
+            Rows::F16(rows) => {
+                let mut largest = 0;
+                for_strips(source, |strip, values| {
+                    let mut narrow = [0; LANES];
+                    for (narrow, value) in narrow.iter_mut().zip(values) {
+                        let magnitude = f16_magnitude(value);
+                        largest = largest.max(magnitude);
+                        *narrow = f16_bits(value, magnitude);
+                    }
+                    target.put(rows, strip, &narrow);
+                });
+                if largest >= f16::INFINITE {
+                    return refused(|value| f16_magnitude(*value) < f16::INFINITE);
+                }
+            }
+            Rows::Int8(rows, scales) => {
+                if !all_finite(source) {
+                    return refused(|value| value.is_finite());
+                }
+                let max = max_abs(source);
+                let tiny = max < INT8_SMALLEST;
+                let (factor, scale) = if tiny { (0.0, 0.0) } else { (127.0 / max, max / 127.0) };
+                scales[head * CHUNK + position] = scale;
+                for_strips(source, |strip, values| {
+                    let mut codes = [0; LANES];
+                    for (code, value) in codes.iter_mut().zip(values) {
+                        // Of magnitude at most 127 and a rounding error: the integer stands in the low bits.
+                        let shifted = value * factor + ROUND_MAGIC;
+                        *code = (shifted.to_bits() as i32).wrapping_sub(ROUND_MAGIC.to_bits() as i32) as i8;
+                    }
+                    target.put(rows, strip, &codes);
+                });
+            }
+        }
+    }
+    Ok(())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn names_are_read_back() {
+        for kv_type in KvType::ALL {
+            assert_eq!(kv_type.to_string().parse(), Ok(kv_type));
+        }
+        let error = "q4".parse::<KvType>().unwrap_err().to_string();
+        assert_eq!(error, "there is no KV cache of type \"q4\"; there are f32, f16 and int8");
+    }
+
+    #[test]
+    fn each_channel_has_a_place_of_its_own() {
+        for is_key in [true, false] {
+            let (steps, first) = (3, 7);
+            let mut rows = vec![[0u16; LANES]; first + CHUNK * steps];
+            for position in 0..CHUNK {
+                let target = Target { first, position, steps, is_key };
+                for strip in 0..steps {
+                    let element = |c: usize| (1 + position * LANES * steps + strip * LANES + c) as u16;
+                    target.put(&mut rows, strip, &std::array::from_fn(element));
+                }
+            }
+            let (before, rows) = rows.split_at_mut(first);
+            assert!(before.as_flattened().iter().all(|element| *element == 0));
+            if is_key {
+                // Position 17: the second of the second group. Lanes 0 and 8 meet first.
+                assert_eq!(rows[16 * steps][1], 1 + 17 * 48);
+                assert_eq!(rows[16 * steps + steps][1], 1 + 17 * 48 + 8);
+            }
+            let elements = rows.as_flattened_mut();
+            elements.sort_unstable();
+            assert!(elements.iter().enumerate().all(|(i, element)| usize::from(*element) == i + 1));
+        }
+    }
+}
