@@ -253,6 +253,10 @@ fn call(inst: &Inst) -> TokenStream {
             let value = Literal::i64_unsuffixed(*value);
             Some(quote!(::<#value>))
         }
+        Arg::Stream(ahead) => {
+            let ahead = Literal::usize_unsuffixed(*ahead);
+            Some(quote!(::<#ahead>))
+        }
         _ => None,
     });
     let args = inst.args.iter().filter(|arg| !matches!(arg, Arg::Const(_))).map(argument);
@@ -284,10 +288,8 @@ fn argument(arg: &Arg) -> TokenStream {
             let pointer = at(quote!(w), offset);
             quote!(#pointer.cast())
         }
-        Arg::Stream(offset) => {
-            let offset = Literal::usize_unsuffixed(offset);
-            quote!(w.wrapping_add(#offset).cast())
-        }
+        // How far ahead of it is the function's constant.
+        Arg::Stream(_) => quote!(w),
         Arg::Acts(token, offset) => acts(token, offset),
         Arg::ActsWord(token, offset) => {
             let pointer = acts(token, offset);
@@ -405,7 +407,7 @@ mod tests {
             "let out = p.out.add((tile - p.first_tile) * 16);",
             "for tile in p.first_tile..p.end_tile",
             "v7 = _mm512_set1_epi32(*p.act_sums.add(1));",
-            "_mm_prefetch::<3>(w.wrapping_add(4096).cast());",
+            "x86_ops::prefetch::<4096>(w);",
             "pub unsafe fn k(p: &abi::Operands)",
             "for _ in 0..((p.k_atoms % 16) / 4)",
             "let v0 = _mm256_set1_epi8(-64);",

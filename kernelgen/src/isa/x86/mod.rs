@@ -12,7 +12,13 @@ use crate::cpus::Cpu;
 use crate::machine::Arg::{ActSum, ActsWord, Const, Imm, Out, Reg as R, Stream, Weights};
 use crate::machine::{Class, Inst, Intrinsic, Lowering, Memory, PartOp, Reg};
 
-const PREFETCH: Intrinsic = Intrinsic::new("_mm_prefetch", Class::Prefetch);
+const PREFETCH: Intrinsic = Intrinsic::new("x86_ops::prefetch", Class::Prefetch);
+
+const OPS: Ops = Ops {
+    name: "x86_ops",
+    about: "Operations of the x86 kernels that are no intrinsics.",
+    source: include_str!("../../x86_ops.rs"),
+};
 
 /// An x86 instruction set.
 pub struct Backend {
@@ -26,8 +32,6 @@ pub struct Backend {
     pub instructions: &'static Instructions,
     /// How it multiplies.
     pub product: Product,
-    /// See [`Isa::ops`].
-    pub ops: Option<Ops>,
     /// See [`Isa::typical_cpu`].
     pub typical_cpu: &'static Cpu,
 }
@@ -104,7 +108,7 @@ impl Isa for Backend {
     }
 
     fn ops(&self) -> Option<Ops> {
-        self.ops
+        Some(OPS)
     }
 
     fn atom(&self) -> Atom {
@@ -153,7 +157,7 @@ impl Isa for Backend {
     }
 
     fn prefetch(&self, low: &mut Lowering, offset: usize) {
-        low.run(Inst::new(PREFETCH, [Const(3), Stream(offset)]));
+        low.run(Inst::new(PREFETCH, [Stream(offset)]));
     }
 
     fn store(&self, low: &mut Lowering, value: Reg, token: usize, first_row: usize) {
