@@ -172,13 +172,13 @@ fn share_tiles(
     let tile_bytes = products.iter().map(tile_bytes).max().unwrap_or(1);
     let one_token = products.iter().all(|product| product.x.tokens() == 1);
     let parts = if is_worth_sharing(work) { team.size().clamp(1, tiles.max(1)) } else { 1 };
-    // One token on one thread has nothing to share and nothing to keep in a cache.
-    let chunk = match parts {
-        1 if one_token => tiles,
-        1 => CHUNK_BYTES / tile_bytes,
-        parts => (CHUNK_BYTES / tile_bytes).min(tiles / (PIECES_EACH * parts)),
+    let kernels = products.iter().flat_map(|product| product.plan.iter());
+    let streams = kernels.map(|kernel| kernel.descriptor().streams).max().unwrap_or(1);
+    let shares = match parts {
+        _ if one_token => Shares::streamed(tiles, tile_bytes, streams, parts),
+        1 => Shares::new(tiles, 1, CHUNK_BYTES / tile_bytes),
+        _ => Shares::new(tiles, parts, (CHUNK_BYTES / tile_bytes).min(tiles / (PIECES_EACH * parts))),
     };
-    let shares = Shares::new(tiles, parts, chunk);
     let refusal = Mutex::new(None);
     let member = |part: usize| {
         let mut sums = Vec::new();

@@ -2,8 +2,8 @@
 
 use std::arch::x86_64::*;
 
-use kernelgen::x86_ops::add_epi16__avx2;
 use kernelgen::interp::models::{Value, model, stored};
+use kernelgen::x86_ops::add_epi16__avx2;
 use libtest_mimic::Trial;
 use tritforge::kernels::ISAS;
 use tritforge_tests::trials::on_cpu;

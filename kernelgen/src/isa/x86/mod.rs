@@ -9,7 +9,7 @@ pub use v512::{STORE_LANES, V512};
 
 use super::{Accumulate, Atom, Isa, Ops};
 use crate::cpus::Cpu;
-use crate::machine::Arg::{ActSum, ActsWord, Const, Imm, Out, Reg as R, Stream, Weights};
+use crate::machine::Arg::{ActSum, ActsWord, Ahead, Const, Imm, Out, Reg as R, Weights};
 use crate::machine::{Class, Inst, Intrinsic, Lowering, Memory, PartOp, Reg};
 
 const PREFETCH: Intrinsic = Intrinsic::new("x86_ops::prefetch", Class::Prefetch);
@@ -127,7 +127,7 @@ impl Isa for Backend {
         let v = self.instructions;
         match (op, &self.product) {
             (PartOp::ZeroNarrow | PartOp::ZeroWide, _) => Inst::new(v.zero, []),
-            (PartOp::Load(offset), _) => Inst::new(v.load, [Weights(offset)]),
+            (PartOp::Load(stream, offset), _) => Inst::new(v.load, [Weights(stream, offset)]),
             (PartOp::ShiftRight(x, by), _) => Inst::new(v.shift_packed, [Const(by.into()), R(x)]),
             (PartOp::Mask(x, mask), _) => {
                 let mask = low.constant(Inst::new(v.splat8, [Imm((mask as i8).into())]));
@@ -156,8 +156,8 @@ impl Isa for Backend {
         }
     }
 
-    fn prefetch(&self, low: &mut Lowering, offset: usize) {
-        low.run(Inst::new(PREFETCH, [Stream(offset)]));
+    fn prefetch(&self, low: &mut Lowering, stream: usize, offset: usize) {
+        low.run(Inst::new(PREFETCH, [Ahead(stream, offset)]));
     }
 
     fn store(&self, low: &mut Lowering, value: Reg, token: usize, first_row: usize) {
