@@ -170,14 +170,17 @@ fn share_tiles(
 ) -> Result<(), EngineError> {
     let tile_bytes = |product: &Product<'_>| product.weights.cols().div_ceil(ATOM_COLS) * ATOM_BYTES;
     let tile_bytes = products.iter().map(tile_bytes).max().unwrap_or(1);
-    let one_token = products.iter().all(|product| product.x.tokens() == 1);
     let parts = if is_worth_sharing(work) { team.size().clamp(1, tiles.max(1)) } else { 1 };
     let kernels = products.iter().flat_map(|product| product.plan.iter());
     let streams = kernels.map(|kernel| kernel.descriptor().streams).max().unwrap_or(1);
-    let shares = match parts {
-        _ if one_token => Shares::streamed(tiles, tile_bytes, streams, parts),
-        1 => Shares::new(tiles, 1, CHUNK_BYTES / tile_bytes),
-        _ => Shares::new(tiles, parts, (CHUNK_BYTES / tile_bytes).min(tiles / (PIECES_EACH * parts))),
+    // One kernel for all tokens reads the weights once.
+    let once = products.iter().all(|product| product.plan.len() == 1);
+    let shares = if once {
+        Shares::streamed(tiles, tile_bytes, streams, parts)
+    } else {
+        let each = if parts == 1 { tiles } else { tiles / (PIECES_EACH * parts) };
+        let chunk = (CHUNK_BYTES / tile_bytes).min(each);
+        Shares::new(tiles, parts, (chunk / streams).max(1) * streams)
     };
     let refusal = Mutex::new(None);
     let member = |part: usize| {
