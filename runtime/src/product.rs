@@ -16,7 +16,8 @@ use crate::team::Team;
 const MIN_PARALLEL_PRODUCTS: usize = 1 << 16;
 
 /// Packed bytes that are worked on for all tokens before the next ones are read, and the most that a thread takes at a
-/// time: they stay in a small L2 cache together with the activations.
+/// time: they stay in a small L2 cache together with the activations of a kernel's call. As many as these where they are
+/// more, so that neither is read more often than the other.
 const CHUNK_BYTES: usize = 64 << 10;
 
 /// Pieces that a thread takes on average, where that is not for its cache to say: enough that nobody waits long for the
@@ -178,8 +179,13 @@ fn share_tiles(
     let shares = if once {
         Shares::streamed(tiles, tile_bytes, streams, parts)
     } else {
+        let call = |product: &Product<'_>| {
+            let tokens = product.plan.iter().map(|kernel| kernel.descriptor().tokens).max();
+            tokens.unwrap_or(0) * product.x.stride()
+        };
+        let bytes = products.iter().map(call).max().unwrap_or(0).max(CHUNK_BYTES);
         let each = if parts == 1 { tiles } else { tiles / (PIECES_EACH * parts) };
-        let chunk = (CHUNK_BYTES / tile_bytes).min(each);
+        let chunk = (bytes / tile_bytes).min(each);
         Shares::new(tiles, parts, (chunk / streams).max(1) * streams)
     };
     let refusal = Mutex::new(None);

@@ -127,7 +127,7 @@ mod x86 {
                         for i in 0..STEP / BYTES {
                             // Right before the loads of the line that many bytes behind it: prefetches that come
                             // several at a time are slower by a third.
-                            if ahead > 0 && BYTES * i % 64 == 0 {
+                            if ahead > 0 && (BYTES * i).is_multiple_of(64) {
                                 prefetch::<0>(step.wrapping_add(ahead + BYTES * i));
                             }
                             // SAFETY: the vectors are the step, which lies inside of the buffer.
