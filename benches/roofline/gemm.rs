@@ -15,7 +15,8 @@ use crate::{Effort, ratio, row_name};
 
 /// The feed-forward matrices of the 2B-4T model, which are most of it.
 const SHAPES: [(usize, usize); 2] = [(6912, 2560), (2560, 6912)];
-/// Weights that all tokens are multiplied with before the next are taken, as in the engine's products.
+/// Weights that all tokens are multiplied with before the next are taken, as in the engine's products: as many as the
+/// activations of a call where these are more.
 const CHUNK: usize = 64 << 10;
 
 const HEADING: &str = "      shape tokens   GMAC/s    best     peak of peak";
@@ -71,8 +72,9 @@ fn row(
 /// All tokens with a chunk of the weights, then all with the next.
 fn product(kernel: &Kernel, acts: &Activations, matrix: &[u8], tokens: usize) {
     let tiles = acts.rows.div_ceil(TILE_ROWS);
-    let chunk = (CHUNK / (acts.cols.div_ceil(ATOM_COLS) * ATOM_BYTES)).max(1);
     let at_once = kernel.descriptor().tokens;
+    let bytes = CHUNK.max(at_once * acts.cols);
+    let chunk = (bytes / (acts.cols.div_ceil(ATOM_COLS) * ATOM_BYTES)).max(1);
     let mut out = vec![0; chunk * TILE_ROWS * at_once];
     for first in (0..tiles).step_by(chunk) {
         let part = first..(first + chunk).min(tiles);

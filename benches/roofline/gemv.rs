@@ -11,6 +11,7 @@ use tritforge::probe::bandwidth::ReadProbe;
 use tritforge::probe::memory::WeightMemory;
 use tritforge::probe::peak::PeakProbe;
 use tritforge::probe::{Rate, Samples};
+use tritforge::shares::Shares;
 use tritforge::team::Team;
 use tritforge_benches::exact::{self, Activations};
 
@@ -108,44 +109,54 @@ impl<'a> Bench<'a> {
         )
     }
 
-    /// Bytes a second over at least a window of matrices that have not been read for long, each member its own contiguous
-    /// tiles of all of them.
+    /// Bytes a second over at least a window of matrices that have not been read for long, shared out as the products of the
+    /// same activations are: as if they stood one below the other.
     fn stream(&mut self, team: &Team<'_>, window: usize) -> f64 {
         let count = window.div_ceil(self.matrices[0].len());
         let (first, all) = (self.next, self.matrices.len());
         self.next = (first + count) % all;
-        self.run(team, |member, tiles, run| {
-            let own = member * tiles / team.size()..(member + 1) * tiles / team.size();
-            (first..first + count).for_each(|index| run(self.matrices[index % all], own.clone()));
+        let streams = self.kernel.descriptor().streams;
+        let tiles = self.tiles();
+        let shares = Shares::streamed(count * tiles, self.tile_bytes(), streams, team.size());
+        self.run(team, |member, run| {
+            while let Some(claimed) = shares.claim(member) {
+                for index in claimed.start / tiles..claimed.end.div_ceil(tiles) {
+                    let own = claimed.start.max(index * tiles)..claimed.end.min((index + 1) * tiles);
+                    run(
+                        self.matrices[(first + index) % all],
+                        own.start - index * tiles..own.end - index * tiles,
+                    );
+                }
+            }
         })
     }
 
     /// Bytes a second of each member's own few tiles, again and again.
     fn repeat(&self, team: &Team<'_>, window: usize) -> f64 {
-        self.run(team, |member, tiles, run| {
-            let own = (L2 / self.tile_bytes()).clamp(1, tiles);
+        self.run(team, |member, run| {
+            let tiles = self.tiles();
+            // A kernel with several streams computes tiles that are left over twice.
+            let streams = self.kernel.descriptor().streams;
+            let own = (L2 / self.tile_bytes() / streams * streams).max(streams).min(tiles);
             let matrix = self.matrices[member % self.matrices.len()];
             (0..window.div_ceil(own * self.tile_bytes())).for_each(|_| run(matrix, 0..own));
         })
     }
 
-    /// Bytes a second of what `body(member, tiles of a matrix, run)` runs on all members.
-    fn run(
-        &self,
-        team: &Team<'_>,
-        body: impl Fn(usize, usize, &mut dyn FnMut(&[u8], Range<usize>)) + Sync,
-    ) -> f64 {
+    /// Bytes a second of what `body(member, run)` runs on all members.
+    fn run(&self, team: &Team<'_>, body: impl Fn(usize, &mut dyn FnMut(&[u8], Range<usize>)) + Sync) -> f64 {
         let run_tiles = std::sync::atomic::AtomicUsize::new(0);
         let start = Instant::now();
         team.run(|member| {
-            let mut out = vec![0; self.acts.rows];
+            // Few enough that they stay in the first-level cache, as in the products of a model.
+            let mut out = Vec::new();
             let mut count = 0;
-            body(member, self.tiles(), &mut |matrix, tiles| {
+            body(member, &mut |matrix, tiles| {
                 count += tiles.len();
                 let problem = self.acts.problem(matrix, 0..1);
-                self.kernel
-                    .run(&problem, tiles, black_box(&mut out), self.acts.rows)
-                    .expect("checked operands");
+                let rows = TILE_ROWS * tiles.len();
+                out.resize(rows.max(out.len()), 0);
+                self.kernel.run(&problem, tiles, black_box(&mut out), rows).expect("checked operands");
             });
             run_tiles.fetch_add(count, std::sync::atomic::Ordering::Relaxed);
         });

@@ -6,6 +6,7 @@ use rand_core::Rng;
 use rand_pcg::Pcg32;
 use tritforge::kernels::abi::{Kernel, Problem};
 use tritforge::kernels::layouts::i2a16;
+use tritforge::numerics::quantize::STRIDE_GRANULE;
 
 /// Activation vectors that a matrix of some shape is multiplied with.
 pub struct Activations {
@@ -14,6 +15,8 @@ pub struct Activations {
     /// Columns K of the matrix.
     pub cols: usize,
     stride: usize,
+    /// Where the vectors begin: at a cache line, as in the engine.
+    first: usize,
     values: Vec<i8>,
     sums: Vec<i32>,
 }
@@ -21,14 +24,16 @@ pub struct Activations {
 impl Activations {
     /// So many random vectors for a matrix `[rows][cols]`.
     pub fn new(tokens: usize, (rows, cols): (usize, usize)) -> Self {
-        let stride = cols.next_multiple_of(i2a16::COL_GRANULE);
+        let stride = cols.next_multiple_of(STRIDE_GRANULE);
         let mut random = Pcg32::new(2, 2);
-        let mut values = vec![0; tokens * stride];
-        for vector in values.chunks_mut(stride) {
+        let mut values = vec![0; STRIDE_GRANULE + tokens * stride];
+        let first = values.as_ptr().align_offset(STRIDE_GRANULE);
+        let vectors = &mut values[first..][..tokens * stride];
+        for vector in vectors.chunks_mut(stride) {
             vector[..cols].fill_with(|| random.next_u32() as i8);
         }
-        let sums = values.chunks(stride).map(|vector| vector.iter().map(|q| i32::from(*q)).sum()).collect();
-        Activations { rows, cols, stride, values, sums }
+        let sums = vectors.chunks(stride).map(|vector| vector.iter().map(|q| i32::from(*q)).sum()).collect();
+        Activations { rows, cols, stride, first, values, sums }
     }
 
     /// The product of a matrix with some of the vectors.
@@ -37,7 +42,7 @@ impl Activations {
             rows: self.rows,
             cols: self.cols,
             weights,
-            acts: &self.values[tokens.start * self.stride..tokens.end * self.stride],
+            acts: &self.values[self.first..][tokens.start * self.stride..tokens.end * self.stride],
             act_stride: self.stride,
             act_sums: &self.sums[tokens],
         }

@@ -19,7 +19,9 @@ pub const SCRATCH_BYTES: usize = 1024;
 ///
 /// A kernel reads atoms `first_tile * k_atoms .. end_tile * k_atoms` of `weights` (64 bytes each, 64-byte
 /// aligned), `k_atoms * 16` bytes of each of its activation vectors, one sum a vector, and writes rows
-/// `16 * first_tile .. min(16 * end_tile, rows)` of each result, the first of them at `out`. What the scratch holds
+/// `16 * first_tile .. min(16 * end_tile, rows)` of each result, the first of them at `out`. A kernel with several weight
+/// streams does the same for tiles `stream_tiles` further on and results `stream_out` further on, once more for each stream
+/// after the first. What the scratch holds
 /// before a call is of no matter, and what it holds after it of no use; kernels without tiles leave it alone.
 #[derive(Debug, Clone, Copy)]
 pub struct Operands {
@@ -39,6 +41,10 @@ pub struct Operands {
     pub first_tile: usize,
     /// One past the last row tile.
     pub end_tile: usize,
+    /// Row tiles from one weight stream to the next.
+    pub stream_tiles: usize,
+    /// Values from one weight stream's results to the next's.
+    pub stream_out: usize,
     /// Rows of the matrix.
     pub rows: usize,
     /// Atoms a row tile.
@@ -56,6 +62,40 @@ impl Operands {
     #[inline(always)]
     pub fn rows_in(&self, tile: usize) -> i32 {
         (self.rows - tile * TILE_ROWS).min(TILE_ROWS) as i32
+    }
+}
+
+/// Row tiles that a kernel with several weight streams works on in one call: in each of its steps one tile of each stream,
+/// the next one in the next step. The CPU itself reads ahead in all of them, so that more of memory's lines are under way
+/// than one stream has.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Streams {
+    /// First tile of the first stream.
+    pub first: usize,
+    /// Tiles of each stream.
+    pub steps: usize,
+    /// Tiles from one stream's first to the next's.
+    pub distance: usize,
+}
+
+impl Streams {
+    /// The calls that cover a range of tiles with so many streams, at least one: equal parts of it, then what is left over
+    /// together with tiles that are done, whose results are the same again.
+    pub fn covering(tiles: Range<usize>, streams: usize) -> impl Iterator<Item = Streams> {
+        let (count, each) = (tiles.len(), tiles.len() / streams);
+        let parts = match each {
+            // All streams go through the same tiles.
+            0 => Streams { first: tiles.start, steps: count, distance: 0 },
+            _ => Streams { first: tiles.start, steps: each, distance: each },
+        };
+        let rest = Streams { first: tiles.end.saturating_sub(streams), steps: 1, distance: 1 };
+        let has_rest = each > 0 && !count.is_multiple_of(streams);
+        [(parts, count > 0), (rest, has_rest)].into_iter().filter(|(_, is_one)| *is_one).map(|(call, _)| call)
+    }
+
+    /// The tile of a stream in a step.
+    pub fn tile(&self, stream: usize, step: usize) -> usize {
+        self.first + stream * self.distance + step
     }
 }
 
@@ -178,6 +218,8 @@ pub struct Descriptor {
     pub operation: &'static str,
     /// Activation vectors a call.
     pub tokens: usize,
+    /// Weight streams that it reads in turn, at least one.
+    pub streams: usize,
     /// The resident layout that it reads.
     pub layout: &'static str,
     /// Rows and columns that it serves; `None` for any.
@@ -344,26 +386,28 @@ impl Kernel {
         out_stride: usize,
     ) -> Result<(), KernelError> {
         let k_atoms = self.check(problem, &tiles, out.len(), out_stride)?;
-        if tiles.is_empty() {
-            return Ok(());
-        }
         let mut scratch = Scratch(MaybeUninit::uninit());
-        let operands = Operands {
-            weights: problem.weights.as_ptr(),
-            acts: problem.acts.as_ptr(),
-            act_stride: problem.act_stride,
-            act_sums: problem.act_sums.as_ptr(),
-            out: out.as_mut_ptr(),
-            out_stride,
-            first_tile: tiles.start,
-            end_tile: tiles.end,
-            rows: problem.rows,
-            k_atoms,
-            scratch: scratch.0.as_mut_ptr().cast(),
-        };
-        // SAFETY: `Kernel::new` has seen that the CPU has the kernel's features, and `check` that the weights are
-        // aligned and that all operands are as long as `Operands` says the kernel will read and write.
-        unsafe { (self.descriptor.entry)(&operands) };
+        for call in Streams::covering(tiles.clone(), self.descriptor.streams) {
+            let operands = Operands {
+                weights: problem.weights.as_ptr(),
+                acts: problem.acts.as_ptr(),
+                act_stride: problem.act_stride,
+                act_sums: problem.act_sums.as_ptr(),
+                out: out[(call.first - tiles.start) * TILE_ROWS..].as_mut_ptr(),
+                out_stride,
+                first_tile: call.first,
+                end_tile: call.first + call.steps,
+                stream_tiles: call.distance,
+                stream_out: call.distance * TILE_ROWS,
+                rows: problem.rows,
+                k_atoms,
+                scratch: scratch.0.as_mut_ptr().cast(),
+            };
+            // SAFETY: `Kernel::new` has seen that the CPU has the kernel's features, and `check` that the weights are
+            // aligned and that all operands are as long as `Operands` says the kernel will read and write for these tiles,
+            // of which the call's are some.
+            unsafe { (self.descriptor.entry)(&operands) };
+        }
         Ok(())
     }
 

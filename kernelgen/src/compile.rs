@@ -220,6 +220,12 @@ fn fold_distance(spec: &KernelSpec, atom: &Atom) -> Result<usize, CompileError> 
         (Accumulate::Narrow { .. }, Some(fold)) if !fold.is_multiple_of(unroll) => {
             Err(refuse(fold, format!("is no multiple of the unroll of {unroll}")))
         }
+        (Accumulate::Narrow { .. }, Some(fold)) if spec.schedule.streams > 1 && fold != unroll => {
+            Err(refuse(
+                fold,
+                format!("is none at every turn of {unroll}, as streams that are read in turn need it"),
+            ))
+        }
         (Accumulate::Narrow { .. }, Some(fold)) => Ok(fold),
         (Accumulate::Narrow { .. }, None) => {
             // The distance is sought on a generic kernel of at most one block, where nothing but the narrow
@@ -235,6 +241,10 @@ fn fold_distance(spec: &KernelSpec, atom: &Atom) -> Result<usize, CompileError> 
                 k: k_atoms * ATOM_COLS,
                 error,
             })?;
+            // Several streams are widened after each turn.
+            if spec.schedule.streams > 1 {
+                return Ok(unroll);
+            }
             let blocks =
                 range::greatest(FOLD_LIMIT / unroll.min(FOLD_LIMIT), |n| matches!(proven(n), Ok(Ok(()))));
             Ok(blocks.unwrap_or(1) * unroll)

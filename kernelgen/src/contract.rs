@@ -1,4 +1,5 @@
-//! From a kernel's description to its IR: the contraction of one row tile, arranged by the schedule.
+//! From a kernel's description to its IR: the contraction of one row tile, or of one of each stream in turn, arranged by
+//! the schedule.
 
 use crate::compile::CompileError;
 use crate::ir::{Count, Kind, Op, Program, Stmt, Var, VarInfo};
@@ -83,6 +84,7 @@ pub fn build(spec: &KernelSpec, atom: &Atom, fold: usize) -> Result<Program, Com
             vars: Vec::new(),
             body: Vec::new(),
             tokens: spec.operation.tokens(),
+            streams: spec.schedule.streams,
             k_atoms,
             lanes: match atom.accumulate {
                 Accumulate::Narrow { products } => atom.cols / products,
@@ -114,9 +116,10 @@ pub fn build(spec: &KernelSpec, atom: &Atom, fold: usize) -> Result<Program, Com
     Ok(builder.program)
 }
 
-/// An accumulator: which token, which chain, and by how many bits its sums are scaled.
+/// An accumulator: which stream, which token, which chain, and by how many bits its sums are scaled.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 struct Acc {
+    stream: usize,
     token: usize,
     chain: usize,
     position: u32,
@@ -132,6 +135,19 @@ struct Unpacked {
     /// Bits by which the codes are scaled.
     position: u32,
     codes: Var,
+}
+
+/// A name for what there is one of for each stream.
+fn of_stream(name: String, stream: usize) -> String {
+    match stream {
+        0 => name,
+        _ => format!("{name}_s{stream}"),
+    }
+}
+
+/// So many times, whatever the shape.
+fn times(n: usize) -> Count {
+    Count { modulo: None, div: 1, fixed: Some(n) }
 }
 
 struct Builder {
@@ -167,15 +183,22 @@ impl Builder {
         positions
     }
 
-    /// One accumulator for every token, chain and position, defined as zero.
-    fn accumulators(&mut self, body: &mut Vec<Stmt>, kind: Kind, prefix: &str, zero: Op) -> Vec<Acc> {
+    /// One accumulator of a stream for every token, chain and position, defined as zero.
+    fn accumulators(
+        &mut self,
+        stream: usize,
+        body: &mut Vec<Stmt>,
+        kind: Kind,
+        prefix: &str,
+        zero: Op,
+    ) -> Vec<Acc> {
         let mut accs = Vec::new();
         for token in 0..self.program.tokens {
             for chain in 0..self.schedule.chains {
                 for position in self.positions() {
                     let name = format!("{prefix}_t{token}_c{chain}_x{}", 1 << position);
-                    let var = self.define(body, kind, name, zero);
-                    accs.push(Acc { token, chain, position, var });
+                    let var = self.define(body, kind, of_stream(name, stream), zero);
+                    accs.push(Acc { stream, token, chain, position, var });
                 }
             }
         }
@@ -192,7 +215,8 @@ impl Builder {
     ) {
         let unroll = self.schedule.unroll;
         for (count, atoms) in [(self.count(modulo, unroll), unroll), (self.count(Some(unroll), 1), 1)] {
-            if count.fixed == Some(0) || (atoms == 1 && unroll == 1 && count.modulo == Some(1)) {
+            let never = count.fixed == Some(0) || count.modulo == Some(count.div);
+            if never || (atoms == 1 && unroll == 1 && count.modulo == Some(1)) {
                 continue;
             }
             let mut inner = Vec::new();
@@ -201,49 +225,67 @@ impl Builder {
         }
     }
 
-    /// Loads an atom and brings its fields apart; `each` emits what is done with the codes of one.
+    /// Loads an atom of a stream and brings its fields apart; `each` emits what is done with the codes of one.
     fn unpack(
         &mut self,
+        stream: usize,
         atom: usize,
         prefetch: bool,
         body: &mut Vec<Stmt>,
         each: impl Fn(&mut Self, &mut Vec<Stmt>, Unpacked),
     ) {
         if prefetch && self.schedule.prefetch > 0 {
-            body.push(Stmt::Prefetch { atom, distance: self.schedule.prefetch });
+            body.push(Stmt::Prefetch { stream, atom, distance: self.schedule.prefetch });
         }
-        let packed = self.define(body, Kind::Packed, format!("w{atom}"), Op::LoadPacked { atom });
+        let name = of_stream(format!("w{atom}"), stream);
+        let packed = self.define(body, Kind::Packed, name, Op::LoadPacked { stream, atom });
         let mut shifted = (0, packed);
         for (p, field) in self.fields.clone().into_iter().enumerate() {
             let (by, position) = self.schedule.unpack.shift_and_position(field.position);
             if by != shifted.0 {
-                let name = format!("w{atom}_shr{by}");
+                let name = of_stream(format!("w{atom}_shr{by}"), stream);
                 shifted = (by, self.define(body, Kind::Packed, name, Op::ShiftRight { packed, by }));
             }
             let op = Op::MaskField { packed: shifted.1, position };
-            let codes = self.define(body, Kind::Codes, format!("codes{atom}_{p}"), op);
+            let codes = self.define(body, Kind::Codes, of_stream(format!("codes{atom}_{p}"), stream), op);
             each(self, body, Unpacked { p, col: atom * ATOM_COLS + field.col, position, codes });
         }
     }
 
-    /// The products of some atoms with every token, added to their accumulators.
-    fn products(&mut self, atoms: usize, accs: &[Acc], kind: Kind, prefetch: bool, body: &mut Vec<Stmt>) {
+    /// The products of some atoms of a stream with every token, added to the stream's accumulators.
+    fn products(
+        &mut self,
+        stream: usize,
+        atoms: usize,
+        accs: &[Acc],
+        kind: Kind,
+        prefetch: bool,
+        body: &mut Vec<Stmt>,
+    ) {
         for atom in 0..atoms {
             let chain = atom % self.schedule.chains;
-            self.unpack(atom, prefetch, body, |builder, body, Unpacked { p, col, position, codes }| {
-                for acc in accs.iter().filter(|a| a.chain == chain && a.position == position) {
-                    let name = format!("x{atom}_{p}_t{}", acc.token);
-                    let acts = builder.define(body, Kind::Acts, name, Op::LoadActs { token: acc.token, col });
-                    if kind == Kind::Wide {
-                        body.push(Stmt::Set(acc.var, Op::Dot { acc: acc.var, codes, acts }));
-                    } else {
-                        let name = format!("products{atom}_{p}_t{}", acc.token);
-                        let products =
-                            builder.define(body, Kind::Narrow, name, Op::DotNarrow { codes, acts });
-                        body.push(Stmt::Set(acc.var, Op::AddNarrow { a: acc.var, b: products }));
+            let belongs = move |acc: &&Acc| acc.stream == stream && acc.chain == chain;
+            self.unpack(
+                stream,
+                atom,
+                prefetch,
+                body,
+                |builder, body, Unpacked { p, col, position, codes }| {
+                    for acc in accs.iter().filter(belongs).filter(|acc| acc.position == position) {
+                        let name = of_stream(format!("x{atom}_{p}_t{}", acc.token), stream);
+                        let acts =
+                            builder.define(body, Kind::Acts, name, Op::LoadActs { token: acc.token, col });
+                        if kind == Kind::Wide {
+                            body.push(Stmt::Set(acc.var, Op::Dot { acc: acc.var, codes, acts }));
+                        } else {
+                            let name = of_stream(format!("products{atom}_{p}_t{}", acc.token), stream);
+                            let products =
+                                builder.define(body, Kind::Narrow, name, Op::DotNarrow { codes, acts });
+                            body.push(Stmt::Set(acc.var, Op::AddNarrow { a: acc.var, b: products }));
+                        }
                     }
-                }
-            });
+                },
+            );
         }
     }
 
@@ -258,6 +300,9 @@ impl Builder {
         }
         if !unroll.is_power_of_two() {
             return Err(format!("an unroll of {unroll} is no power of two, as the loops of a tile need it"));
+        }
+        if self.schedule.streams > 1 {
+            return Err("a tile's codes are staged for one stream at a time: no streams".to_owned());
         }
         if self.schedule.chains > 1 {
             return Err("a tile has one accumulator for each of its sums: one chain".to_owned());
@@ -278,7 +323,7 @@ impl Builder {
             .collect();
         self.over_atoms(None, &mut body, |builder, atoms, body| {
             for atom in 0..atoms {
-                builder.unpack(atom, prefetch, body, |_, body, Unpacked { col, codes, .. }| {
+                builder.unpack(0, atom, prefetch, body, |_, body, Unpacked { col, codes, .. }| {
                     body.push(Stmt::Stage { codes, slot: col / 4 });
                 });
             }
@@ -296,7 +341,7 @@ impl Builder {
                 let token = i * tile_tokens + index;
                 let op = Op::TileToken { tile, index };
                 let x = self.define(&mut body, Kind::Wide, format!("total_t{token}"), op);
-                self.finish(x, token, &mut body);
+                self.finish(x, 0, token, &mut body);
             }
         }
         body
@@ -305,10 +350,25 @@ impl Builder {
     /// A contraction that adds in i32 all the way.
     fn wide_pass(&mut self, prefetch: bool) -> Vec<Stmt> {
         let mut body = Vec::new();
-        let accs = self.accumulators(&mut body, Kind::Wide, "acc", Op::ZeroWide);
+        let streams = 0..self.schedule.streams;
+        let accs: Vec<Acc> = streams
+            .clone()
+            .flat_map(|stream| self.accumulators(stream, &mut body, Kind::Wide, "acc", Op::ZeroWide))
+            .collect();
         self.over_atoms(None, &mut body, |builder, atoms, body| {
-            builder.products(atoms, &accs, Kind::Wide, prefetch, body);
+            for stream in 0..builder.schedule.streams {
+                builder.products(stream, atoms, &accs, Kind::Wide, prefetch, body);
+            }
         });
+        for stream in streams {
+            let accs: Vec<Acc> = accs.iter().filter(|acc| acc.stream == stream).copied().collect();
+            self.wide_totals(stream, &accs, &mut body);
+        }
+        body
+    }
+
+    /// Brings the sums of a stream to scale one, adds them up, and stores them.
+    fn wide_totals(&mut self, stream: usize, accs: &[Acc], body: &mut Vec<Stmt>) {
         for token in 0..self.program.tokens {
             let mut total: Option<Var> = None;
             for position in self.positions() {
@@ -319,60 +379,93 @@ impl Builder {
                     .collect();
                 let mut sum = of_position[0];
                 for &b in &of_position[1..] {
-                    let name = format!("sum_t{token}_x{}", 1 << position);
-                    sum = self.define(&mut body, Kind::Wide, name, Op::AddWide { a: sum, b });
+                    let name = of_stream(format!("sum_t{token}_x{}", 1 << position), stream);
+                    sum = self.define(body, Kind::Wide, name, Op::AddWide { a: sum, b });
                 }
                 if position > 0 {
-                    let name = format!("plane_t{token}_x{}", 1 << position);
-                    sum = self.define(&mut body, Kind::Wide, name, Op::ShiftWide { x: sum, by: position });
+                    let name = of_stream(format!("plane_t{token}_x{}", 1 << position), stream);
+                    sum = self.define(body, Kind::Wide, name, Op::ShiftWide { x: sum, by: position });
                 }
                 total = Some(match total {
                     None => sum,
-                    Some(a) => self.define(
-                        &mut body,
-                        Kind::Wide,
-                        format!("total_t{token}"),
-                        Op::AddWide { a, b: sum },
-                    ),
+                    Some(a) => {
+                        let name = of_stream(format!("total_t{token}"), stream);
+                        self.define(body, Kind::Wide, name, Op::AddWide { a, b: sum })
+                    }
                 });
             }
             if let Some(x) = total {
-                self.finish(x, token, &mut body);
+                self.finish(x, stream, token, body);
+            }
+        }
+    }
+
+    /// A contraction that adds in i16 and widens every `fold` atoms: those of each stream in turn, where there are several.
+    fn narrow_pass(&mut self, prefetch: bool) -> Vec<Stmt> {
+        let mut body = Vec::new();
+        let streams = self.schedule.streams;
+        let totals: Vec<Vec<Var>> = (0..streams)
+            .map(|stream| {
+                let name = |token| of_stream(format!("total_t{token}"), stream);
+                (0..self.program.tokens)
+                    .map(|token| self.define(&mut body, Kind::Wide, name(token), Op::ZeroWide))
+                    .collect()
+            })
+            .collect();
+        let (fold, unroll) = (self.fold, self.schedule.unroll);
+        let blocks = self.count(None, fold);
+        if blocks.fixed != Some(0) {
+            let mut block = Vec::new();
+            for (stream, totals) in totals.iter().enumerate() {
+                let accs = self.accumulators(stream, &mut block, Kind::Narrow, "narrow", Op::ZeroNarrow);
+                let mut inner = Vec::new();
+                self.products(stream, unroll, &accs, Kind::Narrow, prefetch, &mut inner);
+                // The streams share the cursors, which go on when all have had their turn.
+                block.push(match streams {
+                    1 => Stmt::Repeat { count: times(fold / unroll), atoms: unroll, body: inner },
+                    _ => Stmt::Repeat { count: times(1), atoms: 0, body: inner },
+                });
+                self.widen(&accs, totals, &mut block);
+            }
+            let atoms = if streams > 1 { fold } else { 0 };
+            body.push(Stmt::Repeat { count: blocks, atoms, body: block });
+        }
+        if self.count(Some(fold), 1).fixed != Some(0) {
+            if streams > 1 {
+                self.rest_in_turn(&totals, prefetch, &mut body);
+            } else {
+                self.rest(&totals[0], prefetch, &mut body);
+            }
+        }
+        for (stream, totals) in totals.into_iter().enumerate() {
+            for (token, total) in totals.into_iter().enumerate() {
+                self.finish(total, stream, token, &mut body);
             }
         }
         body
     }
 
-    /// A contraction that adds in i16 and widens every `fold` atoms.
-    fn narrow_pass(&mut self, prefetch: bool) -> Vec<Stmt> {
-        let mut body = Vec::new();
-        let totals: Vec<Var> = (0..self.program.tokens)
-            .map(|token| self.define(&mut body, Kind::Wide, format!("total_t{token}"), Op::ZeroWide))
-            .collect();
-        let fold = self.fold;
-        let blocks = self.count(None, fold);
-        if blocks.fixed != Some(0) {
-            let mut block = Vec::new();
-            let accs = self.accumulators(&mut block, Kind::Narrow, "narrow", Op::ZeroNarrow);
-            let mut inner = Vec::new();
-            self.products(self.schedule.unroll, &accs, Kind::Narrow, prefetch, &mut inner);
-            let runs = fold / self.schedule.unroll;
-            let count = Count { modulo: None, div: 1, fixed: Some(runs) };
-            block.push(Stmt::Repeat { count, atoms: self.schedule.unroll, body: inner });
-            self.widen(&accs, &totals, &mut block);
-            body.push(Stmt::Repeat { count: blocks, atoms: 0, body: block });
+    /// What is left of the one stream after the last block, widened once.
+    fn rest(&mut self, totals: &[Var], prefetch: bool, body: &mut Vec<Stmt>) {
+        let accs = self.accumulators(0, body, Kind::Narrow, "rest", Op::ZeroNarrow);
+        self.over_atoms(Some(self.fold), body, |builder, atoms, body| {
+            builder.products(0, atoms, &accs, Kind::Narrow, prefetch, body);
+        });
+        self.widen(&accs, totals, body);
+    }
+
+    /// What is left of several streams, an atom of each in turn, widened at once: no stream's sums wait in registers.
+    fn rest_in_turn(&mut self, totals: &[Vec<Var>], prefetch: bool, body: &mut Vec<Stmt>) {
+        let mut turns = Vec::new();
+        for (stream, totals) in totals.iter().enumerate() {
+            let accs = self.accumulators(stream, &mut turns, Kind::Narrow, "rest", Op::ZeroNarrow);
+            let accs: Vec<Acc> = accs.into_iter().filter(|acc| acc.chain == 0).collect();
+            let mut turn = Vec::new();
+            self.products(stream, 1, &accs, Kind::Narrow, prefetch, &mut turn);
+            turns.push(Stmt::Repeat { count: times(1), atoms: 0, body: turn });
+            self.widen(&accs, totals, &mut turns);
         }
-        if self.count(Some(fold), 1).fixed != Some(0) {
-            let accs = self.accumulators(&mut body, Kind::Narrow, "rest", Op::ZeroNarrow);
-            self.over_atoms(Some(fold), &mut body, |builder, atoms, body| {
-                builder.products(atoms, &accs, Kind::Narrow, prefetch, body);
-            });
-            self.widen(&accs, &totals, &mut body);
-        }
-        for (token, total) in totals.into_iter().enumerate() {
-            self.finish(total, token, &mut body);
-        }
-        body
+        body.push(Stmt::Repeat { count: self.count(Some(self.fold), 1), atoms: 1, body: turns });
     }
 
     /// Adds the narrow sums to the totals, each brought back to scale one.
@@ -390,8 +483,9 @@ impl Builder {
         }
     }
 
-    fn finish(&mut self, x: Var, token: usize, body: &mut Vec<Stmt>) {
-        let value = self.define(body, Kind::Wide, format!("y_t{token}"), Op::SubActSum { x, token });
-        body.push(Stmt::Store { value, token });
+    fn finish(&mut self, x: Var, stream: usize, token: usize, body: &mut Vec<Stmt>) {
+        let name = of_stream(format!("y_t{token}"), stream);
+        let value = self.define(body, Kind::Wide, name, Op::SubActSum { x, token });
+        body.push(Stmt::Store { stream, value, token });
     }
 }

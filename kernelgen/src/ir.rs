@@ -1,6 +1,7 @@
 //! The intermediate representation: a contraction over logical vectors of rows, before any ISA is chosen.
 //!
-//! A program runs once a row tile. Its values are vectors over the rows of the current pass; how many machine
+//! A program runs once a row tile, or once for several that lie far apart: as many streams of weights, of which it reads a
+//! run of atoms each in turn. Its values are vectors over the rows of the current pass; how many machine
 //! registers hold one is the lowering's business. Weights and activations are read through cursors that a
 //! [`Stmt::Repeat`] advances by whole atoms.
 
@@ -45,8 +46,10 @@ pub enum Op {
     ZeroNarrow,
     /// Wide sums of zero.
     ZeroWide,
-    /// The packed bytes of the pass's rows in the atom `atom` steps ahead of the weight cursor.
+    /// The packed bytes of the pass's rows in the atom `atom` steps ahead of a weight cursor.
     LoadPacked {
+        /// Which weight stream.
+        stream: usize,
         /// Atoms ahead of the cursor.
         atom: usize,
     },
@@ -194,8 +197,10 @@ pub enum Stmt {
     Let(Var, Op),
     /// Replaces a value defined further out.
     Set(Var, Op),
-    /// Asks for the weight stream `distance` bytes ahead of an atom.
+    /// Asks for a weight stream `distance` bytes ahead of an atom.
     Prefetch {
+        /// Which weight stream.
+        stream: usize,
         /// Atoms ahead of the cursor.
         atom: usize,
         /// Bytes ahead of that atom.
@@ -215,6 +220,8 @@ pub enum Stmt {
     },
     /// Writes the pass's rows of one token; rows past the matrix are left out.
     Store {
+        /// Which weight stream's row tile.
+        stream: usize,
         /// Wide sums.
         value: Var,
         /// Which output vector.
@@ -240,7 +247,7 @@ pub enum Stmt {
     },
 }
 
-/// The work of a kernel on one row tile.
+/// The work of a kernel on one row tile of each stream.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Program {
     /// All values.
@@ -249,6 +256,8 @@ pub struct Program {
     pub body: Vec<Stmt>,
     /// Activation vectors.
     pub tokens: usize,
+    /// Weight streams.
+    pub streams: usize,
     /// Atoms a row tile, where the shape is fixed.
     pub k_atoms: Option<usize>,
     /// i16 sums a row in a narrow value: four over the products that the atom adds into one.
@@ -276,10 +285,14 @@ impl Program {
             Stmt::Let(var, op) | Stmt::Set(var, op) => {
                 format!("{} = {}", self.name(*var), self.describe_op(op))
             }
-            Stmt::Prefetch { atom, distance } => format!("prefetch atom +{atom}, {distance} bytes ahead"),
+            Stmt::Prefetch { stream, atom, distance } => {
+                format!("prefetch atom +{atom}{}, {distance} bytes ahead", of_stream(*stream))
+            }
             Stmt::Stage { codes, slot } => format!("stage[{slot}] = {}", self.name(*codes)),
             Stmt::Spill { tile } => format!("spill {}", self.name(*tile)),
-            Stmt::Store { value, token } => format!("out[{token}] = {}", self.name(*value)),
+            Stmt::Store { stream, value, token } => {
+                format!("out[{token}]{} = {}", of_stream(*stream), self.name(*value))
+            }
             Stmt::Repeat { count, atoms, .. } => format!("{count} times, {atoms} atoms each"),
             Stmt::Pass { first_row, rows, .. } => {
                 format!("rows {first_row}..{} of the tile", first_row + rows)
@@ -291,7 +304,7 @@ impl Program {
         let n = |var: &Var| self.name(*var);
         match op {
             Op::ZeroNarrow | Op::ZeroWide | Op::ZeroTile => "0".to_owned(),
-            Op::LoadPacked { atom } => format!("weights of atom +{atom}"),
+            Op::LoadPacked { stream, atom } => format!("weights of atom +{atom}{}", of_stream(*stream)),
             Op::ShiftRight { packed, by } => format!("{} >> {by}", n(packed)),
             Op::MaskField { packed, position } => format!("field at bit {position} of {}", n(packed)),
             Op::LoadActs { token, col } => format!("acts[{token}][+{col}..+{}]", col + 4),
@@ -307,5 +320,13 @@ impl Program {
             Op::TileToken { tile, index } => format!("{} for vector +{index}", n(tile)),
             Op::SubActSum { x, token } => format!("{} - act_sum[{token}]", n(x)),
         }
+    }
+}
+
+/// Says which stream something belongs to, where it is not the first.
+fn of_stream(stream: usize) -> String {
+    match stream {
+        0 => String::new(),
+        _ => format!(" of stream {stream}"),
     }
 }

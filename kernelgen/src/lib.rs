@@ -17,9 +17,6 @@ pub mod abi;
 /// formatted, linted and documented.
 #[cfg(target_arch = "x86_64")]
 pub mod amx_ops;
-/// What the AVX2 kernels call besides intrinsics; compiled here too so that it is formatted, linted and documented.
-#[cfg(target_arch = "x86_64")]
-pub mod avx2_ops;
 pub mod builder;
 pub mod compile;
 pub mod config;
@@ -45,5 +42,8 @@ pub mod schedule;
 pub mod simd128_ops;
 pub mod spec;
 pub mod table;
+/// What the x86 kernels call besides intrinsics; compiled here too so that it is formatted, linted and documented.
+#[cfg(target_arch = "x86_64")]
+pub mod x86_ops;
 
 pub use builder::{BuildError, Builder, Generated};

@@ -151,10 +151,10 @@ pub enum Arg {
     Imm(i64),
     /// A constant that is a const generic in Rust.
     Const(i64),
-    /// Pointer into the weights, bytes past the cursor.
-    Weights(usize),
-    /// Pointer into the weights that may lie past their end: for prefetches only.
-    Stream(usize),
+    /// Pointer into the weights of a stream, bytes past the cursor.
+    Weights(usize, usize),
+    /// Pointer into the weights of a stream that may lie past their end: for prefetches only.
+    Ahead(usize, usize),
     /// Pointer to the activations of a token, bytes past the cursor.
     Acts(usize, usize),
     /// Four activations of a token as one i32, bytes past the cursor.
@@ -212,6 +212,8 @@ pub enum MStmt {
     Run(Inst),
     /// Stores rows `first_row..first_row + rows`: whole where the tile has them all, else only those that exist.
     Store {
+        /// Which weight stream's tile.
+        stream: usize,
         /// First row of the tile.
         first_row: usize,
         /// Rows.
@@ -241,10 +243,12 @@ pub struct MProgram {
     pub files: Vec<File>,
     /// Constants, made once a call.
     pub setup: Vec<(Reg, Inst)>,
-    /// The work on one row tile.
+    /// The work on one row tile of each stream.
     pub body: Vec<MStmt>,
     /// Activation vectors.
     pub tokens: usize,
+    /// Weight streams.
+    pub streams: usize,
     /// Atoms a row tile, where the shape is fixed.
     pub k_atoms: Option<usize>,
     /// Where the registers are, for a kernel that is one region of assembly.
@@ -258,8 +262,8 @@ pub enum PartOp {
     ZeroNarrow,
     /// i32 sums of zero.
     ZeroWide,
-    /// Packed bytes, so many past the weight cursor.
-    Load(usize),
+    /// Packed bytes of a stream, so many past the weight cursor.
+    Load(usize, usize),
     /// Each byte shifted right; what crosses a byte border may be anything.
     ShiftRight(Reg, u32),
     /// Each byte anded with a mask.
@@ -354,6 +358,7 @@ pub fn lower(program: &Program, isa: &dyn Isa) -> MProgram {
         setup: driver.low.setup,
         body: driver.low.out,
         tokens: program.tokens,
+        streams: program.streams,
         k_atoms: program.k_atoms,
         region: None,
     }
@@ -392,8 +397,8 @@ impl Driver<'_> {
                     self.low.out.push(MStmt::Set(self.regs[var.0][part], inst));
                 }
             }
-            Stmt::Prefetch { atom, distance } => {
-                self.isa.prefetch(&mut self.low, atom * ATOM_BYTES + distance);
+            Stmt::Prefetch { stream, atom, distance } => {
+                self.isa.prefetch(&mut self.low, *stream, atom * ATOM_BYTES + distance);
             }
             Stmt::Stage { codes, slot } => {
                 let rows = self.isa.atom().rows;
@@ -408,13 +413,13 @@ impl Driver<'_> {
                     self.low.run(inst);
                 }
             }
-            Stmt::Store { value, token } => {
+            Stmt::Store { stream, value, token } => {
                 let rows = self.isa.atom().rows;
                 for (part, reg) in self.regs[value.0].clone().into_iter().enumerate() {
                     let first_row = self.rows.start + part * rows;
                     let whole = self.low.collect(|low| self.isa.store(low, reg, *token, first_row));
                     let part = self.low.collect(|low| self.isa.store_part(low, reg, *token, first_row));
-                    self.low.out.push(MStmt::Store { first_row, rows, whole, part });
+                    self.low.out.push(MStmt::Store { stream: *stream, first_row, rows, whole, part });
                 }
             }
             Stmt::Repeat { count, atoms, body } => {
@@ -448,7 +453,9 @@ impl Driver<'_> {
             Op::ZeroNarrow => PartOp::ZeroNarrow,
             Op::ZeroWide => PartOp::ZeroWide,
             Op::ZeroTile => PartOp::ZeroTile,
-            Op::LoadPacked { atom } => PartOp::Load(atom * ATOM_BYTES + first_row * (ATOM_COLS / 4)),
+            Op::LoadPacked { stream, atom } => {
+                PartOp::Load(*stream, atom * ATOM_BYTES + first_row * (ATOM_COLS / 4))
+            }
             Op::ShiftRight { packed, by } => PartOp::ShiftRight(reg(packed), *by),
             Op::MaskField { packed, position } => PartOp::Mask(reg(packed), 3 << position),
             Op::LoadActs { token, col } => PartOp::Acts(*token, *col),

@@ -104,9 +104,12 @@ pub unsafe fn store_part(to: *mut i32, rows_left: i32, x: int32x4_t) {
     }
 }
 
-/// Asks for the cache line at an address, which may be any.
+/// Asks for the cache line `AHEAD` bytes past an address, which may be any; at this place among the other loads.
 #[inline(always)]
-pub fn prefetch(at: *const u8) {
-    // SAFETY: a prefetch reads nothing that the program could see, and never faults.
-    unsafe { asm!("prfm pldl1keep, [{at}]", at = in(reg) at, options(nostack, readonly, preserves_flags)) };
+pub fn prefetch<const AHEAD: usize>(at: *const u8) {
+    // SAFETY: a prefetch reads nothing that the program could see, and never faults. That it might touch memory is what
+    // keeps it in its place.
+    unsafe {
+        asm!("prfm pldl1keep, [{at}]", at = in(reg) at.wrapping_add(AHEAD), options(nostack, preserves_flags));
+    }
 }

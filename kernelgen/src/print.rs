@@ -3,10 +3,11 @@
 
 use std::fmt::Write as _;
 
-use proc_macro2::{Delimiter, Literal, Spacing, TokenStream, TokenTree};
+use proc_macro2::{Delimiter, Ident, Literal, Spacing, TokenStream, TokenTree};
 use quote::{format_ident, quote};
 
 use crate::compile::Kernel;
+use crate::ir::Count;
 use crate::layout::{ATOM_BYTES, ATOM_COLS, TILE_ROWS};
 use crate::machine::{Arg, Inst, MStmt, Reg};
 
@@ -110,6 +111,14 @@ impl Printer<'_> {
             self.tokens(quote!(let rows = p.rows_in(tile);));
             let tile_rows = Literal::usize_unsuffixed(TILE_ROWS);
             self.tokens(quote!(let out = p.out.add((tile - p.first_tile) * #tile_rows);));
+            for stream in 1..kernel.machine.streams {
+                let (tile, out) = (of_stream("tile", stream), of_stream("out", stream));
+                let rows = of_stream("rows", stream);
+                let times = (stream > 1).then(|| Literal::usize_unsuffixed(stream)).map(|n| quote!(#n *));
+                self.tokens(quote!(let #tile = tile + #times p.stream_tiles;));
+                self.tokens(quote!(let #rows = p.rows_in(#tile);));
+                self.tokens(quote!(let #out = out.add(#times p.stream_out);));
+            }
             self.block(&kernel.machine.body);
             self.close();
         }
@@ -135,15 +144,23 @@ impl Printer<'_> {
                     let call = call(inst);
                     self.tokens(quote!(#call;));
                 }
-                MStmt::Store { whole, part, .. } if whole == part => self.block(whole),
-                MStmt::Store { first_row, rows, whole, part } => {
-                    let end = Literal::usize_unsuffixed(first_row + rows);
-                    self.open(quote!(if rows >= #end));
-                    self.block(whole);
-                    self.depth -= 1;
-                    self.line("} else {");
+                MStmt::Store { stream: 0, first_row, rows, whole, part } => {
+                    self.store(first_row + rows, whole, part);
+                }
+                MStmt::Store { stream, first_row, rows, whole, part } => {
+                    self.line("{");
                     self.depth += 1;
-                    self.block(part);
+                    let (of_rows, of_out) = (of_stream("rows", *stream), of_stream("out", *stream));
+                    self.tokens(quote!(let rows = #of_rows;));
+                    self.tokens(quote!(let out = #of_out;));
+                    self.store(first_row + rows, whole, part);
+                    self.close();
+                }
+                // A stream's turn.
+                MStmt::Repeat { count: Count { fixed: Some(1), .. }, atoms: 0, body } => {
+                    self.line("{");
+                    self.depth += 1;
+                    self.block(body);
                     self.close();
                 }
                 MStmt::Repeat { count, atoms, body } => {
@@ -153,7 +170,9 @@ impl Printer<'_> {
                     if *atoms > 0 {
                         let bytes = Literal::usize_unsuffixed(atoms * ATOM_BYTES);
                         let columns = Literal::usize_unsuffixed(atoms * ATOM_COLS);
-                        self.tokens(quote!(w = w.add(#bytes);));
+                        for w in self.weight_cursors() {
+                            self.tokens(quote!(#w = #w.add(#bytes);));
+                        }
                         for token in 0..self.kernel.machine.tokens {
                             let a = format_ident!("a{token}");
                             self.tokens(quote!(#a = #a.add(#columns);));
@@ -172,14 +191,37 @@ impl Printer<'_> {
         }
     }
 
+    /// The results of a tile that has `end` rows or fewer.
+    fn store(&mut self, end: usize, whole: &[MStmt], part: &[MStmt]) {
+        if whole == part {
+            return self.block(whole);
+        }
+        let end = Literal::usize_unsuffixed(end);
+        self.open(quote!(if rows >= #end));
+        self.block(whole);
+        self.depth -= 1;
+        self.line("} else {");
+        self.depth += 1;
+        self.block(part);
+        self.close();
+    }
+
+    /// The cursor into the weights of each stream.
+    fn weight_cursors(&self) -> Vec<Ident> {
+        (0..self.kernel.machine.streams).map(|stream| of_stream("w", stream)).collect()
+    }
+
     fn cursors(&mut self) {
         let atom_bytes = Literal::usize_unsuffixed(ATOM_BYTES);
-        match self.kernel.machine.k_atoms {
-            Some(k_atoms) => {
-                let tile_bytes = Literal::usize_unsuffixed(k_atoms * ATOM_BYTES);
-                self.tokens(quote!(let mut w = p.weights.add(tile * #tile_bytes);));
+        for (stream, w) in self.weight_cursors().into_iter().enumerate() {
+            let tile = of_stream("tile", stream);
+            match self.kernel.machine.k_atoms {
+                Some(k_atoms) => {
+                    let tile_bytes = Literal::usize_unsuffixed(k_atoms * ATOM_BYTES);
+                    self.tokens(quote!(let mut #w = p.weights.add(#tile * #tile_bytes);));
+                }
+                None => self.tokens(quote!(let mut #w = p.weights.add(#tile * p.k_atoms * #atom_bytes);)),
             }
-            None => self.tokens(quote!(let mut w = p.weights.add(tile * p.k_atoms * #atom_bytes);)),
         }
         for token in 0..self.kernel.machine.tokens {
             let a = format_ident!("a{token}");
@@ -195,7 +237,7 @@ impl Printer<'_> {
         }
     }
 
-    fn times(&self, count: &crate::ir::Count) -> TokenStream {
+    fn times(&self, count: &Count) -> TokenStream {
         if let Some(fixed) = count.fixed {
             let fixed = Literal::usize_unsuffixed(fixed);
             return quote!(#fixed);
@@ -231,8 +273,16 @@ impl Printer<'_> {
     }
 }
 
-fn name(reg: Reg) -> proc_macro2::Ident {
+fn name(reg: Reg) -> Ident {
     format_ident!("v{}", reg.0)
+}
+
+/// The name of something that there is one of for each stream.
+fn of_stream(name: &str, stream: usize) -> Ident {
+    match stream {
+        0 => format_ident!("{name}"),
+        _ => format_ident!("{name}_s{stream}"),
+    }
 }
 
 fn define(reg: Reg, inst: &Inst, mutable: bool) -> TokenStream {
@@ -252,6 +302,10 @@ fn call(inst: &Inst) -> TokenStream {
         Arg::Const(value) => {
             let value = Literal::i64_unsuffixed(*value);
             Some(quote!(::<#value>))
+        }
+        Arg::Ahead(_, ahead) => {
+            let ahead = Literal::usize_unsuffixed(*ahead);
+            Some(quote!(::<#ahead>))
         }
         _ => None,
     });
@@ -280,13 +334,15 @@ fn argument(arg: &Arg) -> TokenStream {
             let value = Literal::i64_unsuffixed(value);
             quote!(#value)
         }
-        Arg::Weights(offset) => {
-            let pointer = at(quote!(w), offset);
+        Arg::Weights(stream, offset) => {
+            let w = of_stream("w", stream);
+            let pointer = at(quote!(#w), offset);
             quote!(#pointer.cast())
         }
-        Arg::Stream(offset) => {
-            let offset = Literal::usize_unsuffixed(offset);
-            quote!(w.wrapping_add(#offset).cast())
+        // How far ahead of it is the function's constant.
+        Arg::Ahead(stream, _) => {
+            let w = of_stream("w", stream);
+            quote!(#w)
         }
         Arg::Acts(token, offset) => acts(token, offset),
         Arg::ActsWord(token, offset) => {
@@ -405,7 +461,7 @@ mod tests {
             "let out = p.out.add((tile - p.first_tile) * 16);",
             "for tile in p.first_tile..p.end_tile",
             "v7 = _mm512_set1_epi32(*p.act_sums.add(1));",
-            "_mm_prefetch::<3>(w.wrapping_add(4096).cast());",
+            "x86_ops::prefetch::<4096>(w);",
             "pub unsafe fn k(p: &abi::Operands)",
             "for _ in 0..((p.k_atoms % 16) / 4)",
             "let v0 = _mm256_set1_epi8(-64);",

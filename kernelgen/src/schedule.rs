@@ -7,6 +7,8 @@ use std::str::FromStr;
 pub const UNROLL_LIMIT: usize = 64;
 /// The greatest prefetch distance, in bytes.
 pub const PREFETCH_LIMIT: usize = 1 << 20;
+/// The most weight streams that are read in turn.
+pub const STREAMS_LIMIT: usize = 8;
 /// The greatest distance between widenings, in atoms.
 pub const FOLD_LIMIT: usize = 1 << 12;
 
@@ -38,8 +40,8 @@ impl Unpack {
     }
 }
 
-/// One schedule. In kernel names it is written `u4c2mr1p4096`, with `f32` behind it where the distance between
-/// widenings is fixed by hand.
+/// One schedule. In kernel names it is written `u4c2mr1p4096`, with `t4` behind it where row tiles are worked on several
+/// at a time, and `f32` where the distance between widenings is fixed by hand.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, PartialOrd, Ord)]
 pub struct Schedule {
     /// Atoms in one iteration of the innermost loop (`u`).
@@ -52,6 +54,9 @@ pub struct Schedule {
     pub row_split: usize,
     /// Prefetch distance in the weight stream in bytes; 0 for none (`p`).
     pub prefetch: usize,
+    /// Row tiles, far apart, that are worked on in turn, an iteration of the innermost loop each (`t`): as many streams
+    /// of weights.
+    pub streams: usize,
     /// Atoms between two widenings of narrow accumulators (`f`); `None` lets the range analysis find the greatest.
     pub fold: Option<usize>,
 }
@@ -60,6 +65,9 @@ impl fmt::Display for Schedule {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         let letter = self.unpack.letter();
         write!(f, "u{}c{}{letter}r{}p{}", self.unroll, self.chains, self.row_split, self.prefetch)?;
+        if self.streams > 1 {
+            write!(f, "t{}", self.streams)?;
+        }
         self.fold.map_or(Ok(()), |fold| write!(f, "f{fold}"))
     }
 }
@@ -67,7 +75,7 @@ impl fmt::Display for Schedule {
 /// A text that is no schedule.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
 #[error(
-    "'{text}' is no schedule: expected u<unroll>c<chains><m|s|n>r<row split>p<prefetch bytes>[f<fold atoms>], as in u4c2mr1p4096, with at most u{UNROLL_LIMIT}, p{PREFETCH_LIMIT} and f{FOLD_LIMIT}"
+    "'{text}' is no schedule: expected u<unroll>c<chains><m|s|n>r<row split>p<prefetch bytes>[t<streams, from 2>][f<fold atoms>], as in u4c2mr1p4096, with at most u{UNROLL_LIMIT}, p{PREFETCH_LIMIT}, t{STREAMS_LIMIT} and f{FOLD_LIMIT}"
 )]
 pub struct ScheduleSyntax {
     /// The text found.
@@ -89,11 +97,17 @@ fn parse(text: &str) -> Option<Schedule> {
     let (unpack, _) = Unpack::ALL.iter().find(|(_, c)| *c == letter)?;
     let (row_split, rest) = number(&rest[letter.len_utf8()..], 'r')?;
     let (prefetch, rest) = number(rest, 'p')?;
-    let (fold, rest) = match number(rest, 'f') {
-        Some((fold, rest)) => (Some(fold), rest),
+    let optional = |rest, letter| match number(rest, letter) {
+        Some((number, rest)) => (Some(number), rest),
         None => (None, rest),
     };
-    let counts = (1..=UNROLL_LIMIT).contains(&unroll) && chains > 0 && row_split > 0;
+    let (streams, rest) = optional(rest, 't');
+    let (fold, rest) = optional(rest, 'f');
+    // One stream is written by leaving it out, so that no schedule has two names.
+    let counts = (1..=UNROLL_LIMIT).contains(&unroll)
+        && chains > 0
+        && row_split > 0
+        && streams.is_none_or(|streams| (2..=STREAMS_LIMIT).contains(&streams));
     let distances = prefetch <= PREFETCH_LIMIT && fold.is_none_or(|fold| (1..=FOLD_LIMIT).contains(&fold));
     (rest.is_empty() && counts && distances).then_some(Schedule {
         unroll,
@@ -101,6 +115,7 @@ fn parse(text: &str) -> Option<Schedule> {
         unpack: *unpack,
         row_split,
         prefetch,
+        streams: streams.unwrap_or(1),
         fold,
     })
 }
@@ -118,12 +133,14 @@ mod tests {
 
     #[test]
     fn names_are_read_back() {
-        for text in ["u4c2mr1p4096", "u1c1sr2p0", "u8c1nr1p0f16"] {
+        for text in ["u4c2mr1p4096", "u1c1sr2p0", "u8c1nr1p0f16", "u8c1nr1p2048t4", "u8c1nr1p2048t2f8"] {
             assert_eq!(text.parse::<Schedule>().unwrap().to_string(), text);
         }
         let s: Schedule = "u4c2mr1p4096".parse().unwrap();
         assert_eq!((s.unroll, s.chains, s.unpack, s.row_split), (4, 2, Unpack::Mask, 1));
-        assert_eq!((s.prefetch, s.fold), (4096, None));
+        assert_eq!((s.prefetch, s.streams, s.fold), (4096, 1, None));
+        let s: Schedule = "u8c1nr1p2048t4f8".parse().unwrap();
+        assert_eq!((s.streams, s.fold), (4, Some(8)));
         for bad in [
             "",
             "u4",
@@ -136,6 +153,9 @@ mod tests {
             "u65c1mr1p0",
             "u4c2mr1p1048577",
             "u1c1sr1p0f4097",
+            "u1c1sr1p0t1",
+            "u1c1sr1p0t9",
+            "u1c1sr1p0f8t2",
         ] {
             assert!(bad.parse::<Schedule>().is_err(), "{bad}");
         }

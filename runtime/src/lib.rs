@@ -49,7 +49,7 @@ mod packing;
 pub mod probe;
 mod product;
 pub mod sampling;
-mod shares;
+pub mod shares;
 pub mod synth;
 pub mod team;
 pub mod tokenizer;

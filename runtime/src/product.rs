@@ -16,7 +16,8 @@ use crate::team::Team;
 const MIN_PARALLEL_PRODUCTS: usize = 1 << 16;
 
 /// Packed bytes that are worked on for all tokens before the next ones are read, and the most that a thread takes at a
-/// time: they stay in a small L2 cache together with the activations.
+/// time: they stay in a small L2 cache together with the activations of a kernel's call. As many as these where they are
+/// more, so that neither is read more often than the other.
 const CHUNK_BYTES: usize = 64 << 10;
 
 /// Pieces that a thread takes on average, where that is not for its cache to say: enough that nobody waits long for the
@@ -170,15 +171,23 @@ fn share_tiles(
 ) -> Result<(), EngineError> {
     let tile_bytes = |product: &Product<'_>| product.weights.cols().div_ceil(ATOM_COLS) * ATOM_BYTES;
     let tile_bytes = products.iter().map(tile_bytes).max().unwrap_or(1);
-    let one_token = products.iter().all(|product| product.x.tokens() == 1);
     let parts = if is_worth_sharing(work) { team.size().clamp(1, tiles.max(1)) } else { 1 };
-    // One token on one thread has nothing to share and nothing to keep in a cache.
-    let chunk = match parts {
-        1 if one_token => tiles,
-        1 => CHUNK_BYTES / tile_bytes,
-        parts => (CHUNK_BYTES / tile_bytes).min(tiles / (PIECES_EACH * parts)),
+    let kernels = products.iter().flat_map(|product| product.plan.iter());
+    let streams = kernels.map(|kernel| kernel.descriptor().streams).max().unwrap_or(1);
+    // One kernel for all tokens reads the weights once.
+    let once = products.iter().all(|product| product.plan.len() == 1);
+    let shares = if once {
+        Shares::streamed(tiles, tile_bytes, streams, parts)
+    } else {
+        let call = |product: &Product<'_>| {
+            let tokens = product.plan.iter().map(|kernel| kernel.descriptor().tokens).max();
+            tokens.unwrap_or(0) * product.x.stride()
+        };
+        let bytes = products.iter().map(call).max().unwrap_or(0).max(CHUNK_BYTES);
+        let each = if parts == 1 { tiles } else { tiles / (PIECES_EACH * parts) };
+        let chunk = (bytes / tile_bytes).min(each);
+        Shares::new(tiles, parts, (chunk / streams).max(1) * streams)
     };
-    let shares = Shares::new(tiles, parts, chunk);
     let refusal = Mutex::new(None);
     let member = |part: usize| {
         let mut sums = Vec::new();

@@ -7,35 +7,79 @@ use std::sync::atomic::{AtomicU64, Ordering};
 
 use crate::kernels::abi::TILE_ROWS;
 
+/// The most bytes that a thread takes at a time of what is read once: the streams of a kernel that has several are then long
+/// enough for the CPU to read ahead in each, and near enough to each other.
+const STREAM_BYTES: usize = 512 << 10;
+
+/// The fewest: a stream that starts anew costs as much as some KiB.
+const PIECE_BYTES: usize = 64 << 10;
+
 /// The blocks of all threads. A tile is handed out exactly once.
-pub(crate) struct Shares {
+#[derive(Debug)]
+pub struct Shares {
     /// What is left of each block: its first tile in the upper half, one past its last in the lower.
     left: Vec<AtomicU64>,
-    /// Tiles handed out at a time.
-    chunk: u32,
+    /// The fewest tiles that are handed out at a time, where there are as many.
+    least: u32,
+    /// The most.
+    most: u32,
 }
 
 impl Shares {
-    /// `tiles` tiles in so many blocks, which differ by at most one tile; at least one is handed out at a time.
+    /// `tiles` tiles in so many blocks, one a thread, which differ by at most one tile; at least one is handed out at a time.
     ///
     /// # Panics
     /// If there are no parts or 2^32 tiles, which no matrix in memory has.
     pub fn new(tiles: usize, parts: usize, chunk: usize) -> Self {
         let bound = |part: usize| u32::try_from(part * tiles / parts).expect("fewer than 2^32 tiles");
         let left = (0..parts).map(|part| AtomicU64::new(pack(bound(part), bound(part + 1)))).collect();
-        Shares { left, chunk: u32::try_from(chunk).unwrap_or(u32::MAX).max(1) }
+        let chunk = u32::try_from(chunk).unwrap_or(u32::MAX).max(1);
+        Shares { left, least: chunk, most: chunk }
+    }
+
+    /// The same, for work that gains from many tiles at a time: what is handed out is three quarters of what is left of a
+    /// block in whole groups of `group` tiles, but no more than `most`, and all where less than a group would be left.
+    ///
+    /// # Panics
+    /// As [`Shares::new`].
+    pub fn dwindling(tiles: usize, parts: usize, group: usize, most: usize) -> Self {
+        let shares = Shares::new(tiles, parts, group);
+        let most = u32::try_from(most).unwrap_or(u32::MAX) / shares.least * shares.least;
+        Shares { most: most.max(shares.least), ..shares }
+    }
+
+    /// Tiles of so many bytes that are read once, by a kernel with so many weight streams, at least one: whole groups of as
+    /// many tiles, for a kernel computes those that are left over together with some that it has done.
+    ///
+    /// # Panics
+    /// As [`Shares::new`].
+    pub fn streamed(tiles: usize, tile_bytes: usize, streams: usize, parts: usize) -> Self {
+        let groups = |bytes: usize| (bytes / tile_bytes.max(1) / streams).max(1) * streams;
+        match parts {
+            1 => Shares::new(tiles, 1, groups(STREAM_BYTES)),
+            _ => Shares::dwindling(tiles, parts, groups(PIECE_BYTES), groups(STREAM_BYTES)),
+        }
+    }
+
+    /// How many of so many tiles that are left are handed out.
+    fn piece(&self, left: u32) -> u32 {
+        if self.least == self.most {
+            return self.most.min(left);
+        }
+        let piece = (left / 4 * 3 / self.least * self.least).clamp(self.least, self.most);
+        if left < piece + self.least { left } else { piece }
     }
 
     /// The next tiles for the owner of block `own`: from the front of that block, then from the back of the block of
     /// which most is left; `None` when nothing is left of any.
     pub fn claim(&self, own: usize) -> Option<Range<usize>> {
-        self.take(own, |start, end| (start + self.chunk.min(end - start), end)).or_else(|| {
+        self.take(own, |start, end| (start + self.piece(end - start), end)).or_else(|| {
             loop {
                 let longest = self.left.iter().enumerate().max_by_key(|(_, left)| len(left))?.0;
                 if len(&self.left[longest]) == 0 {
                     return None;
                 }
-                let tiles = self.take(longest, |start, end| (start, end - self.chunk.min(end - start)));
+                let tiles = self.take(longest, |start, end| (start, end - self.piece(end - start)));
                 // Its owner may have taken the last tiles meanwhile.
                 if tiles.is_some() {
                     return tiles;
@@ -143,6 +187,18 @@ mod tests {
         let mut claimed = all(&Shares::new(2, 4, 1), 3);
         claimed.sort_by_key(|tiles| tiles.start);
         assert_eq!(claimed, [0..1, 1..2]);
+    }
+
+    #[test]
+    fn large_pieces_become_smaller_towards_the_end() {
+        // Three quarters of what is left in groups of four, 24 at most; the block's last two are no whole group.
+        let shares = Shares::dwindling(90, 1, 4, 27);
+        assert_eq!(all(&shares, 0), [0..24, 24..48, 48..72, 72..84, 84..90]);
+        let shares = Shares::dwindling(40, 2, 4, 100);
+        assert_eq!((shares.claim(0), shares.claim(0)), (Some(0..12), Some(12..16)));
+        assert_eq!(shares.claim(0), Some(16..20));
+        // The other's block: three quarters of twenty are taken from its end.
+        assert_eq!(shares.claim(0), Some(28..40));
     }
 
     #[test]

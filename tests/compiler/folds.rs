@@ -105,6 +105,8 @@ fn the_greatest_k_is_the_one_worked_out_by_hand() {
         ("gemv_i2a16_anyxany_u2c1nr2p0__simd128", scale_four),
         ("gemv_i2a16_anyxany_u4c2mr1p4096__avx512vnni", scale_64),
         ("gemm4_i2a16_anyxany_u2c1mr1p2048__avx512vnni", scale_64),
+        ("gemv_i2a16_anyxany_u4c1nr1p3072t3__avx2", scale_one),
+        ("gemv_i2a16_anyxany_u4c2mr1p3072t3__avx512vnni", scale_64),
     ] {
         assert_eq!(compiled(name).k_max, k_max, "{name}");
     }

@@ -71,9 +71,9 @@ impl Isa for SignedDot {
         let inst = |name, class, args: &[Arg]| Inst::new(Intrinsic::new(name, class), args);
         match op {
             PartOp::ZeroWide => inst("vzero", Class::Setup, &[]),
-            PartOp::Load(offset) => {
+            PartOp::Load(stream, offset) => {
                 let load = Intrinsic::new("vld1q_u8", Class::Load).with_memory(Memory::Read(16));
-                Inst::new(load, [Arg::Weights(offset)])
+                Inst::new(load, [Arg::Weights(stream, offset)])
             }
             PartOp::ShiftRight(x, by) => {
                 inst("vshrq_n_u8", Class::Shift, &[Arg::Const(by.into()), Arg::Reg(x)])
@@ -92,7 +92,7 @@ impl Isa for SignedDot {
         }
     }
 
-    fn prefetch(&self, _low: &mut Lowering, _offset: usize) {}
+    fn prefetch(&self, _low: &mut Lowering, _stream: usize, _offset: usize) {}
 
     fn store(&self, low: &mut Lowering, value: Reg, token: usize, first_row: usize) {
         self.store_part(low, value, token, first_row);

@@ -11,6 +11,7 @@ mod refusals;
 mod regions;
 mod schedules;
 mod sources;
+mod streams;
 
 use kernelgen::compile::{CompileError, compile};
 use kernelgen::spec::KernelSpec;

@@ -142,13 +142,14 @@ fn a_lossy_shift_is_refused() {
         ],
         body: vec![
             Stmt::Let(Var(3), Op::ZeroWide),
-            Stmt::Let(Var(0), Op::LoadPacked { atom: 0 }),
+            Stmt::Let(Var(0), Op::LoadPacked { stream: 0, atom: 0 }),
             Stmt::Let(Var(1), Op::MaskField { packed: Var(0), position }),
             Stmt::Let(Var(2), Op::LoadActs { token: 0, col: 0 }),
             Stmt::Set(Var(3), Op::Dot { acc: Var(3), codes: Var(1), acts: Var(2) }),
             Stmt::Let(Var(4), Op::ShiftWide { x: Var(3), by: 2 }),
         ],
         tokens: 1,
+        streams: 1,
         k_atoms: None,
         lanes: 1,
         tile_tokens: 1,
@@ -249,6 +250,7 @@ fn what_no_tile_can_hold_is_refused() {
         ("gemm16_i2a16_anyxany_u5c1sr1p0__amx", "5 atoms are more than the 64 columns of a tile"),
         ("gemm16_i2a16_anyxany_u3c1sr1p0__amx", "an unroll of 3 is no power of two"),
         ("gemm16_i2a16_anyxany_u4c2sr1p0__amx", "one chain"),
+        ("gemm16_i2a16_anyxany_u4c1sr1p0t2__amx", "no streams"),
         ("gemm16_i2a16_anyxany_u4c1mr1p0__amx", "unpack by shifts"),
         ("gemm80_i2a16_anyxany_u4c1sr1p0__amx", "needs 9 tile registers, there are 8; lower the tokens"),
         ("gemm80_i2a16_16x64_u4c1sr1p0__amx", "5 tiles of activation vectors are more than the 4"),
@@ -268,6 +270,7 @@ fn widenings_that_no_loop_can_keep_are_refused() {
         ("gemv_i2a16_64x64_u4c1sr1p0f6__avx2", "every 6 atoms is no multiple of the unroll of 4"),
         ("gemv_i2a16_64x64_u4c1sr1p0f4__avx512vnni", "has no meaning on avx512vnni, which adds in i32"),
         ("gemv_i2a16_64x64_u4c1sr1p0f6__portable", "every 6 atoms is no multiple of the unroll of 4"),
+        ("gemv_i2a16_64x64_u4c1sr1p0t2f8__avx2", "every 8 atoms is none at every turn of 4"),
     ] {
         let error = refusal(name);
         assert!(matches!(error, CompileError::Fold { .. }), "{error}");

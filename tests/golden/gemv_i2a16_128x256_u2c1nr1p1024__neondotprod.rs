@@ -42,7 +42,7 @@ pub unsafe fn gemv_i2a16_128x256_u2c1nr1p1024__neondotprod(p: &abi::Operands) {
                 // 8 times, 2 atoms each
                 for _ in 0..8 {
                     // prefetch atom +0, 1024 bytes ahead
-                    neon_ops::prefetch(w.wrapping_add(1024).cast());
+                    neon_ops::prefetch::<1024>(w);
                     // w0 = weights of atom +0
                     let v8 = vld1q_s8(w.cast());
                     let v9 = vld1q_s8(w.add(16).cast());
@@ -102,7 +102,7 @@ pub unsafe fn gemv_i2a16_128x256_u2c1nr1p1024__neondotprod(p: &abi::Operands) {
                     v6 = neon_ops::sdot(v6, v35, v37);
                     v7 = neon_ops::sdot(v7, v36, v37);
                     // prefetch atom +1, 1024 bytes ahead
-                    neon_ops::prefetch(w.wrapping_add(1088).cast());
+                    neon_ops::prefetch::<1088>(w);
                     // w1 = weights of atom +1
                     let v38 = vld1q_s8(w.add(64).cast());
                     let v39 = vld1q_s8(w.add(80).cast());

@@ -41,7 +41,7 @@ pub unsafe fn gemv_i2a16_128x256_u2c1sr1p1024__neon(p: &abi::Operands) {
                 // 8 times, 2 atoms each
                 for _ in 0..8 {
                     // prefetch atom +0, 1024 bytes ahead
-                    neon_ops::prefetch(w.wrapping_add(1024).cast());
+                    neon_ops::prefetch::<1024>(w);
                     // w0 = weights of atom +0
                     let v8 = vld1q_s8(w.cast());
                     let v9 = vld1q_s8(w.add(16).cast());
@@ -131,7 +131,7 @@ pub unsafe fn gemv_i2a16_128x256_u2c1sr1p1024__neon(p: &abi::Operands) {
                     v6 = neon_ops::add_pair(v6, v59);
                     v7 = neon_ops::add_pair(v7, v60);
                     // prefetch atom +1, 1024 bytes ahead
-                    neon_ops::prefetch(w.wrapping_add(1088).cast());
+                    neon_ops::prefetch::<1088>(w);
                     // w1 = weights of atom +1
                     let v61 = vld1q_s8(w.add(64).cast());
                     let v62 = vld1q_s8(w.add(80).cast());

@@ -58,7 +58,7 @@ pub unsafe fn gemv_i2a16_128x256_u4c2mr1p4096__avx512vnni(p: &abi::Operands) {
                 // 4 times, 4 atoms each
                 for _ in 0..4 {
                     // prefetch atom +0, 4096 bytes ahead
-                    _mm_prefetch::<3>(w.wrapping_add(4096).cast());
+                    x86_ops::prefetch::<4096>(w);
                     // w0 = weights of atom +0
                     let v8 = _mm512_load_si512(w.cast());
                     // codes0_0 = field at bit 0 of w0
@@ -86,7 +86,7 @@ pub unsafe fn gemv_i2a16_128x256_u4c2mr1p4096__avx512vnni(p: &abi::Operands) {
                     // acc_t0_c0_x64 = acc_t0_c0_x64 + codes0_3 . x0_3_t0
                     v3 = _mm512_dpbusd_epi32(v3, v19, v20);
                     // prefetch atom +1, 4096 bytes ahead
-                    _mm_prefetch::<3>(w.wrapping_add(4160).cast());
+                    x86_ops::prefetch::<4160>(w);
                     // w1 = weights of atom +1
                     let v21 = _mm512_load_si512(w.add(64).cast());
                     // codes1_0 = field at bit 0 of w1
@@ -114,7 +114,7 @@ pub unsafe fn gemv_i2a16_128x256_u4c2mr1p4096__avx512vnni(p: &abi::Operands) {
                     // acc_t0_c1_x64 = acc_t0_c1_x64 + codes1_3 . x1_3_t0
                     v7 = _mm512_dpbusd_epi32(v7, v28, v29);
                     // prefetch atom +2, 4096 bytes ahead
-                    _mm_prefetch::<3>(w.wrapping_add(4224).cast());
+                    x86_ops::prefetch::<4224>(w);
                     // w2 = weights of atom +2
                     let v30 = _mm512_load_si512(w.add(128).cast());
                     // codes2_0 = field at bit 0 of w2
@@ -142,7 +142,7 @@ pub unsafe fn gemv_i2a16_128x256_u4c2mr1p4096__avx512vnni(p: &abi::Operands) {
                     // acc_t0_c0_x64 = acc_t0_c0_x64 + codes2_3 . x2_3_t0
                     v3 = _mm512_dpbusd_epi32(v3, v37, v38);
                     // prefetch atom +3, 4096 bytes ahead
-                    _mm_prefetch::<3>(w.wrapping_add(4288).cast());
+                    x86_ops::prefetch::<4288>(w);
                     // w3 = weights of atom +3
                     let v39 = _mm512_load_si512(w.add(192).cast());
                     // codes3_0 = field at bit 0 of w3

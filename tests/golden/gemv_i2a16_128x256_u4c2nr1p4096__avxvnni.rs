@@ -46,7 +46,7 @@ pub unsafe fn gemv_i2a16_128x256_u4c2nr1p4096__avxvnni(p: &abi::Operands) {
                 // 4 times, 4 atoms each
                 for _ in 0..4 {
                     // prefetch atom +0, 4096 bytes ahead
-                    _mm_prefetch::<3>(w.wrapping_add(4096).cast());
+                    x86_ops::prefetch::<4096>(w);
                     // w0 = weights of atom +0
                     let v8 = _mm256_load_si256(w.cast());
                     let v9 = _mm256_load_si256(w.add(32).cast());
@@ -86,7 +86,7 @@ pub unsafe fn gemv_i2a16_128x256_u4c2nr1p4096__avxvnni(p: &abi::Operands) {
                     v2 = _mm256_dpbusd_avx_epi32(v2, v23, v25);
                     v3 = _mm256_dpbusd_avx_epi32(v3, v24, v25);
                     // prefetch atom +1, 4096 bytes ahead
-                    _mm_prefetch::<3>(w.wrapping_add(4160).cast());
+                    x86_ops::prefetch::<4160>(w);
                     // w1 = weights of atom +1
                     let v26 = _mm256_load_si256(w.add(64).cast());
                     let v27 = _mm256_load_si256(w.add(96).cast());
@@ -126,7 +126,7 @@ pub unsafe fn gemv_i2a16_128x256_u4c2nr1p4096__avxvnni(p: &abi::Operands) {
                     v6 = _mm256_dpbusd_avx_epi32(v6, v39, v41);
                     v7 = _mm256_dpbusd_avx_epi32(v7, v40, v41);
                     // prefetch atom +2, 4096 bytes ahead
-                    _mm_prefetch::<3>(w.wrapping_add(4224).cast());
+                    x86_ops::prefetch::<4224>(w);
                     // w2 = weights of atom +2
                     let v42 = _mm256_load_si256(w.add(128).cast());
                     let v43 = _mm256_load_si256(w.add(160).cast());
@@ -166,7 +166,7 @@ pub unsafe fn gemv_i2a16_128x256_u4c2nr1p4096__avxvnni(p: &abi::Operands) {
                     v2 = _mm256_dpbusd_avx_epi32(v2, v55, v57);
                     v3 = _mm256_dpbusd_avx_epi32(v3, v56, v57);
                     // prefetch atom +3, 4096 bytes ahead
-                    _mm_prefetch::<3>(w.wrapping_add(4288).cast());
+                    x86_ops::prefetch::<4288>(w);
                     // w3 = weights of atom +3
                     let v58 = _mm256_load_si256(w.add(192).cast());
                     let v59 = _mm256_load_si256(w.add(224).cast());

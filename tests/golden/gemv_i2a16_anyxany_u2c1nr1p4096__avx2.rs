@@ -49,7 +49,7 @@ pub unsafe fn gemv_i2a16_anyxany_u2c1nr1p4096__avx2(p: &abi::Operands) {
                     // 4 times, 2 atoms each
                     for _ in 0..4 {
                         // prefetch atom +0, 4096 bytes ahead
-                        _mm_prefetch::<3>(w.wrapping_add(4096).cast());
+                        x86_ops::prefetch::<4096>(w);
                         // w0 = weights of atom +0
                         let v6 = _mm256_load_si256(w.cast());
                         let v7 = _mm256_load_si256(w.add(32).cast());
@@ -62,8 +62,8 @@ pub unsafe fn gemv_i2a16_anyxany_u2c1nr1p4096__avx2(p: &abi::Operands) {
                         let v12 = _mm256_maddubs_epi16(v9, v11);
                         let v13 = _mm256_maddubs_epi16(v10, v11);
                         // narrow_t0_c0_x1 = narrow_t0_c0_x1 + products0_0_t0
-                        v2 = avx2_ops::add_epi16__avx2(v2, v12);
-                        v3 = avx2_ops::add_epi16__avx2(v3, v13);
+                        v2 = x86_ops::add_epi16__avx2(v2, v12);
+                        v3 = x86_ops::add_epi16__avx2(v3, v13);
                         // codes0_1 = field at bit 2 of w0
                         let v15 = _mm256_and_si256(v6, v14);
                         let v16 = _mm256_and_si256(v7, v14);
@@ -73,8 +73,8 @@ pub unsafe fn gemv_i2a16_anyxany_u2c1nr1p4096__avx2(p: &abi::Operands) {
                         let v18 = _mm256_maddubs_epi16(v15, v17);
                         let v19 = _mm256_maddubs_epi16(v16, v17);
                         // narrow_t0_c0_x4 = narrow_t0_c0_x4 + products0_1_t0
-                        v4 = avx2_ops::add_epi16__avx2(v4, v18);
-                        v5 = avx2_ops::add_epi16__avx2(v5, v19);
+                        v4 = x86_ops::add_epi16__avx2(v4, v18);
+                        v5 = x86_ops::add_epi16__avx2(v5, v19);
                         // w0_shr4 = w0 >> 4
                         let v20 = _mm256_srli_epi16::<4>(v6);
                         let v21 = _mm256_srli_epi16::<4>(v7);
@@ -87,8 +87,8 @@ pub unsafe fn gemv_i2a16_anyxany_u2c1nr1p4096__avx2(p: &abi::Operands) {
                         let v25 = _mm256_maddubs_epi16(v22, v24);
                         let v26 = _mm256_maddubs_epi16(v23, v24);
                         // narrow_t0_c0_x1 = narrow_t0_c0_x1 + products0_2_t0
-                        v2 = avx2_ops::add_epi16__avx2(v2, v25);
-                        v3 = avx2_ops::add_epi16__avx2(v3, v26);
+                        v2 = x86_ops::add_epi16__avx2(v2, v25);
+                        v3 = x86_ops::add_epi16__avx2(v3, v26);
                         // codes0_3 = field at bit 2 of w0_shr4
                         let v27 = _mm256_and_si256(v20, v14);
                         let v28 = _mm256_and_si256(v21, v14);
@@ -98,10 +98,10 @@ pub unsafe fn gemv_i2a16_anyxany_u2c1nr1p4096__avx2(p: &abi::Operands) {
                         let v30 = _mm256_maddubs_epi16(v27, v29);
                         let v31 = _mm256_maddubs_epi16(v28, v29);
                         // narrow_t0_c0_x4 = narrow_t0_c0_x4 + products0_3_t0
-                        v4 = avx2_ops::add_epi16__avx2(v4, v30);
-                        v5 = avx2_ops::add_epi16__avx2(v5, v31);
+                        v4 = x86_ops::add_epi16__avx2(v4, v30);
+                        v5 = x86_ops::add_epi16__avx2(v5, v31);
                         // prefetch atom +1, 4096 bytes ahead
-                        _mm_prefetch::<3>(w.wrapping_add(4160).cast());
+                        x86_ops::prefetch::<4160>(w);
                         // w1 = weights of atom +1
                         let v32 = _mm256_load_si256(w.add(64).cast());
                         let v33 = _mm256_load_si256(w.add(96).cast());
@@ -114,8 +114,8 @@ pub unsafe fn gemv_i2a16_anyxany_u2c1nr1p4096__avx2(p: &abi::Operands) {
                         let v37 = _mm256_maddubs_epi16(v34, v36);
                         let v38 = _mm256_maddubs_epi16(v35, v36);
                         // narrow_t0_c0_x1 = narrow_t0_c0_x1 + products1_0_t0
-                        v2 = avx2_ops::add_epi16__avx2(v2, v37);
-                        v3 = avx2_ops::add_epi16__avx2(v3, v38);
+                        v2 = x86_ops::add_epi16__avx2(v2, v37);
+                        v3 = x86_ops::add_epi16__avx2(v3, v38);
                         // codes1_1 = field at bit 2 of w1
                         let v39 = _mm256_and_si256(v32, v14);
                         let v40 = _mm256_and_si256(v33, v14);
@@ -125,8 +125,8 @@ pub unsafe fn gemv_i2a16_anyxany_u2c1nr1p4096__avx2(p: &abi::Operands) {
                         let v42 = _mm256_maddubs_epi16(v39, v41);
                         let v43 = _mm256_maddubs_epi16(v40, v41);
                         // narrow_t0_c0_x4 = narrow_t0_c0_x4 + products1_1_t0
-                        v4 = avx2_ops::add_epi16__avx2(v4, v42);
-                        v5 = avx2_ops::add_epi16__avx2(v5, v43);
+                        v4 = x86_ops::add_epi16__avx2(v4, v42);
+                        v5 = x86_ops::add_epi16__avx2(v5, v43);
                         // w1_shr4 = w1 >> 4
                         let v44 = _mm256_srli_epi16::<4>(v32);
                         let v45 = _mm256_srli_epi16::<4>(v33);
@@ -139,8 +139,8 @@ pub unsafe fn gemv_i2a16_anyxany_u2c1nr1p4096__avx2(p: &abi::Operands) {
                         let v49 = _mm256_maddubs_epi16(v46, v48);
                         let v50 = _mm256_maddubs_epi16(v47, v48);
                         // narrow_t0_c0_x1 = narrow_t0_c0_x1 + products1_2_t0
-                        v2 = avx2_ops::add_epi16__avx2(v2, v49);
-                        v3 = avx2_ops::add_epi16__avx2(v3, v50);
+                        v2 = x86_ops::add_epi16__avx2(v2, v49);
+                        v3 = x86_ops::add_epi16__avx2(v3, v50);
                         // codes1_3 = field at bit 2 of w1_shr4
                         let v51 = _mm256_and_si256(v44, v14);
                         let v52 = _mm256_and_si256(v45, v14);
@@ -150,8 +150,8 @@ pub unsafe fn gemv_i2a16_anyxany_u2c1nr1p4096__avx2(p: &abi::Operands) {
                         let v54 = _mm256_maddubs_epi16(v51, v53);
                         let v55 = _mm256_maddubs_epi16(v52, v53);
                         // narrow_t0_c0_x4 = narrow_t0_c0_x4 + products1_3_t0
-                        v4 = avx2_ops::add_epi16__avx2(v4, v54);
-                        v5 = avx2_ops::add_epi16__avx2(v5, v55);
+                        v4 = x86_ops::add_epi16__avx2(v4, v54);
+                        v5 = x86_ops::add_epi16__avx2(v5, v55);
                         w = w.add(128);
                         a0 = a0.add(32);
                     }
@@ -178,7 +178,7 @@ pub unsafe fn gemv_i2a16_anyxany_u2c1nr1p4096__avx2(p: &abi::Operands) {
                 // (k_atoms % 8) / 2 times, 2 atoms each
                 for _ in 0..((p.k_atoms % 8) / 2) {
                     // prefetch atom +0, 4096 bytes ahead
-                    _mm_prefetch::<3>(w.wrapping_add(4096).cast());
+                    x86_ops::prefetch::<4096>(w);
                     // w0 = weights of atom +0
                     let v67 = _mm256_load_si256(w.cast());
                     let v68 = _mm256_load_si256(w.add(32).cast());
@@ -191,8 +191,8 @@ pub unsafe fn gemv_i2a16_anyxany_u2c1nr1p4096__avx2(p: &abi::Operands) {
                     let v72 = _mm256_maddubs_epi16(v69, v71);
                     let v73 = _mm256_maddubs_epi16(v70, v71);
                     // rest_t0_c0_x1 = rest_t0_c0_x1 + products0_0_t0
-                    v63 = avx2_ops::add_epi16__avx2(v63, v72);
-                    v64 = avx2_ops::add_epi16__avx2(v64, v73);
+                    v63 = x86_ops::add_epi16__avx2(v63, v72);
+                    v64 = x86_ops::add_epi16__avx2(v64, v73);
                     // codes0_1 = field at bit 2 of w0
                     let v74 = _mm256_and_si256(v67, v14);
                     let v75 = _mm256_and_si256(v68, v14);
@@ -202,8 +202,8 @@ pub unsafe fn gemv_i2a16_anyxany_u2c1nr1p4096__avx2(p: &abi::Operands) {
                     let v77 = _mm256_maddubs_epi16(v74, v76);
                     let v78 = _mm256_maddubs_epi16(v75, v76);
                     // rest_t0_c0_x4 = rest_t0_c0_x4 + products0_1_t0
-                    v65 = avx2_ops::add_epi16__avx2(v65, v77);
-                    v66 = avx2_ops::add_epi16__avx2(v66, v78);
+                    v65 = x86_ops::add_epi16__avx2(v65, v77);
+                    v66 = x86_ops::add_epi16__avx2(v66, v78);
                     // w0_shr4 = w0 >> 4
                     let v79 = _mm256_srli_epi16::<4>(v67);
                     let v80 = _mm256_srli_epi16::<4>(v68);
@@ -216,8 +216,8 @@ pub unsafe fn gemv_i2a16_anyxany_u2c1nr1p4096__avx2(p: &abi::Operands) {
                     let v84 = _mm256_maddubs_epi16(v81, v83);
                     let v85 = _mm256_maddubs_epi16(v82, v83);
                     // rest_t0_c0_x1 = rest_t0_c0_x1 + products0_2_t0
-                    v63 = avx2_ops::add_epi16__avx2(v63, v84);
-                    v64 = avx2_ops::add_epi16__avx2(v64, v85);
+                    v63 = x86_ops::add_epi16__avx2(v63, v84);
+                    v64 = x86_ops::add_epi16__avx2(v64, v85);
                     // codes0_3 = field at bit 2 of w0_shr4
                     let v86 = _mm256_and_si256(v79, v14);
                     let v87 = _mm256_and_si256(v80, v14);
@@ -227,10 +227,10 @@ pub unsafe fn gemv_i2a16_anyxany_u2c1nr1p4096__avx2(p: &abi::Operands) {
                     let v89 = _mm256_maddubs_epi16(v86, v88);
                     let v90 = _mm256_maddubs_epi16(v87, v88);
                     // rest_t0_c0_x4 = rest_t0_c0_x4 + products0_3_t0
-                    v65 = avx2_ops::add_epi16__avx2(v65, v89);
-                    v66 = avx2_ops::add_epi16__avx2(v66, v90);
+                    v65 = x86_ops::add_epi16__avx2(v65, v89);
+                    v66 = x86_ops::add_epi16__avx2(v66, v90);
                     // prefetch atom +1, 4096 bytes ahead
-                    _mm_prefetch::<3>(w.wrapping_add(4160).cast());
+                    x86_ops::prefetch::<4160>(w);
                     // w1 = weights of atom +1
                     let v91 = _mm256_load_si256(w.add(64).cast());
                     let v92 = _mm256_load_si256(w.add(96).cast());
@@ -243,8 +243,8 @@ pub unsafe fn gemv_i2a16_anyxany_u2c1nr1p4096__avx2(p: &abi::Operands) {
                     let v96 = _mm256_maddubs_epi16(v93, v95);
                     let v97 = _mm256_maddubs_epi16(v94, v95);
                     // rest_t0_c0_x1 = rest_t0_c0_x1 + products1_0_t0
-                    v63 = avx2_ops::add_epi16__avx2(v63, v96);
-                    v64 = avx2_ops::add_epi16__avx2(v64, v97);
+                    v63 = x86_ops::add_epi16__avx2(v63, v96);
+                    v64 = x86_ops::add_epi16__avx2(v64, v97);
                     // codes1_1 = field at bit 2 of w1
                     let v98 = _mm256_and_si256(v91, v14);
                     let v99 = _mm256_and_si256(v92, v14);
@@ -254,8 +254,8 @@ pub unsafe fn gemv_i2a16_anyxany_u2c1nr1p4096__avx2(p: &abi::Operands) {
                     let v101 = _mm256_maddubs_epi16(v98, v100);
                     let v102 = _mm256_maddubs_epi16(v99, v100);
                     // rest_t0_c0_x4 = rest_t0_c0_x4 + products1_1_t0
-                    v65 = avx2_ops::add_epi16__avx2(v65, v101);
-                    v66 = avx2_ops::add_epi16__avx2(v66, v102);
+                    v65 = x86_ops::add_epi16__avx2(v65, v101);
+                    v66 = x86_ops::add_epi16__avx2(v66, v102);
                     // w1_shr4 = w1 >> 4
                     let v103 = _mm256_srli_epi16::<4>(v91);
                     let v104 = _mm256_srli_epi16::<4>(v92);
@@ -268,8 +268,8 @@ pub unsafe fn gemv_i2a16_anyxany_u2c1nr1p4096__avx2(p: &abi::Operands) {
                     let v108 = _mm256_maddubs_epi16(v105, v107);
                     let v109 = _mm256_maddubs_epi16(v106, v107);
                     // rest_t0_c0_x1 = rest_t0_c0_x1 + products1_2_t0
-                    v63 = avx2_ops::add_epi16__avx2(v63, v108);
-                    v64 = avx2_ops::add_epi16__avx2(v64, v109);
+                    v63 = x86_ops::add_epi16__avx2(v63, v108);
+                    v64 = x86_ops::add_epi16__avx2(v64, v109);
                     // codes1_3 = field at bit 2 of w1_shr4
                     let v110 = _mm256_and_si256(v103, v14);
                     let v111 = _mm256_and_si256(v104, v14);
@@ -279,15 +279,15 @@ pub unsafe fn gemv_i2a16_anyxany_u2c1nr1p4096__avx2(p: &abi::Operands) {
                     let v113 = _mm256_maddubs_epi16(v110, v112);
                     let v114 = _mm256_maddubs_epi16(v111, v112);
                     // rest_t0_c0_x4 = rest_t0_c0_x4 + products1_3_t0
-                    v65 = avx2_ops::add_epi16__avx2(v65, v113);
-                    v66 = avx2_ops::add_epi16__avx2(v66, v114);
+                    v65 = x86_ops::add_epi16__avx2(v65, v113);
+                    v66 = x86_ops::add_epi16__avx2(v66, v114);
                     w = w.add(128);
                     a0 = a0.add(32);
                 }
                 // (k_atoms % 2) / 1 times, 1 atoms each
                 for _ in 0..(p.k_atoms % 2) {
                     // prefetch atom +0, 4096 bytes ahead
-                    _mm_prefetch::<3>(w.wrapping_add(4096).cast());
+                    x86_ops::prefetch::<4096>(w);
                     // w0 = weights of atom +0
                     let v115 = _mm256_load_si256(w.cast());
                     let v116 = _mm256_load_si256(w.add(32).cast());
@@ -300,8 +300,8 @@ pub unsafe fn gemv_i2a16_anyxany_u2c1nr1p4096__avx2(p: &abi::Operands) {
                     let v120 = _mm256_maddubs_epi16(v117, v119);
                     let v121 = _mm256_maddubs_epi16(v118, v119);
                     // rest_t0_c0_x1 = rest_t0_c0_x1 + products0_0_t0
-                    v63 = avx2_ops::add_epi16__avx2(v63, v120);
-                    v64 = avx2_ops::add_epi16__avx2(v64, v121);
+                    v63 = x86_ops::add_epi16__avx2(v63, v120);
+                    v64 = x86_ops::add_epi16__avx2(v64, v121);
                     // codes0_1 = field at bit 2 of w0
                     let v122 = _mm256_and_si256(v115, v14);
                     let v123 = _mm256_and_si256(v116, v14);
@@ -311,8 +311,8 @@ pub unsafe fn gemv_i2a16_anyxany_u2c1nr1p4096__avx2(p: &abi::Operands) {
                     let v125 = _mm256_maddubs_epi16(v122, v124);
                     let v126 = _mm256_maddubs_epi16(v123, v124);
                     // rest_t0_c0_x4 = rest_t0_c0_x4 + products0_1_t0
-                    v65 = avx2_ops::add_epi16__avx2(v65, v125);
-                    v66 = avx2_ops::add_epi16__avx2(v66, v126);
+                    v65 = x86_ops::add_epi16__avx2(v65, v125);
+                    v66 = x86_ops::add_epi16__avx2(v66, v126);
                     // w0_shr4 = w0 >> 4
                     let v127 = _mm256_srli_epi16::<4>(v115);
                     let v128 = _mm256_srli_epi16::<4>(v116);
@@ -325,8 +325,8 @@ pub unsafe fn gemv_i2a16_anyxany_u2c1nr1p4096__avx2(p: &abi::Operands) {
                     let v132 = _mm256_maddubs_epi16(v129, v131);
                     let v133 = _mm256_maddubs_epi16(v130, v131);
                     // rest_t0_c0_x1 = rest_t0_c0_x1 + products0_2_t0
-                    v63 = avx2_ops::add_epi16__avx2(v63, v132);
-                    v64 = avx2_ops::add_epi16__avx2(v64, v133);
+                    v63 = x86_ops::add_epi16__avx2(v63, v132);
+                    v64 = x86_ops::add_epi16__avx2(v64, v133);
                     // codes0_3 = field at bit 2 of w0_shr4
                     let v134 = _mm256_and_si256(v127, v14);
                     let v135 = _mm256_and_si256(v128, v14);
@@ -336,8 +336,8 @@ pub unsafe fn gemv_i2a16_anyxany_u2c1nr1p4096__avx2(p: &abi::Operands) {
                     let v137 = _mm256_maddubs_epi16(v134, v136);
                     let v138 = _mm256_maddubs_epi16(v135, v136);
                     // rest_t0_c0_x4 = rest_t0_c0_x4 + products0_3_t0
-                    v65 = avx2_ops::add_epi16__avx2(v65, v137);
-                    v66 = avx2_ops::add_epi16__avx2(v66, v138);
+                    v65 = x86_ops::add_epi16__avx2(v65, v137);
+                    v66 = x86_ops::add_epi16__avx2(v66, v138);
                     w = w.add(64);
                     a0 = a0.add(16);
                 }

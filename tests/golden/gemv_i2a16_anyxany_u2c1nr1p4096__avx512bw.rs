@@ -46,7 +46,7 @@ pub unsafe fn gemv_i2a16_anyxany_u2c1nr1p4096__avx512bw(p: &abi::Operands) {
                     // 4 times, 2 atoms each
                     for _ in 0..4 {
                         // prefetch atom +0, 4096 bytes ahead
-                        _mm_prefetch::<3>(w.wrapping_add(4096).cast());
+                        x86_ops::prefetch::<4096>(w);
                         // w0 = weights of atom +0
                         let v3 = _mm512_load_si512(w.cast());
                         // codes0_0 = field at bit 0 of w0
@@ -84,7 +84,7 @@ pub unsafe fn gemv_i2a16_anyxany_u2c1nr1p4096__avx512bw(p: &abi::Operands) {
                         // narrow_t0_c0_x4 = narrow_t0_c0_x4 + products0_3_t0
                         v2 = _mm512_add_epi16(v2, v18);
                         // prefetch atom +1, 4096 bytes ahead
-                        _mm_prefetch::<3>(w.wrapping_add(4160).cast());
+                        x86_ops::prefetch::<4160>(w);
                         // w1 = weights of atom +1
                         let v19 = _mm512_load_si512(w.add(64).cast());
                         // codes1_0 = field at bit 0 of w1
@@ -140,7 +140,7 @@ pub unsafe fn gemv_i2a16_anyxany_u2c1nr1p4096__avx512bw(p: &abi::Operands) {
                 // (k_atoms % 8) / 2 times, 2 atoms each
                 for _ in 0..((p.k_atoms % 8) / 2) {
                     // prefetch atom +0, 4096 bytes ahead
-                    _mm_prefetch::<3>(w.wrapping_add(4096).cast());
+                    x86_ops::prefetch::<4096>(w);
                     // w0 = weights of atom +0
                     let v39 = _mm512_load_si512(w.cast());
                     // codes0_0 = field at bit 0 of w0
@@ -178,7 +178,7 @@ pub unsafe fn gemv_i2a16_anyxany_u2c1nr1p4096__avx512bw(p: &abi::Operands) {
                     // rest_t0_c0_x4 = rest_t0_c0_x4 + products0_3_t0
                     v38 = _mm512_add_epi16(v38, v52);
                     // prefetch atom +1, 4096 bytes ahead
-                    _mm_prefetch::<3>(w.wrapping_add(4160).cast());
+                    x86_ops::prefetch::<4160>(w);
                     // w1 = weights of atom +1
                     let v53 = _mm512_load_si512(w.add(64).cast());
                     // codes1_0 = field at bit 0 of w1
@@ -221,7 +221,7 @@ pub unsafe fn gemv_i2a16_anyxany_u2c1nr1p4096__avx512bw(p: &abi::Operands) {
                 // (k_atoms % 2) / 1 times, 1 atoms each
                 for _ in 0..(p.k_atoms % 2) {
                     // prefetch atom +0, 4096 bytes ahead
-                    _mm_prefetch::<3>(w.wrapping_add(4096).cast());
+                    x86_ops::prefetch::<4096>(w);
                     // w0 = weights of atom +0
                     let v67 = _mm512_load_si512(w.cast());
                     // codes0_0 = field at bit 0 of w0

@@ -13,7 +13,9 @@ use tritforge_tests::trials::on_cpu;
 use tritforge_tests::{CANARY, Case, shared};
 
 /// Shapes for the kernels of any shape: less than a granule, exactly one, and ones with every kind of rest.
-const GENERIC_SHAPES: [(usize, usize); 5] = [(1, 1), (16, 16), (5, 100), (37, 1003), (17, 4500)];
+///
+/// Ten row tiles are several steps of every stream, and some left over.
+const GENERIC_SHAPES: [(usize, usize); 6] = [(1, 1), (16, 16), (5, 100), (37, 1003), (17, 4500), (151, 203)];
 
 /// The trials of one kernel.
 pub fn trials(kernel: Kernel) -> Vec<Trial> {

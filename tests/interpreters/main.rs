@@ -28,7 +28,7 @@ use tritforge_tests::default_builder;
 use tritforge_tests::trials::conclude;
 
 /// Kernels besides the default ones, so that every way to unpack and to split is lowered for every instruction set.
-const MORE_KERNELS: [&str; 36] = [
+const MORE_KERNELS: [&str; 47] = [
     "gemv_i2a16_37x1003_u2c2mr1p64__portable",
     "gemv_i2a16_37x1003_u4c3nr1p0__portable",
     "gemm3_i2a16_anyxany_u2c2sr1p0__portable",
@@ -49,6 +49,17 @@ const MORE_KERNELS: [&str; 36] = [
     "gemv_i2a16_anyxany_u7c3nr1p128__avx512vnni",
     "gemm3_i2a16_37x1003_u2c2nr1p0__avx512vnni",
     "gemm4_i2a16_anyxany_u2c2sr1p0__avx512vnni",
+    "gemv_i2a16_anyxany_u4c2mr1p64t2__avx512vnni",
+    "gemm3_i2a16_87x1003_u2c1nr1p0t3__avx512vnni",
+    "gemv_i2a16_87x1003_u8c2nr1p0t4__avx512bw",
+    "gemv_i2a16_anyxany_u2c1nr1p64t8__avx512bw",
+    "gemm2_i2a16_anyxany_u3c1sr1p0t2f3__avx2",
+    "gemv_i2a16_87x203_u5c2nr2p0t4__avx2",
+    "gemv_i2a16_anyxany_u4c1sr2p128t3__avxvnni",
+    "gemv_i2a16_anyxany_u2c1sr1p0t2__portable",
+    "gemv_i2a16_anyxany_u2c1sr2p64t2__neon",
+    "gemv_i2a16_anyxany_u2c1nr2p0t3__neondotprod",
+    "gemv_i2a16_anyxany_u2c1sr2p0t2__simd128",
     "gemm16_i2a16_37x1003_u4c1sr1p0__amx",
     "gemm16_i2a16_anyxany_u1c1sr1p0__amx",
     "gemm16_i2a16_37x203_u2c1sr1p64__amx",

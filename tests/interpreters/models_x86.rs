@@ -2,8 +2,8 @@
 
 use std::arch::x86_64::*;
 
-use kernelgen::avx2_ops::add_epi16__avx2;
 use kernelgen::interp::models::{Value, model, stored};
+use kernelgen::x86_ops::add_epi16__avx2;
 use libtest_mimic::Trial;
 use tritforge::kernels::ISAS;
 use tritforge_tests::trials::on_cpu;
@@ -187,7 +187,7 @@ fn avx2(name: &str, args: &[Value]) -> Option<Vec<u8>> {
         ("_mm256_cmpgt_epi32", [Bytes(a), Bytes(b)]) => _mm256_cmpgt_epi32(load(a), load(b)),
         ("_mm256_maddubs_epi16", [Bytes(a), Bytes(b)]) => _mm256_maddubs_epi16(load(a), load(b)),
         ("_mm256_madd_epi16", [Bytes(a), Bytes(b)]) => _mm256_madd_epi16(load(a), load(b)),
-        ("avx2_ops::add_epi16__avx2", [Bytes(a), Bytes(b)]) => add_epi16__avx2(load(a), load(b)),
+        ("x86_ops::add_epi16__avx2", [Bytes(a), Bytes(b)]) => add_epi16__avx2(load(a), load(b)),
         ("_mm256_add_epi32", [Bytes(a), Bytes(b)]) => _mm256_add_epi32(load(a), load(b)),
         ("_mm256_sub_epi32", [Bytes(a), Bytes(b)]) => _mm256_sub_epi32(load(a), load(b)),
         ("_mm256_storeu_si256", [Pointer, Bytes(x)]) => {

@@ -106,6 +106,8 @@ fn call(
         out_stride,
         first_tile: tiles.start,
         end_tile: tiles.end,
+        stream_tiles: 0,
+        stream_out: 0,
         rows: case.rows,
         k_atoms: case.cols.div_ceil(ATOM_COLS),
         scratch: scratch.as_mut_ptr(),

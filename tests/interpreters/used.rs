@@ -49,7 +49,7 @@ pub const CHECKED_X86: [&str; 38] = [
     "_mm512_storeu_si512",
     "_mm512_sub_epi32",
     "abi::tail_mask16",
-    "avx2_ops::add_epi16__avx2",
+    "x86_ops::add_epi16__avx2",
 ];
 
 /// The trials over all kernels.

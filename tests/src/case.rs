@@ -11,7 +11,7 @@ use tritforge::kernels::layouts::i2a16;
 use crate::{Placed, Random, naive_dot};
 
 /// Activation vectors of a case, as many as any operation takes; each uses its share.
-const TOKENS: usize = 32;
+const TOKENS: usize = 64;
 
 /// Rows and columns that generic kernels are tried with where one shape has to do: no multiple of anything.
 pub const GENERIC_SHAPE: (usize, usize) = (259, 1003);

@@ -21,15 +21,15 @@ pub fn run(kernel: &Kernel, data: &Data<'_>) -> Result<Vec<i32>, Fault> {
         data,
         hulls,
         values: vec![None; kernel.program.vars.len()],
-        tile: 0,
+        tiles: Vec::new(),
         rows: 0..0,
         atom: 0,
         staged: Vec::new(),
         spilled: None,
         out: vec![0; data.out_rows() * kernel.program.tokens],
     };
-    for tile in data.tiles() {
-        state.tile = tile;
+    for tiles in data.rounds(kernel.program.streams) {
+        state.tiles = tiles;
         state.block(&kernel.program.body)?;
     }
     Ok(state.out)
@@ -40,9 +40,10 @@ struct State<'a> {
     data: &'a Data<'a>,
     hulls: Vec<Option<Interval>>,
     values: Vec<Option<Value>>,
-    tile: usize,
+    /// The row tile of each stream.
+    tiles: Vec<usize>,
     rows: std::ops::Range<usize>,
-    /// Atoms past the start of the tile.
+    /// Atoms past the start of the tiles.
     atom: usize,
     /// The codes in each slot of the stage.
     staged: Vec<Value>,
@@ -67,7 +68,7 @@ impl State<'_> {
                     self.staged[*slot] = codes;
                 }
                 Stmt::Spill { tile } => self.spilled = Some((*tile, self.get(*tile)?.clone())),
-                Stmt::Store { value, token } => self.store(*value, *token)?,
+                Stmt::Store { stream, value, token } => self.store(*stream, *value, *token)?,
                 Stmt::Repeat { count, atoms, body } => {
                     for _ in 0..count.at(self.data.k_atoms()) {
                         self.block(body)?;
@@ -118,9 +119,9 @@ impl State<'_> {
         Ok(match op {
             Op::ZeroNarrow => vec![0; lanes * rows],
             Op::ZeroWide => vec![0; rows],
-            Op::LoadPacked { atom } => {
+            Op::LoadPacked { stream, atom } => {
                 let offset = atom * ATOM_BYTES + 4 * self.rows.start;
-                let bytes = self.data.weights_at(self.tile, self.atom, offset, 4 * rows)?;
+                let bytes = self.data.weights_at(self.tiles[*stream], self.atom, offset, 4 * rows)?;
                 bytes.iter().map(|b| i64::from(*b)).collect()
             }
             Op::ShiftRight { packed, by } => self.map(*packed, |x| x >> by)?,
@@ -178,9 +179,9 @@ impl State<'_> {
         })
     }
 
-    fn store(&mut self, value: Var, token: usize) -> Result<(), Fault> {
+    fn store(&mut self, stream: usize, value: Var, token: usize) -> Result<(), Fault> {
         let value = self.get(value)?.clone();
-        let first = (self.tile - self.data.first_tile) * TILE_ROWS + self.rows.start;
+        let first = (self.tiles[stream] - self.data.first_tile) * TILE_ROWS + self.rows.start;
         let rows = self.data.out_rows();
         for (i, sum) in value.into_iter().enumerate().take(rows.saturating_sub(first)) {
             // Sums were checked against their proven i32 interval.

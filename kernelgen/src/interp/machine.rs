@@ -18,7 +18,8 @@ pub fn run(kernel: &Kernel, data: &Data<'_>, untouched: i32) -> Result<Vec<i32>,
         machine: &kernel.machine,
         data,
         registers: vec![None; kernel.machine.files.len()],
-        tile: data.first_tile,
+        tiles_at: Vec::new(),
+        stream: 0,
         atom: 0,
         tiles: Tiles::new(),
         scratch: vec![None; SCRATCH_BYTES],
@@ -30,8 +31,8 @@ pub fn run(kernel: &Kernel, data: &Data<'_>, untouched: i32) -> Result<Vec<i32>,
     if let Some(region) = &kernel.machine.region {
         state.tiles.configure(&region.tiles)?;
     }
-    for tile in data.tiles() {
-        state.tile = tile;
+    for tiles in data.rounds(kernel.machine.streams) {
+        state.tiles_at = tiles;
         state.block(&kernel.machine.body)?;
     }
     Ok(state.out)
@@ -42,7 +43,10 @@ struct State<'a> {
     data: &'a Data<'a>,
     /// Vectors and scalars, each at its place.
     registers: Vec<Option<Value>>,
-    tile: usize,
+    /// The row tile of each stream.
+    tiles_at: Vec<usize>,
+    /// The stream whose results are stored.
+    stream: usize,
     atom: usize,
     tiles: Tiles,
     /// What the caller lends; `None` where nothing was written yet.
@@ -52,7 +56,7 @@ struct State<'a> {
 
 impl State<'_> {
     fn rows_in_tile(&self) -> usize {
-        (self.data.rows - self.tile * TILE_ROWS).min(TILE_ROWS)
+        (self.data.rows - self.tiles_at[self.stream] * TILE_ROWS).min(TILE_ROWS)
     }
 
     fn block(&mut self, stmts: &[MStmt]) -> Result<(), Fault> {
@@ -61,7 +65,8 @@ impl State<'_> {
                 MStmt::Comment(_) => {}
                 MStmt::Let(reg, inst) | MStmt::Set(reg, inst) => self.set(*reg, inst)?,
                 MStmt::Run(inst) => self.execute(inst)?,
-                MStmt::Store { first_row, rows, whole, part } => {
+                MStmt::Store { stream, first_row, rows, whole, part } => {
+                    self.stream = *stream;
                     let body = if self.rows_in_tile() >= first_row + rows { whole } else { part };
                     self.block(body)?;
                 }
@@ -149,7 +154,7 @@ impl State<'_> {
         let Some(Arg::Out(token, row)) = inst.args.first() else {
             return Err(Fault::NoModel(inst.intrinsic.name));
         };
-        let first = (self.tile - self.data.first_tile) * TILE_ROWS + row;
+        let first = (self.tiles_at[self.stream] - self.data.first_tile) * TILE_ROWS + row;
         let rows = self.data.out_rows();
         for (i, lane) in lanes.into_iter().enumerate() {
             let Some(lane) = lane else { continue };
@@ -178,9 +183,9 @@ impl State<'_> {
                         .clone()
                         .ok_or_else(|| Fault::Undefined(format!("v{}", reg.0)))?,
                     Arg::Imm(value) | Arg::Const(value) => Value::Scalar(value),
-                    Arg::Weights(offset) => {
-                        Value::Bytes(self.data.weights_at(self.tile, self.atom, offset, len)?.to_vec())
-                    }
+                    Arg::Weights(stream, offset) => Value::Bytes(
+                        self.data.weights_at(self.tiles_at[stream], self.atom, offset, len)?.to_vec(),
+                    ),
                     Arg::Acts(token, offset) => Value::Bytes(acts(token, offset, len)?),
                     Arg::ActsWord(token, offset) => {
                         let bytes = acts(token, offset, 4)?;
@@ -188,7 +193,7 @@ impl State<'_> {
                     }
                     Arg::ActSum(token) => Value::Scalar(self.data.act_sums[token].into()),
                     Arg::Scratch(offset) if len > 0 => Value::Bytes(scratch_at(&self.scratch, offset, len)?),
-                    Arg::Stream(_) | Arg::Out(..) | Arg::Scratch(_) => Value::Pointer,
+                    Arg::Ahead(..) | Arg::Out(..) | Arg::Scratch(_) => Value::Pointer,
                     Arg::RowMask => Value::Scalar(tail_mask16(self.rows_in_tile() as i32).into()),
                     Arg::ScratchRows | Arg::ActRows(..) => return Err(Fault::NoModel(inst.intrinsic.name)),
                     Arg::RowsLeft(first_row) => Value::Scalar(self.rows_in_tile() as i64 - first_row as i64),

@@ -7,8 +7,7 @@ pub mod machine;
 pub mod models;
 pub mod tiles;
 
-use std::ops::Range;
-
+use crate::abi::Streams;
 use crate::layout::{ATOM_BYTES, ATOM_COLS, TILE_ROWS};
 
 /// A matrix product for an interpreter: the operands of a kernel.
@@ -37,8 +36,11 @@ impl Data<'_> {
         self.cols.div_ceil(ATOM_COLS)
     }
 
-    fn tiles(&self) -> Range<usize> {
-        self.first_tile..self.end_tile
+    /// The row tiles that a kernel with so many weight streams works on at a time, one of each stream.
+    fn rounds(&self, streams: usize) -> Vec<Vec<usize>> {
+        let calls = Streams::covering(self.first_tile..self.end_tile, streams);
+        let round = |call: Streams, step| (0..streams).map(|stream| call.tile(stream, step)).collect();
+        calls.flat_map(|call| (0..call.steps).map(move |step| round(call, step))).collect()
     }
 
     /// Rows of the result of one vector.

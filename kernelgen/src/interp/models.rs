@@ -82,7 +82,7 @@ pub fn model(name: &str, args: &[Value]) -> Option<Value> {
             from_i32(products.chunks(2).map(|two| two[0].wrapping_add(two[1])))
         }
         (
-            "_mm512_add_epi16" | "avx2_ops::add_epi16__avx2" | "portable_ops::add_narrow",
+            "_mm512_add_epi16" | "x86_ops::add_epi16__avx2" | "portable_ops::add_narrow",
             [Bytes(a), Bytes(b)],
         ) => from_i16(i16s(a).zip(i16s(b)).map(|(a, b)| a.wrapping_add(b))),
         ("_mm512_add_epi32" | "_mm256_add_epi32", [Bytes(a), Bytes(b)]) => {

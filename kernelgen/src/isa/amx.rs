@@ -6,7 +6,7 @@ use super::x86::{STORE_LANES, store};
 use super::{Accumulate, Atom, Detection, Isa, Ops};
 use crate::cpus::{self, Cpu};
 use crate::layout::TILE_ROWS;
-use crate::machine::Arg::{ActRows, Out, Reg as R, RowMask, Scratch, ScratchRows, Stream};
+use crate::machine::Arg::{ActRows, Ahead, Out, Reg as R, RowMask, Scratch, ScratchRows};
 use crate::machine::{Class, Inst, Intrinsic, Lowering, Memory, PartOp, Reg};
 
 /// The back-end.
@@ -86,8 +86,8 @@ impl Isa for Amx {
         }
     }
 
-    fn prefetch(&self, low: &mut Lowering, offset: usize) {
-        low.run(Inst::new(PREFETCH, [Stream(offset)]));
+    fn prefetch(&self, low: &mut Lowering, stream: usize, offset: usize) {
+        low.run(Inst::new(PREFETCH, [Ahead(stream, offset)]));
     }
 
     fn store(&self, low: &mut Lowering, value: Reg, token: usize, first_row: usize) {

@@ -1,7 +1,6 @@
 //! AVX2: `vpmaddubsw` on 256 bits, sums in i16. F16C belongs to it: every CPU with AVX2 has it, and half-precision floats
 //! need it.
 
-use super::Ops;
 use super::x86::{Backend, Product, V256};
 use crate::cpus;
 
@@ -12,10 +11,5 @@ pub static AVX2: Backend = Backend {
     features: &["avx2", "f16c"],
     instructions: &V256,
     product: Product::Pairs,
-    ops: Some(Ops {
-        name: "avx2_ops",
-        about: "Operations of the AVX2 kernels that are no intrinsics.",
-        source: include_str!("../avx2_ops.rs"),
-    }),
     typical_cpu: &cpus::SKYLAKE,
 };

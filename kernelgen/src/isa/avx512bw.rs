@@ -10,6 +10,5 @@ pub static AVX512_BW: Backend = Backend {
     features: &["avx512f", "avx512bw"],
     instructions: &V512,
     product: Product::Pairs,
-    ops: None,
     typical_cpu: &cpus::SKYLAKE_AVX512,
 };

@@ -11,6 +11,5 @@ pub static AVX512_VNNI: Backend = Backend {
     features: &["avx512f", "avx512bw", "avx512vnni"],
     instructions: &V512,
     product: Product::Quads(Intrinsic::new("_mm512_dpbusd_epi32", Class::Multiply)),
-    ops: None,
     typical_cpu: &cpus::ICE_LAKE_SERVER,
 };

@@ -11,6 +11,5 @@ pub static AVX_VNNI: Backend = Backend {
     features: &["avx2", "f16c", "avxvnni"],
     instructions: &V256,
     product: Product::Quads(Intrinsic::new("_mm256_dpbusd_avx_epi32", Class::Multiply)),
-    ops: None,
     typical_cpu: &cpus::GOLDEN_COVE,
 };

@@ -108,8 +108,8 @@ pub trait Isa: Sync {
     }
     /// The instructions of one operation: all but the last are emitted, the last is returned.
     fn lower(&self, low: &mut Lowering, op: PartOp) -> Inst;
-    /// Asks for the weight stream `offset` bytes past the cursor.
-    fn prefetch(&self, low: &mut Lowering, offset: usize);
+    /// Asks for the weights of a stream, `offset` bytes past its cursor.
+    fn prefetch(&self, low: &mut Lowering, stream: usize, offset: usize);
     /// Stores a register's rows, all of which exist.
     fn store(&self, low: &mut Lowering, value: Reg, token: usize, first_row: usize);
     /// Stores those of a register's rows that exist.

@@ -68,7 +68,7 @@ impl Isa for Portable {
         match op {
             PartOp::ZeroNarrow => Inst::new(ZERO_NARROW, []),
             PartOp::ZeroWide => Inst::new(ZERO, []),
-            PartOp::Load(offset) => Inst::new(LOAD, [Weights(offset)]),
+            PartOp::Load(stream, offset) => Inst::new(LOAD, [Weights(stream, offset)]),
             PartOp::ShiftRight(x, by) => Inst::new(SHR, [Const(by.into()), R(x)]),
             PartOp::Mask(x, mask) => Inst::new(AND, [Const(mask.into()), R(x)]),
             PartOp::Acts(token, offset) => Inst::new(QUAD, [Acts(token, offset)]),
@@ -82,7 +82,7 @@ impl Isa for Portable {
     }
 
     /// Portable Rust has no prefetch.
-    fn prefetch(&self, _low: &mut Lowering, _offset: usize) {}
+    fn prefetch(&self, _low: &mut Lowering, _stream: usize, _offset: usize) {}
 
     fn store(&self, low: &mut Lowering, value: Reg, token: usize, first_row: usize) {
         self.store_part(low, value, token, first_row);

@@ -70,7 +70,7 @@ impl Isa for Simd128 {
     fn lower(&self, low: &mut Lowering, op: PartOp) -> Inst {
         match op {
             PartOp::ZeroWide => Inst::new(SPLAT32, [Imm(0)]),
-            PartOp::Load(offset) => Inst::new(LOAD, [Weights(offset)]),
+            PartOp::Load(stream, offset) => Inst::new(LOAD, [Weights(stream, offset)]),
             // There is one of bytes, which is two instructions on x86; what crosses over is masked off.
             PartOp::ShiftRight(x, by) => Inst::new(SHR16_UNSIGNED, [R(x), Imm(by.into())]),
             PartOp::Mask(x, mask) => {
@@ -103,7 +103,7 @@ impl Isa for Simd128 {
     }
 
     /// WebAssembly has no prefetch.
-    fn prefetch(&self, _low: &mut Lowering, _offset: usize) {}
+    fn prefetch(&self, _low: &mut Lowering, _stream: usize, _offset: usize) {}
 
     fn store(&self, low: &mut Lowering, value: Reg, token: usize, first_row: usize) {
         low.run(Inst::new(STORE, [Out(token, first_row), R(value)]));

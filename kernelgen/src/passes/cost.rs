@@ -1,4 +1,4 @@
-//! The static cost: cycles of one row tile, from the instructions of each loop and the ports that a CPU has for them.
+//! The static cost: cycles of one row tile of each stream, from the instructions of each loop and the ports that a CPU has for them.
 
 use std::collections::{BTreeMap, BTreeSet};
 
@@ -53,12 +53,19 @@ pub fn cost(program: &MProgram, isa: &dyn Isa, model: &CostModel) -> Cost {
     let constants = program.setup.iter().map(|(reg, _)| *reg).collect();
     let per_operation = isa.vectors().per_operation;
     let cursors = program.region.as_ref().map_or(program.tokens, |region| region.cursors.len());
-    let mut costing =
-        Costing { model, per_operation, constants, cursors, k_atoms, text: program.setup.len() };
+    let mut costing = Costing {
+        model,
+        per_operation,
+        constants,
+        streams: program.streams,
+        cursors,
+        k_atoms,
+        text: program.setup.len(),
+    };
     let (mut cycles, count) = costing.block(&program.body);
     // The tile loop: cursors, the row count, the branch to the partial store.
-    cycles += 6.0 / model.issue;
-    let tiles_of_256 = (k_atoms * ATOM_COLS * TILE_ROWS) as f64 / 256.0;
+    cycles += (6 * program.streams) as f64 / model.issue;
+    let tiles_of_256 = (program.streams * k_atoms * ATOM_COLS * TILE_ROWS) as f64 / 256.0;
     Cost {
         cycles_per_256_weights: cycles / tiles_of_256,
         vector_ops_per_256_weights: count.of(&ARITHMETIC) / tiles_of_256,
@@ -76,7 +83,7 @@ fn overfetch(program: &MProgram) -> usize {
                 MStmt::Run(Inst { args, .. }) => args
                     .iter()
                     .map(|arg| match arg {
-                        crate::machine::Arg::Stream(offset) => offset + ATOM_BYTES,
+                        crate::machine::Arg::Ahead(_, offset) => offset + ATOM_BYTES,
                         _ => 0,
                     })
                     .max()
@@ -96,6 +103,8 @@ struct Costing<'a> {
     /// Instructions of an operation, and registers of a value.
     per_operation: usize,
     constants: BTreeSet<Reg>,
+    /// Cursors into the weights.
+    streams: usize,
     /// Cursors into the activations.
     cursors: usize,
     k_atoms: usize,
@@ -135,9 +144,9 @@ impl Costing<'_> {
                     each.add(&spills, 1.0);
                     cycles += self.throughput(&spills);
                     // The loop's own counter, branch, and the cursors into weights and activations.
-                    let overhead = (3 + self.cursors) as f64;
+                    let overhead = (2 + self.streams + self.cursors) as f64;
                     each.scalar += overhead;
-                    self.text += 3 + self.cursors;
+                    self.text += 2 + self.streams + self.cursors;
                     let times = count.at(self.k_atoms) as f64;
                     nested_cycles += times * (cycles + overhead / self.model.issue);
                     nested.add(&each, times);

@@ -333,12 +333,12 @@ impl<'a> Proof<'a> {
     }
 }
 
-/// A value's name without the token, atom and field that it belongs to: `acc_t0_c1_x4` is `acc_x4`.
+/// A value's name without the stream, token, atom and field that it belongs to: `acc_t0_c1_x4` is `acc_x4`.
 fn stem(name: &str) -> String {
     let mut parts = name.split('_');
     let head = parts.next().unwrap_or_default().trim_end_matches(|c: char| c.is_ascii_digit());
-    // A token, a chain or a field.
-    let is_index = |part: &str| part.trim_start_matches(['t', 'c']).bytes().all(|b| b.is_ascii_digit());
+    // A stream, a token, a chain or a field.
+    let is_index = |part: &str| part.trim_start_matches(['s', 't', 'c']).bytes().all(|b| b.is_ascii_digit());
     let rest = parts.filter(|part| !is_index(part));
     rest.fold(head.to_owned(), |stem, part| format!("{stem}_{part}"))
 }

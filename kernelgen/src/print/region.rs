@@ -235,7 +235,7 @@ impl Assembly<'_, '_> {
                 format!("{file}{}", self.region.places[reg.0])
             }
             Arg::Imm(value) | Arg::Const(value) => value.to_string(),
-            Arg::Weights(offset) | Arg::Stream(offset) => at("w", offset),
+            Arg::Weights(_, offset) | Arg::Ahead(_, offset) => at("w", offset),
             Arg::ActSum(token) => format!("dword ptr {}", at("act_sums", 4 * token)),
             Arg::Out(_, row) => at("out", 4 * row),
             // Twice the braces, for one pair belongs to the template.

@@ -71,6 +71,7 @@ const fn made_up(
         name,
         operation: "made up",
         tokens,
+        streams: 1,
         layout: "i2a16",
         shape,
         schedule: "",

@@ -4,10 +4,11 @@
 //! to the lane, columns ascending; then the lanes fold 8, 4, 2, 1. These are the bits of
 //! [`crate::numerics::Numerics::dot_rows`].
 
+use super::blocks::STREAMS;
 use super::lanes::{LANES, Lanes};
 
 /// How far ahead of their use weights are asked for, in bytes.
-const AHEAD: usize = 4096;
+const AHEAD: usize = 2048;
 
 /// Whole rows and the tokens that they are multiplied with.
 #[derive(Debug)]
@@ -79,83 +80,127 @@ unsafe fn rows<L: Lanes, S: Stored>(call: Call<'_>) {
     assert!(row_bytes > 0 && call.rows.len() == count * row_bytes, "whole rows");
     assert!(call.out.len() == call.tokens.len() * count, "a result a token and row");
     assert!(call.tokens.iter().all(|token| token.len() == call.cols), "a value a column");
-    for (row, bytes) in call.rows.chunks_exact(row_bytes).enumerate() {
-        macro_rules! run {
-            ($count:literal, $tokens:expr) => {{
-                // SAFETY: the caller promises the instruction set, and the lengths were checked.
-                let sums = unsafe { dots::<L, S, $count>(bytes.as_ptr(), call.cols, $tokens) };
-                for (token, sum) in sums.into_iter().enumerate() {
-                    call.out[token * count + row] = sum;
-                }
-            }};
-        }
+    // SAFETY: the caller promises the instruction set, and the lengths were checked.
+    unsafe {
         match *call.tokens {
-            [a] => run!(1, [a]),
-            [a, b] => run!(2, [a, b]),
-            [a, b, c] => run!(3, [a, b, c]),
-            [a, b, c, d] => run!(4, [a, b, c, d]),
+            [a] => in_turn::<L, S, 1, STREAMS>(call, count, [a]),
+            [a, b] => in_turn::<L, S, 2, STREAMS>(call, count, [a, b]),
+            [a, b, c] => in_turn::<L, S, 3, STREAMS>(call, count, [a, b, c]),
+            [a, b, c, d] => in_turn::<L, S, 4, STREAMS>(call, count, [a, b, c, d]),
             _ => unreachable!("one to four tokens"),
         }
     }
 }
 
-/// The products of a row with some tokens. One row at a time: the rows are then one linear stream, and two registers of
-/// eight lanes already add as fast as memory delivers.
+/// Equal parts of the rows at a time, a row of each; then what is left over, one by one.
 ///
 /// # Safety
-/// The CPU must have the instruction set; `cols` values in the row and in every token.
+/// The CPU must have the instruction set; operands that belong together.
 #[inline(always)]
-unsafe fn dots<L: Lanes, S: Stored, const T: usize>(
-    row: *const u8,
-    cols: usize,
+unsafe fn in_turn<L: Lanes, S: Stored, const T: usize, const R: usize>(
+    call: Call<'_>,
+    count: usize,
     tokens: [&[f32]; T],
-) -> [f32; T] {
+) {
+    let each = count / R;
+    let mut store = |row: usize, sums: [f32; T]| {
+        for (t, sum) in sums.into_iter().enumerate() {
+            call.out[t * count + row] = sum;
+        }
+    };
+    let at = |row: usize| call.rows.as_ptr().wrapping_add(row * call.cols * S::BYTES);
+    // SAFETY: the rows are some of the call's; the caller promises the rest.
+    unsafe {
+        for step in 0..each {
+            let rows = std::array::from_fn(|stream| stream * each + step);
+            let sums = dots::<L, S, T, R>(rows.map(at), call.cols, &tokens);
+            (0..R).for_each(|stream| store(rows[stream], sums[stream]));
+        }
+        for row in R * each..count {
+            let [sums] = dots::<L, S, T, 1>([at(row)], call.cols, &tokens);
+            store(row, sums);
+        }
+    }
+}
+
+/// The products of some rows with some tokens, a turn of four vectors of each row after the other.
+///
+/// # Safety
+/// The CPU must have the instruction set; `cols` values in the rows and in every token.
+#[inline(always)]
+unsafe fn dots<L: Lanes, S: Stored, const T: usize, const R: usize>(
+    rows: [*const u8; R],
+    cols: usize,
+    tokens: &[&[f32]; T],
+) -> [[f32; T]; R] {
     // SAFETY: the caller promises the instruction set and the lengths.
     unsafe {
-        let mut lanes = [L::floats(0.0); T];
-        macro_rules! chunk {
-            ($col:expr) => {{
-                let weights = S::lanes::<L>(row.add($col * S::BYTES));
-                for t in 0..T {
-                    let values = L::f32s(tokens[t].as_ptr().add($col));
-                    lanes[t] = L::add(lanes[t], L::mul(weights, values));
-                }
-            }};
-        }
+        let mut lanes = [[L::floats(0.0); T]; R];
         let mut col = 0;
         while col + 4 * LANES <= cols {
-            for line in 0..S::BYTES {
-                L::prefetch(row.wrapping_add(col * S::BYTES + AHEAD + 64 * line));
+            for r in 0..R {
+                for chunk in 0..4 {
+                    let from = rows[r].add((col + chunk * LANES) * S::BYTES);
+                    // Once a line: a vector is one of 64 bytes, or half.
+                    if (chunk * LANES * S::BYTES).is_multiple_of(64) {
+                        L::prefetch::<AHEAD>(from);
+                    }
+                    multiply::<L, T>(&mut lanes[r], S::lanes::<L>(from), tokens, col + chunk * LANES);
+                }
             }
-            chunk!(col);
-            chunk!(col + LANES);
-            chunk!(col + 2 * LANES);
-            chunk!(col + 3 * LANES);
             col += 4 * LANES;
         }
         while col + LANES <= cols {
-            chunk!(col);
+            for r in 0..R {
+                let weights = S::lanes::<L>(rows[r].add(col * S::BYTES));
+                multiply::<L, T>(&mut lanes[r], weights, tokens, col);
+            }
             col += LANES;
         }
         if col < cols {
             // The products of what is filled up are +0, which no sum that began at +0 is changed by.
             let rest = cols - col;
-            let mut weights = [0u8; 4 * LANES];
-            std::ptr::copy_nonoverlapping(row.add(col * S::BYTES), weights.as_mut_ptr(), rest * S::BYTES);
-            let weights = S::lanes::<L>(weights.as_ptr());
-            for t in 0..T {
-                let mut values = [0.0f32; LANES];
-                values[..rest].copy_from_slice(&tokens[t][col..]);
-                lanes[t] = L::add(lanes[t], L::mul(weights, L::f32s(values.as_ptr())));
+            for r in 0..R {
+                let mut weights = [0u8; 4 * LANES];
+                let from = rows[r].add(col * S::BYTES);
+                std::ptr::copy_nonoverlapping(from, weights.as_mut_ptr(), rest * S::BYTES);
+                let weights = S::lanes::<L>(weights.as_ptr());
+                for t in 0..T {
+                    let mut values = [0.0f32; LANES];
+                    values[..rest].copy_from_slice(&tokens[t][col..]);
+                    lanes[r][t] = L::add(lanes[r][t], L::mul(weights, L::f32s(values.as_ptr())));
+                }
             }
         }
-        let mut sums = [0.0; T];
-        for t in 0..T {
-            let mut lanes_of = [0.0; LANES];
-            L::store(lanes[t], &mut lanes_of);
-            sums[t] = fold(lanes_of);
+        let mut sums = [[0.0; T]; R];
+        for r in 0..R {
+            for t in 0..T {
+                let mut lanes_of = [0.0; LANES];
+                L::store(lanes[r][t], &mut lanes_of);
+                sums[r][t] = fold(lanes_of);
+            }
         }
         sums
+    }
+}
+
+/// Adds the products of sixteen weights with those values of each token that begin at column `col`.
+///
+/// # Safety
+/// The CPU must have the instruction set; sixteen values of each token from `col` on.
+#[inline(always)]
+unsafe fn multiply<L: Lanes, const T: usize>(
+    lanes: &mut [L::Floats; T],
+    weights: L::Floats,
+    tokens: &[&[f32]; T],
+    col: usize,
+) {
+    for t in 0..T {
+        // SAFETY: the caller promises the instruction set and the values.
+        unsafe {
+            let values = L::f32s(tokens[t].as_ptr().add(col));
+            lanes[t] = L::add(lanes[t], L::mul(weights, values));
+        }
     }
 }
 

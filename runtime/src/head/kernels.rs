@@ -6,8 +6,8 @@ use super::{blocks, floats};
 use crate::kernels::abi::IsaInfo;
 use crate::numerics::Numerics;
 
-/// How the kernels' loops are arranged: up to four tokens at once, weights asked for 4 KiB ahead.
-const SCHEDULE: &str = "t4p4096";
+/// How the kernels' loops are arranged: weights asked for 3 KiB ahead, three streams of them.
+const SCHEDULE: &str = "p3072t3";
 
 /// From `family::name`, the function `family::name::<L>`: one module `name` with a function `__id` for every instruction
 /// set, and the table of them all.

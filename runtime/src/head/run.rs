@@ -4,7 +4,7 @@ use std::borrow::Cow;
 use std::ops::Range;
 
 use super::activations::Activations;
-use super::blocks::{self, TOKENS, Token};
+use super::blocks::{self, STREAMS, TOKENS, Token};
 use super::kernels::Kernels;
 use super::lanes::LANES;
 use super::{Head, Weights, floats};
@@ -234,9 +234,13 @@ impl Head {
         let tiles = self.rows.div_ceil(LANES);
         let products = self.rows.saturating_mul(self.cols).saturating_mul(tokens);
         let parts = if products < MIN_SHARED_PRODUCTS { 1 } else { team.size().clamp(1, tiles) };
-        let chunk =
-            (CHUNK_BYTES / multiply.tile_bytes().max(1)).clamp(1, (tiles / (PIECES_EACH * parts)).max(1));
-        let shares = Shares::new(tiles, parts, chunk);
+        let tile_bytes = multiply.tile_bytes().max(1);
+        let shares = if tokens <= TOKENS {
+            Shares::streamed(tiles, tile_bytes, STREAMS, parts)
+        } else {
+            let chunk = (CHUNK_BYTES / tile_bytes).clamp(1, (tiles / (PIECES_EACH * parts)).max(1));
+            Shares::new(tiles, parts, chunk)
+        };
         let results = SharedRows::new(logits, self.rows);
         let member = |part: usize| {
             let mut out = Vec::new();

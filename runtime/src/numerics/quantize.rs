@@ -7,15 +7,23 @@ use super::Numerics;
 use super::exp::ROUND_MAGIC;
 use super::reduce::max_abs;
 
-/// Rows of the int8 matrix start at multiples of this many bytes; the gap is filled with zeros.
-pub const STRIDE_GRANULE: usize = 16;
+/// Rows of the int8 matrix start at multiples of this many bytes, in memory too; the gap is filled with zeros. A cache line:
+/// kernels on tiles read 64 columns of sixteen rows at a time, which would else be twice as many lines.
+pub const STRIDE_GRANULE: usize = 64;
+
+/// A line of the int8 matrix.
+#[derive(Clone, Copy, Debug, PartialEq, bytemuck::Pod, bytemuck::Zeroable)]
+#[repr(C, align(64))]
+struct Line([i8; STRIDE_GRANULE]);
+
+const _: () = assert!(align_of::<Line>() == STRIDE_GRANULE && size_of::<Line>() == STRIDE_GRANULE);
 
 /// A batch of activation vectors in int8, with what the kernels and their epilogue need beside them.
 #[derive(Clone, Debug, Default, PartialEq)]
 pub struct QuantizedActivations {
     cols: usize,
     stride: usize,
-    data: Vec<i8>,
+    lines: Vec<Line>,
     sums: Vec<i32>,
     scales: Vec<f32>,
 }
@@ -54,13 +62,14 @@ impl QuantizedActivations {
         let stride = cols.next_multiple_of(STRIDE_GRANULE);
         if self.cols != cols {
             // Another row length puts the padding elsewhere.
-            self.data.clear();
+            self.lines.clear();
         }
         (self.cols, self.stride) = (cols, stride);
-        self.data.resize(tokens * stride, 0);
+        self.lines.resize(tokens * (stride / STRIDE_GRANULE), Line([0; STRIDE_GRANULE]));
         self.sums.resize(tokens, 0);
         self.scales.resize(tokens, 0.0);
-        let rows = self.data.chunks_exact_mut(stride).zip(&mut self.sums).zip(&mut self.scales);
+        let data: &mut [i8] = bytemuck::cast_slice_mut(&mut self.lines);
+        let rows = data.chunks_exact_mut(stride).zip(&mut self.sums).zip(&mut self.scales);
         rows.map(move |((q, sum), scale)| QuantizedRow { q: &mut q[..cols], sum, scale })
     }
 
@@ -81,7 +90,7 @@ impl QuantizedActivations {
 
     /// The quantised values, `[tokens][stride]`, -128 to 127, zero from column `cols` on.
     pub fn data(&self) -> &[i8] {
-        &self.data
+        bytemuck::cast_slice(&self.lines)
     }
 
     /// The sum of each token's quantised values.
@@ -141,8 +150,8 @@ mod tests {
         // max 1, s = 127; 63.5 ties to the even 64.
         let q = QuantizedActivations::quantize(4, &[0.5, -1.0, 0.25, 0.75]);
         assert_eq!(&q.data()[..4], [64, -127, 32, 95]);
-        assert_eq!(q.data()[4..], [0; 12]);
-        assert_eq!((q.tokens(), q.cols(), q.stride()), (1, 4, 16));
+        assert_eq!(q.data()[4..], [0; 60]);
+        assert_eq!((q.tokens(), q.cols(), q.stride()), (1, 4, 64));
         assert_eq!((q.sums(), q.scales()), (&[64][..], &[127.0][..]));
     }
 
@@ -174,11 +183,11 @@ mod tests {
             let s = 127.0 / row.iter().fold(1e-5f32, |m, v| m.max(v.abs()));
             let expected: Vec<i8> =
                 row.iter().map(|v| (v * s).round_ties_even().clamp(-128.0, 127.0) as i8).collect();
-            assert_eq!(q.data()[t * 48..t * 48 + cols], expected);
+            assert_eq!(q.data()[t * 64..t * 64 + cols], expected);
             assert_eq!(q.sums()[t], expected.iter().map(|&v| i32::from(v)).sum::<i32>());
             assert_eq!(q.scales()[t], s);
             let alone = QuantizedActivations::quantize(cols, row);
-            assert_eq!(alone.data(), &q.data()[t * 48..(t + 1) * 48]);
+            assert_eq!(alone.data(), &q.data()[t * 64..(t + 1) * 64]);
         }
     }
 
@@ -203,7 +212,7 @@ mod tests {
         });
         for (t, row) in x.chunks(cols).enumerate() {
             let alone = QuantizedActivations::quantize(cols, row);
-            assert_eq!(alone.data(), &split.data()[t * 1008..(t + 1) * 1008]);
+            assert_eq!(alone.data(), &split.data()[t * 1024..(t + 1) * 1024]);
         }
     }
 }

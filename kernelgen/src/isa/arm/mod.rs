@@ -3,7 +3,7 @@
 
 use super::{Accumulate, Atom, Isa, Ops};
 use crate::cpus::Cpu;
-use crate::machine::Arg::{ActSum, ActsWord, Const, Imm, Out, Reg as R, RowsLeft, Stream, Weights};
+use crate::machine::Arg::{ActSum, ActsWord, Ahead, Const, Imm, Out, Reg as R, RowsLeft, Weights};
 use crate::machine::{Class, Inst, Intrinsic, Lowering, Memory, PartOp, Reg};
 
 /// What the kernels call besides intrinsics.
@@ -98,7 +98,7 @@ impl Isa for Backend {
     fn lower(&self, low: &mut Lowering, op: PartOp) -> Inst {
         match (op, &self.product) {
             (PartOp::ZeroWide, _) => Inst::new(SPLAT32, [Imm(0)]),
-            (PartOp::Load(offset), _) => Inst::new(LOAD, [Weights(offset)]),
+            (PartOp::Load(stream, offset), _) => Inst::new(LOAD, [Weights(stream, offset)]),
             // It copies the sign into the bits that it frees; every field is masked after it is shifted.
             (PartOp::ShiftRight(x, by), _) => Inst::new(SHR, [Const(by.into()), R(x)]),
             (PartOp::Mask(x, mask), _) => {
@@ -125,8 +125,8 @@ impl Isa for Backend {
         }
     }
 
-    fn prefetch(&self, low: &mut Lowering, offset: usize) {
-        low.run(Inst::new(PREFETCH, [Stream(offset)]));
+    fn prefetch(&self, low: &mut Lowering, stream: usize, offset: usize) {
+        low.run(Inst::new(PREFETCH, [Ahead(stream, offset)]));
     }
 
     fn store(&self, low: &mut Lowering, value: Reg, token: usize, first_row: usize) {

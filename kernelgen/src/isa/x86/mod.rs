@@ -9,10 +9,16 @@ pub use v512::{STORE_LANES, V512};
 
 use super::{Accumulate, Atom, Isa, Ops};
 use crate::cpus::Cpu;
-use crate::machine::Arg::{ActSum, ActsWord, Const, Imm, Out, Reg as R, Stream, Weights};
+use crate::machine::Arg::{ActSum, ActsWord, Ahead, Const, Imm, Out, Reg as R, Weights};
 use crate::machine::{Class, Inst, Intrinsic, Lowering, Memory, PartOp, Reg};
 
-const PREFETCH: Intrinsic = Intrinsic::new("_mm_prefetch", Class::Prefetch);
+const PREFETCH: Intrinsic = Intrinsic::new("x86_ops::prefetch", Class::Prefetch);
+
+const OPS: Ops = Ops {
+    name: "x86_ops",
+    about: "Operations of the x86 kernels that are no intrinsics.",
+    source: include_str!("../../x86_ops.rs"),
+};
 
 /// An x86 instruction set.
 pub struct Backend {
@@ -26,8 +32,6 @@ pub struct Backend {
     pub instructions: &'static Instructions,
     /// How it multiplies.
     pub product: Product,
-    /// See [`Isa::ops`].
-    pub ops: Option<Ops>,
     /// See [`Isa::typical_cpu`].
     pub typical_cpu: &'static Cpu,
 }
@@ -104,7 +108,7 @@ impl Isa for Backend {
     }
 
     fn ops(&self) -> Option<Ops> {
-        self.ops
+        Some(OPS)
     }
 
     fn atom(&self) -> Atom {
@@ -123,7 +127,7 @@ impl Isa for Backend {
         let v = self.instructions;
         match (op, &self.product) {
             (PartOp::ZeroNarrow | PartOp::ZeroWide, _) => Inst::new(v.zero, []),
-            (PartOp::Load(offset), _) => Inst::new(v.load, [Weights(offset)]),
+            (PartOp::Load(stream, offset), _) => Inst::new(v.load, [Weights(stream, offset)]),
             (PartOp::ShiftRight(x, by), _) => Inst::new(v.shift_packed, [Const(by.into()), R(x)]),
             (PartOp::Mask(x, mask), _) => {
                 let mask = low.constant(Inst::new(v.splat8, [Imm((mask as i8).into())]));
@@ -152,8 +156,8 @@ impl Isa for Backend {
         }
     }
 
-    fn prefetch(&self, low: &mut Lowering, offset: usize) {
-        low.run(Inst::new(PREFETCH, [Const(3), Stream(offset)]));
+    fn prefetch(&self, low: &mut Lowering, stream: usize, offset: usize) {
+        low.run(Inst::new(PREFETCH, [Ahead(stream, offset)]));
     }
 
     fn store(&self, low: &mut Lowering, value: Reg, token: usize, first_row: usize) {

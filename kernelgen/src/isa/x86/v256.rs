@@ -18,7 +18,7 @@ pub static V256: Instructions = Instructions {
     shift_packed: Intrinsic::new("_mm256_srli_epi16", Class::Shift),
     shift16: Intrinsic::new("_mm256_srai_epi16", Class::Shift),
     shift32: Intrinsic::new("_mm256_srai_epi32", Class::Shift),
-    add16: Intrinsic::new("avx2_ops::add_epi16__avx2", Class::Add),
+    add16: Intrinsic::new("x86_ops::add_epi16__avx2", Class::Add),
     add32: Intrinsic::new("_mm256_add_epi32", Class::Add),
     sub32: Intrinsic::new("_mm256_sub_epi32", Class::Add),
     products: Intrinsic::new("_mm256_maddubs_epi16", Class::Multiply),

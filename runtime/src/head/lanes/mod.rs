@@ -68,17 +68,17 @@ pub trait Lanes {
     /// The lanes in memory.
     unsafe fn store(floats: Self::Floats, to: &mut [f32; LANES]);
 
-    /// Asks for the cache line at an address, which may be anything.
-    unsafe fn prefetch(from: *const u8);
+    /// Asks for the cache line `AHEAD` bytes past an address, which may be anything; at this place among the loads.
+    unsafe fn prefetch<const AHEAD: usize>(from: *const u8);
 }
 
 /// Implements a trait's operations: functions that are inlined into a kernel, which alone has the target features.
 macro_rules! operations {
-    ($($(const $bits:ident)? fn $name:ident($($argument:ident: $type:ty),*) $(-> $result:ty)? $body:block)*) => {
+    ($($(const $bits:ident: $kind:ty,)? fn $name:ident($($argument:ident: $type:ty),*) $(-> $result:ty)? $body:block)*) => {
         $(
             #[inline(always)]
             #[allow(unused_unsafe, reason = "not every operation of every form needs it")]
-            unsafe fn $name$(<const $bits: u32>)?($($argument: $type),*) $(-> $result)? {
+            unsafe fn $name$(<const $bits: $kind>)?($($argument: $type),*) $(-> $result)? {
                 // SAFETY: the caller promises the instruction set and what pointers point to.
                 unsafe { $body }
             }

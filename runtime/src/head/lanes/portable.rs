@@ -54,10 +54,10 @@ impl Lanes for Portable {
         fn or(words: Self::Words, other: Self::Words) -> Self::Words {
             each_lane!(lane => [words[lane][0] | other[lane][0], words[lane][1] | other[lane][1]])
         }
-        const BITS fn shr(words: Self::Words) -> Self::Words {
+        const BITS: u32, fn shr(words: Self::Words) -> Self::Words {
             each_lane!(lane => [words[lane][0] >> BITS, words[lane][1] >> BITS])
         }
-        const BITS fn shl(words: Self::Words) -> Self::Words {
+        const BITS: u32, fn shl(words: Self::Words) -> Self::Words {
             each_lane!(lane => [words[lane][0] << BITS, words[lane][1] << BITS])
         }
 
@@ -65,7 +65,7 @@ impl Lanes for Portable {
         fn add_sums(sums: Self::Sums, other: Self::Sums) -> Self::Sums {
             each_lane!(lane => sums[lane].wrapping_add(other[lane]))
         }
-        const BITS fn shr_sums(sums: Self::Sums) -> Self::Sums {
+        const BITS: u32, fn shr_sums(sums: Self::Sums) -> Self::Sums {
             each_lane!(lane => sums[lane] >> BITS)
         }
         fn dot(sums: Self::Sums, words: Self::Words, pair: *const i16) -> Self::Sums {
@@ -93,6 +93,6 @@ impl Lanes for Portable {
         fn store(floats: Self::Floats, to: &mut [f32; LANES]) { *to = floats; }
 
         // Nothing asks for memory on every architecture.
-        fn prefetch(_from: *const u8) {}
+        const AHEAD: usize, fn prefetch(_from: *const u8) {}
     }
 }

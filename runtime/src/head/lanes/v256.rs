@@ -3,6 +3,7 @@
 use std::arch::x86_64::*;
 
 use super::{LANES, Lanes, operations};
+use crate::kernels::x86_ops::prefetch;
 
 /// Lanes in two registers; `VNNI` where there is an instruction that multiplies pairs and adds.
 pub struct V256<const VNNI: bool>;
@@ -44,11 +45,11 @@ impl<const VNNI: bool> Lanes for V256<VNNI> {
         fn or(words: Self::Words, other: Self::Words) -> Self::Words {
             both!(half => _mm256_or_si256(words[half], other[half]))
         }
-        const BITS fn shr(words: Self::Words) -> Self::Words {
+        const BITS: u32, fn shr(words: Self::Words) -> Self::Words {
             let bits = _mm_cvtsi32_si128(BITS as i32);
             both!(half => _mm256_srl_epi16(words[half], bits))
         }
-        const BITS fn shl(words: Self::Words) -> Self::Words {
+        const BITS: u32, fn shl(words: Self::Words) -> Self::Words {
             let bits = _mm_cvtsi32_si128(BITS as i32);
             both!(half => _mm256_sll_epi16(words[half], bits))
         }
@@ -57,7 +58,7 @@ impl<const VNNI: bool> Lanes for V256<VNNI> {
         fn add_sums(sums: Self::Sums, other: Self::Sums) -> Self::Sums {
             both!(half => _mm256_add_epi32(sums[half], other[half]))
         }
-        const BITS fn shr_sums(sums: Self::Sums) -> Self::Sums {
+        const BITS: u32, fn shr_sums(sums: Self::Sums) -> Self::Sums {
             let bits = _mm_cvtsi32_si128(BITS as i32);
             both!(half => _mm256_sra_epi32(sums[half], bits))
         }
@@ -99,6 +100,6 @@ impl<const VNNI: bool> Lanes for V256<VNNI> {
             _mm256_storeu_ps(to.add(8), floats[1]);
         }
 
-        fn prefetch(from: *const u8) { _mm_prefetch::<_MM_HINT_T0>(from.cast()); }
+        const AHEAD: usize, fn prefetch(from: *const u8) { prefetch::<AHEAD>(from); }
     }
 }

@@ -3,6 +3,7 @@
 use std::arch::x86_64::*;
 
 use super::{LANES, Lanes, operations};
+use crate::kernels::x86_ops::prefetch;
 
 /// Lanes in one register; `VNNI` where there is an instruction that multiplies pairs and adds.
 pub struct V512<const VNNI: bool>;
@@ -23,16 +24,16 @@ impl<const VNNI: bool> Lanes for V512<VNNI> {
             _mm512_and_si512(words, _mm512_set1_epi16(mask as i16))
         }
         fn or(words: Self::Words, other: Self::Words) -> Self::Words { _mm512_or_si512(words, other) }
-        const BITS fn shr(words: Self::Words) -> Self::Words {
+        const BITS: u32, fn shr(words: Self::Words) -> Self::Words {
             _mm512_srl_epi16(words, _mm_cvtsi32_si128(BITS as i32))
         }
-        const BITS fn shl(words: Self::Words) -> Self::Words {
+        const BITS: u32, fn shl(words: Self::Words) -> Self::Words {
             _mm512_sll_epi16(words, _mm_cvtsi32_si128(BITS as i32))
         }
 
         fn sums(value: i32) -> Self::Sums { _mm512_set1_epi32(value) }
         fn add_sums(sums: Self::Sums, other: Self::Sums) -> Self::Sums { _mm512_add_epi32(sums, other) }
-        const BITS fn shr_sums(sums: Self::Sums) -> Self::Sums {
+        const BITS: u32, fn shr_sums(sums: Self::Sums) -> Self::Sums {
             _mm512_sra_epi32(sums, _mm_cvtsi32_si128(BITS as i32))
         }
         fn dot(sums: Self::Sums, words: Self::Words, pair: *const i16) -> Self::Sums {
@@ -60,6 +61,6 @@ impl<const VNNI: bool> Lanes for V512<VNNI> {
         fn add(a: Self::Floats, b: Self::Floats) -> Self::Floats { _mm512_add_ps(a, b) }
         fn store(floats: Self::Floats, to: &mut [f32; LANES]) { _mm512_storeu_ps(to.as_mut_ptr(), floats) }
 
-        fn prefetch(from: *const u8) { _mm_prefetch::<_MM_HINT_T0>(from.cast()); }
+        const AHEAD: usize, fn prefetch(from: *const u8) { prefetch::<AHEAD>(from); }
     }
 }

@@ -1,4 +1,4 @@
-// What the AVX2 kernels call besides intrinsics.
+// What the x86 kernels call besides intrinsics.
 
 use std::arch::asm;
 use std::arch::x86_64::*;
@@ -25,4 +25,21 @@ pub fn add_epi16__avx2(a: __m256i, b: __m256i) -> __m256i {
         );
     }
     sums
+}
+
+/// Asks for the cache line `AHEAD` bytes past an address, which may be any; at this place among the other loads and
+/// stores. Where the compiler may move prefetches, it gathers those of an unrolled loop behind its loads, and a stream
+/// from memory then comes at two thirds of the pace.
+#[inline(always)]
+pub fn prefetch<const AHEAD: usize>(at: *const u8) {
+    // SAFETY: a prefetch reads nothing that the program could see, and never faults. That it might touch memory is what
+    // keeps it in its place.
+    unsafe {
+        asm!(
+            "prefetcht0 [{at} + {ahead}]",
+            at = in(reg) at,
+            ahead = const AHEAD,
+            options(nostack, preserves_flags),
+        );
+    }
 }

@@ -1,0 +1,144 @@
+//! How close the output head's kernels come to what memory gives: one token times 128256 rows of 2560 columns, the head of
+//! the 2B-4T model, in each format, on 1 and 2 threads.
+//!
+//! The rate from memory stands beside the read bandwidth, probed in turn with it, and beside the kernel's own rate with rows
+//! that stay in L2. A kernel's bound is the lower of the two; ratios are of medians. A head whose logits differ from those of
+//! the portable kernels by a bit is not timed, it ends the run. `cargo bench -p tritforge-benches --bench heads -- [format]`;
+//! `-- --test` does little.
+
+use std::time::Instant;
+
+use rand_core::Rng;
+use rand_pcg::Pcg32;
+use tritforge::engine::Engine;
+use tritforge::format::{BlockType, FloatType, StorageType, VocabMatrix};
+use tritforge::head::{Head, HeadType};
+use tritforge::numerics::Numerics;
+use tritforge::probe::bandwidth::ReadProbe;
+use tritforge::probe::memory::WeightMemory;
+use tritforge::probe::{MEMORY, MIB, PLAUSIBLE, Samples, WINDOW};
+
+const ROWS: usize = 128_256;
+const COLS: usize = 2560;
+/// Bytes of rows that stay in a small L2 cache.
+const L2: usize = 256 << 10;
+
+/// The formats: as the file has the weights, and what is made of them.
+const HEADS: [(StorageType, HeadType); 7] = [
+    (StorageType::Float(FloatType::F16), HeadType::Stored),
+    (StorageType::Float(FloatType::Bf16), HeadType::Stored),
+    (StorageType::Float(FloatType::F16), HeadType::Int8),
+    (StorageType::Float(FloatType::F16), HeadType::Q4_0),
+    (StorageType::Blocks(BlockType::Q8_0), HeadType::Stored),
+    (StorageType::Blocks(BlockType::Q6K), HeadType::Stored),
+    (StorageType::Blocks(BlockType::Q4_0), HeadType::Stored),
+];
+
+struct Effort {
+    rows: usize,
+    rounds: usize,
+    memory: usize,
+    window: usize,
+}
+
+const MEASURED: Effort = Effort { rows: ROWS, rounds: 11, memory: MEMORY, window: WINDOW };
+const TEST: Effort = Effort { rows: 50, rounds: 1, memory: 2 * MIB, window: MIB };
+
+fn main() {
+    let arguments: Vec<String> = std::env::args().skip(1).collect();
+    // Cargo passes `--bench` where it wants a measurement.
+    let test = arguments.iter().any(|a| a == "--test") || !arguments.iter().any(|a| a == "--bench");
+    let wanted: Vec<&String> = arguments.iter().filter(|argument| !argument.starts_with("--")).collect();
+    let effort = if test { TEST } else { MEASURED };
+    let cores = std::thread::available_parallelism().map_or(1, usize::from);
+    let threads = [1, 2].into_iter().filter(|threads| *threads <= cores);
+    let engines: Vec<Engine> = threads.map(|n| Engine::with_threads(n).expect("an engine")).collect();
+    let memory = WeightMemory::new(effort.memory);
+    println!("format threads   GB/s    best   probe ratio     L2   bound of bound");
+    for (storage, head_type) in HEADS {
+        let head = head(storage, head_type, effort.rows, &engines[0]);
+        if wanted.is_empty() || wanted.iter().any(|name| *name == head.type_name()) {
+            let cached = L2 * effort.rows / head.bytes_per_token().max(1);
+            let cached = self::head(storage, head_type, cached.clamp(1, effort.rows), &engines[0]);
+            engines.iter().for_each(|engine| measure(&head, &cached, engine, &memory, &effort));
+        }
+    }
+}
+
+/// A head of so many rows of random weights.
+fn head(storage: StorageType, head_type: HeadType, rows: usize, engine: &Engine) -> Head {
+    let mut random = Pcg32::new(9, 9);
+    let (block, scale_at) = match storage {
+        StorageType::Float(_) => (2, 0),
+        StorageType::Blocks(BlockType::Q6K) => (BlockType::Q6K.bytes(), BlockType::Q6K.bytes() - 2),
+        StorageType::Blocks(kind) => (kind.bytes(), 0),
+    };
+    let row_bytes = match storage {
+        StorageType::Float(float) => COLS * float.size(),
+        StorageType::Blocks(kind) => kind.row_bytes(COLS).expect("whole blocks"),
+    };
+    let mut bytes = vec![0u8; rows * row_bytes];
+    bytes.chunks_mut(8).for_each(|chunk| {
+        let word = random.next_u64().to_le_bytes();
+        chunk.copy_from_slice(&word[..chunk.len()]);
+    });
+    // Floats and scales far below 1.
+    bytes.chunks_exact_mut(block).for_each(|block| block[scale_at + 1] = block[scale_at + 1] & 0x83 | 0x20);
+    let matrix = VocabMatrix::new(rows, COLS, storage, bytes.into()).expect("the bytes of all rows");
+    Head::new(&matrix, head_type, engine).expect("a head")
+}
+
+/// A state, and room for its logits.
+fn operands(rows: usize) -> (Vec<f32>, Vec<f32>) {
+    let mut random = Pcg32::new(3, 3);
+    let state = (0..COLS).map(|_| random.next_u32() as i32 as f32 / (1u32 << 31) as f32).collect();
+    (state, vec![0.0; rows])
+}
+
+fn measure(head: &Head, cached: &Head, engine: &Engine, memory: &WeightMemory, effort: &Effort) {
+    let (state, mut logits) = operands(head.rows());
+    let mut expected = logits.clone();
+    head.logits_on(&Numerics::portable(), &state, &mut expected).expect("operands that fit");
+    head.logits(engine, &state, &mut logits).expect("operands that fit");
+    let same = logits.iter().zip(&expected).all(|(found, expected)| found.to_bits() == expected.to_bits());
+    assert!(same, "{head:?} on {} is not exact", engine.numerics().isa().id);
+
+    let mut read = ReadProbe::new(memory.bytes(), effort.window);
+    let (mut from_memory, mut from_l2) = (Samples::default(), Samples::default());
+    let mut few = vec![0.0; cached.rows()];
+    for _ in 0..effort.rounds {
+        engine.region(|team| read.sample(team));
+        let start = Instant::now();
+        head.logits(engine, &state, &mut logits).expect("operands that fit");
+        from_memory.push(head.bytes_per_token() as f64 / start.elapsed().as_secs_f64());
+        // Each thread has an L2 cache of its own: the rate of one times their number.
+        let times = effort.window.div_ceil(cached.bytes_per_token());
+        let start = Instant::now();
+        for _ in 0..times {
+            cached.logits_on(engine.numerics(), &state, &mut few).expect("operands that fit");
+        }
+        let bytes = times * cached.bytes_per_token() * engine.threads();
+        from_l2.push(bytes as f64 / start.elapsed().as_secs_f64());
+    }
+    let (rate, l2) = (from_memory.rate(), from_l2.rate().median);
+    let probe = read.bandwidth().rate.median;
+    let bound = probe.min(l2);
+    println!(
+        "{:>6} {:>7} {:>6.2} {:>7.2} {:>7.2} {:>5} {:>6.1} {:>7.2} {:>8}",
+        head.type_name(),
+        engine.threads(),
+        rate.median / 1e9,
+        rate.best / 1e9,
+        probe / 1e9,
+        ratio(rate.median, probe),
+        l2 / 1e9,
+        bound / 1e9,
+        ratio(rate.median, bound),
+    );
+}
+
+/// A ratio to a probed limit, marked where it says that the probe was too low.
+fn ratio(value: f64, limit: f64) -> String {
+    let ratio = value / limit;
+    format!("{ratio:.2}{}", if ratio > PLAUSIBLE { "!" } else { "" })
+}

@@ -1,0 +1,305 @@
+//! A part of a tile times some tokens, for each packed format.
+
+use super::super::lanes::{LANES, Lanes};
+use super::super::layout::{ATOM, Format, I8_ROW, Q4_0, Q6_K, Q8_0, SCALES};
+use super::{Packed, Token};
+
+/// How far ahead of their use weights are asked for, in bytes.
+const AHEAD: usize = 2048;
+
+/// An atom of a stream, after asking for the one some kilobytes ahead.
+///
+/// # Safety
+/// The CPU must have the instruction set; 64 bytes at `from`.
+#[inline(always)]
+unsafe fn atom<L: Lanes>(from: *const u8) -> L::Words {
+    // SAFETY: the caller promises the instruction set and the bytes.
+    unsafe {
+        L::prefetch::<AHEAD>(from);
+        L::words(from)
+    }
+}
+
+/// The sums of a group, scaled and added to what the rows have.
+///
+/// # Safety
+/// The CPU must have the instruction set.
+#[inline(always)]
+unsafe fn accumulate<L: Lanes>(total: &mut L::Floats, sums: L::Sums, scale: L::Floats) {
+    // SAFETY: the caller promises the instruction set.
+    unsafe { *total = L::add(*total, L::mul(L::from_sums(sums), scale)) };
+}
+
+/// Blocks of [`Q4_0`].
+pub struct Nibbles;
+
+impl Packed for Nibbles {
+    const FORMAT: Format = Q4_0;
+    type Sums<L: Lanes, const T: usize> = [L::Floats; T];
+
+    fn groups(parts: usize) -> usize {
+        parts
+    }
+
+    #[inline(always)]
+    unsafe fn none<L: Lanes, const T: usize>() -> [L::Floats; T] {
+        // SAFETY: the caller promises the instruction set.
+        unsafe { [L::floats(0.0); T] }
+    }
+
+    #[inline(always)]
+    unsafe fn part<L: Lanes, const T: usize>(
+        totals: &mut [L::Floats; T],
+        bytes: *const u8,
+        part: usize,
+        tokens: &[Token<'_>; T],
+    ) {
+        // SAFETY: the caller promises the instruction set and the lengths.
+        unsafe {
+            let mut sums = [L::sums(0); T];
+            for t in 0..T {
+                sums[t] = L::sums(*tokens[t].offsets.as_ptr().add(part));
+            }
+            // Fields that are masked only count 16 and 256 times. Their sums have zeros below, and with four atoms of two
+            // columns stay under 8 * 15 * 256 * 32767 < 2^30.
+            let (mut sixteenfold, mut large) = ([L::sums(0); T], [L::sums(0); T]);
+            for index in 0..4 {
+                let words = atom::<L>(bytes.add(index * ATOM));
+                let fields = if T == 1 {
+                    [L::and(words, 0xf), L::and(words, 0xf0), L::and(words, 0xf00), L::shr::<12>(words)]
+                } else {
+                    let shifted = [L::shr::<4>(words), L::shr::<8>(words)];
+                    [
+                        L::and(words, 0xf),
+                        L::and(shifted[0], 0xf),
+                        L::and(shifted[1], 0xf),
+                        L::shr::<12>(words),
+                    ]
+                };
+                for t in 0..T {
+                    let pairs = tokens[t].words.as_ptr().add(part * 32 + index * 8);
+                    sums[t] = L::dot(sums[t], fields[0], pairs);
+                    if T == 1 {
+                        sixteenfold[t] = L::dot(sixteenfold[t], fields[1], pairs.add(2));
+                        large[t] = L::dot(large[t], fields[2], pairs.add(4));
+                    } else {
+                        sums[t] = L::dot(sums[t], fields[1], pairs.add(2));
+                        sums[t] = L::dot(sums[t], fields[2], pairs.add(4));
+                    }
+                    sums[t] = L::dot(sums[t], fields[3], pairs.add(6));
+                }
+            }
+            let scale = L::f16s(bytes.add(4 * ATOM));
+            for t in 0..T {
+                if T == 1 {
+                    sums[t] = L::add_sums(sums[t], L::shr_sums::<4>(sixteenfold[t]));
+                    sums[t] = L::add_sums(sums[t], L::shr_sums::<8>(large[t]));
+                }
+                accumulate::<L>(&mut totals[t], sums[t], scale);
+            }
+        }
+    }
+
+    #[inline(always)]
+    unsafe fn totals<L: Lanes, const T: usize>(
+        totals: [L::Floats; T],
+        _scales: *const f32,
+        _tokens: &[Token<'_>; T],
+    ) -> [L::Floats; T] {
+        totals
+    }
+}
+
+/// Four columns of an atom of bytes.
+///
+/// # Safety
+/// The CPU must have the instruction set; 64 bytes at `bytes`, four activations of each token from `col` on.
+#[inline(always)]
+unsafe fn bytes_dot<L: Lanes, const T: usize>(
+    sums: &mut [L::Sums; T],
+    bytes: *const u8,
+    col: usize,
+    tokens: &[Token<'_>; T],
+) {
+    // SAFETY: the caller promises the instruction set and the lengths.
+    unsafe {
+        let words = atom::<L>(bytes);
+        let (low, high) = (L::and(words, 0xff), L::shr::<8>(words));
+        for t in 0..T {
+            let pairs = tokens[t].words.as_ptr().add(col);
+            sums[t] = L::dot(sums[t], low, pairs);
+            sums[t] = L::dot(sums[t], high, pairs.add(2));
+        }
+    }
+}
+
+/// Blocks of [`Q8_0`].
+pub struct Bytes;
+
+impl Packed for Bytes {
+    const FORMAT: Format = Q8_0;
+    type Sums<L: Lanes, const T: usize> = [L::Floats; T];
+
+    fn groups(parts: usize) -> usize {
+        parts
+    }
+
+    #[inline(always)]
+    unsafe fn none<L: Lanes, const T: usize>() -> [L::Floats; T] {
+        // SAFETY: the caller promises the instruction set.
+        unsafe { [L::floats(0.0); T] }
+    }
+
+    #[inline(always)]
+    unsafe fn part<L: Lanes, const T: usize>(
+        totals: &mut [L::Floats; T],
+        bytes: *const u8,
+        part: usize,
+        tokens: &[Token<'_>; T],
+    ) {
+        // SAFETY: the caller promises the instruction set and the lengths.
+        unsafe {
+            let mut sums = [L::sums(0); T];
+            for t in 0..T {
+                sums[t] = L::sums(*tokens[t].offsets.as_ptr().add(part));
+            }
+            for index in 0..8 {
+                bytes_dot::<L, T>(&mut sums, bytes.add(index * ATOM), part * 32 + index * 4, tokens);
+            }
+            let scale = L::f16s(bytes.add(8 * ATOM));
+            for t in 0..T {
+                accumulate::<L>(&mut totals[t], sums[t], scale);
+            }
+        }
+    }
+
+    #[inline(always)]
+    unsafe fn totals<L: Lanes, const T: usize>(
+        totals: [L::Floats; T],
+        _scales: *const f32,
+        _tokens: &[Token<'_>; T],
+    ) -> [L::Floats; T] {
+        totals
+    }
+}
+
+/// Rows of [`I8_ROW`].
+pub struct ByteRows;
+
+impl Packed for ByteRows {
+    const FORMAT: Format = I8_ROW;
+    const TURN: usize = 4;
+    /// They run modulo 2^32 until the offset is off: only the whole row's is known to fit.
+    type Sums<L: Lanes, const T: usize> = [L::Sums; T];
+
+    fn groups(_parts: usize) -> usize {
+        1
+    }
+
+    #[inline(always)]
+    unsafe fn none<L: Lanes, const T: usize>() -> [L::Sums; T] {
+        // SAFETY: the caller promises the instruction set.
+        unsafe { [L::sums(0); T] }
+    }
+
+    #[inline(always)]
+    unsafe fn part<L: Lanes, const T: usize>(
+        sums: &mut [L::Sums; T],
+        bytes: *const u8,
+        part: usize,
+        tokens: &[Token<'_>; T],
+    ) {
+        // SAFETY: the caller promises the instruction set and the lengths.
+        unsafe { bytes_dot::<L, T>(sums, bytes, part * 4, tokens) }
+    }
+
+    #[inline(always)]
+    unsafe fn totals<L: Lanes, const T: usize>(
+        sums: [L::Sums; T],
+        scales: *const f32,
+        tokens: &[Token<'_>; T],
+    ) -> [L::Floats; T] {
+        // SAFETY: the caller promises the instruction set and the scales.
+        unsafe {
+            let mut totals = [L::floats(0.0); T];
+            for t in 0..T {
+                let sums = L::add_sums(sums[t], L::sums(*tokens[t].offsets.as_ptr()));
+                totals[t] = L::mul(L::from_sums(sums), L::f32s(scales));
+            }
+            totals
+        }
+    }
+}
+
+/// Blocks of [`Q6_K`].
+pub struct SixBits;
+
+impl Packed for SixBits {
+    const FORMAT: Format = Q6_K;
+    type Sums<L: Lanes, const T: usize> = [L::Floats; T];
+
+    fn groups(parts: usize) -> usize {
+        16 * parts
+    }
+
+    #[inline(always)]
+    unsafe fn none<L: Lanes, const T: usize>() -> [L::Floats; T] {
+        // SAFETY: the caller promises the instruction set.
+        unsafe { [L::floats(0.0); T] }
+    }
+
+    #[inline(always)]
+    unsafe fn part<L: Lanes, const T: usize>(
+        totals: &mut [L::Floats; T],
+        bytes: *const u8,
+        part: usize,
+        tokens: &[Token<'_>; T],
+    ) {
+        // SAFETY: the caller promises the instruction set and the lengths.
+        unsafe {
+            let scale = L::f16s(bytes);
+            for group in 0..16 {
+                let atoms = bytes.add(SCALES + 256 + group * 3 * ATOM);
+                let upper = atom::<L>(atoms);
+                let (first, second) = (atom::<L>(atoms.add(ATOM)), atom::<L>(atoms.add(2 * ATOM)));
+                // Four codes of two columns each stand in the bytes of a word pair.
+                let codes = [
+                    L::or(L::and(first, 0x0f0f), L::and(L::shl::<4>(upper), 0x3030)),
+                    L::or(L::and(L::shr::<4>(first), 0x0f0f), L::and(L::shl::<2>(upper), 0x3030)),
+                    L::or(L::and(second, 0x0f0f), L::and(upper, 0x3030)),
+                    L::or(L::and(L::shr::<4>(second), 0x0f0f), L::and(L::shr::<2>(upper), 0x3030)),
+                ];
+                let mut sums = [L::sums(0); T];
+                for t in 0..T {
+                    sums[t] = L::sums(*tokens[t].offsets.as_ptr().add(part * 16 + group));
+                }
+                for (quad, codes) in codes.into_iter().enumerate() {
+                    let (low, high) = (L::and(codes, 0xff), L::shr::<8>(codes));
+                    for t in 0..T {
+                        let pairs = tokens[t].words.as_ptr().add(part * 256 + group * 16 + quad * 4);
+                        sums[t] = L::dot(sums[t], low, pairs);
+                        sums[t] = L::dot(sums[t], high, pairs.add(2));
+                    }
+                }
+                // Eleven bits times eight: exact.
+                let factors = bytes.add(SCALES + group * LANES);
+                if group % 4 == 0 {
+                    L::prefetch::<AHEAD>(factors);
+                }
+                let factor = L::mul(scale, L::i8s(factors));
+                for t in 0..T {
+                    accumulate::<L>(&mut totals[t], sums[t], factor);
+                }
+            }
+        }
+    }
+
+    #[inline(always)]
+    unsafe fn totals<L: Lanes, const T: usize>(
+        totals: [L::Floats; T],
+        _scales: *const f32,
+        _tokens: &[Token<'_>; T],
+    ) -> [L::Floats; T] {
+        totals
+    }
+}
