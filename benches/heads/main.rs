@@ -16,7 +16,8 @@ use tritforge::head::{Head, HeadType};
 use tritforge::numerics::Numerics;
 use tritforge::probe::bandwidth::ReadProbe;
 use tritforge::probe::memory::WeightMemory;
-use tritforge::probe::{MEMORY, MIB, PLAUSIBLE, Samples, WINDOW};
+use tritforge::probe::{MEMORY, MIB, Samples, WINDOW};
+use tritforge_benches::ratio;
 
 const ROWS: usize = 128_256;
 const COLS: usize = 2560;
@@ -135,10 +136,4 @@ fn measure(head: &Head, cached: &Head, engine: &Engine, memory: &WeightMemory, e
         bound / 1e9,
         ratio(rate.median, bound),
     );
-}
-
-/// A ratio to a probed limit, marked where it says that the probe was too low.
-fn ratio(value: f64, limit: f64) -> String {
-    let ratio = value / limit;
-    format!("{ratio:.2}{}", if ratio > PLAUSIBLE { "!" } else { "" })
 }

@@ -10,8 +10,9 @@ use tritforge::probe::memory::WeightMemory;
 use tritforge::probe::peak::PeakProbe;
 use tritforge::probe::{Rate, Samples};
 use tritforge_benches::exact::{self, Activations};
+use tritforge_benches::ratio;
 
-use crate::{Effort, ratio, row_name};
+use crate::{Effort, row_name};
 
 /// The feed-forward matrices of the 2B-4T model, which are most of it.
 const SHAPES: [(usize, usize); 2] = [(6912, 2560), (2560, 6912)];

@@ -14,8 +14,9 @@ use tritforge::probe::{Rate, Samples};
 use tritforge::shares::Shares;
 use tritforge::team::Team;
 use tritforge_benches::exact::{self, Activations};
+use tritforge_benches::ratio;
 
-use crate::{Effort, ratio, row_name};
+use crate::{Effort, row_name};
 
 /// Matrices of the models that are common, and their smallest.
 const SHAPES: [(usize, usize); 6] =

@@ -15,7 +15,7 @@ use tritforge::engine::Engine;
 use tritforge::kernels::DESCRIPTORS;
 use tritforge::kernels::abi::Kernel;
 use tritforge::probe::memory::WeightMemory;
-use tritforge::probe::{MEMORY, MIB, PLAUSIBLE, WINDOW};
+use tritforge::probe::{MEMORY, MIB, WINDOW};
 
 /// How much is measured.
 pub struct Effort {
@@ -65,10 +65,4 @@ fn main() {
 /// The name of a row.
 pub fn row_name(kernel: &Kernel, (rows, cols): (usize, usize), threads: usize) -> String {
     format!("{} {rows}x{cols} {threads}t", kernel.descriptor().name)
-}
-
-/// A ratio to a probed limit, marked where it says that the probe was too low.
-pub fn ratio(value: f64, limit: f64) -> String {
-    let ratio = value / limit;
-    format!("{ratio:.2}{}", if ratio > PLAUSIBLE { "!" } else { "" })
 }

@@ -90,13 +90,32 @@ impl SamplerOptions {
 /// When `logits` is empty.
 pub fn argmax(logits: &[f32]) -> u32 {
     assert!(!logits.is_empty(), "there is no largest of no logits");
-    let mut best = 0;
-    for (index, logit) in logits.iter().enumerate() {
-        if *logit > logits[best] || logits[best].is_nan() {
-            best = index;
+    let (mut most, mut first) = (f32::NEG_INFINITY, 0);
+    for (index, run) in logits.chunks(RUN).enumerate() {
+        let largest = largest(run);
+        if largest > most {
+            (most, first) = (largest, index * RUN);
         }
     }
-    best as u32
+    let found = logits[first..].iter().position(|logit| *logit == most);
+    found.map_or(0, |place| first + place) as u32
+}
+
+/// Logits of which the largest is sought before its place is.
+const RUN: usize = 1024;
+
+/// The largest number of some logits; minus infinity where there is none.
+fn largest(logits: &[f32]) -> f32 {
+    const LANES: usize = 16;
+    let larger = |a: f32, b: f32| if b > a { b } else { a };
+    let mut lanes = [f32::NEG_INFINITY; LANES];
+    let (whole, rest) = logits.as_chunks::<LANES>();
+    for logits in whole {
+        for (lane, logit) in lanes.iter_mut().zip(logits) {
+            *lane = larger(*lane, *logit);
+        }
+    }
+    lanes.into_iter().chain(rest.iter().copied()).fold(f32::NEG_INFINITY, larger)
 }
 
 #[derive(Clone, Copy, Debug)]

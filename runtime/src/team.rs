@@ -9,11 +9,15 @@
 //!
 //! The threads are those of a rayon pool, which lends them for the time of the region.
 
+mod ahead;
+
 use std::any::Any;
 use std::cell::UnsafeCell;
 use std::panic::{AssertUnwindSafe, catch_unwind, resume_unwind};
 use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
 use std::sync::{Mutex, PoisonError};
+
+use ahead::{Ahead, Reader};
 
 /// Looks at the counter before a waiting thread lets others have the CPU at every further look: some tens of
 /// microseconds, more than the leader's own steps between two shared ones take.
@@ -51,6 +55,14 @@ impl Team<'_> {
         match self.hub {
             Some(hub) => hub.run(&body),
             None => body(0),
+        }
+    }
+
+    /// Says what a later step will read, each member a part of the same size: members that wait ask memory for the
+    /// beginnings of their parts meanwhile. Changes no result, whatever the address.
+    pub fn will_read(&self, start: *const u8, len: usize) {
+        if let Some(hub) = self.hub {
+            hub.ahead.announce(start, len);
         }
     }
 
@@ -195,6 +207,8 @@ struct Hub {
     /// The present step; `None` ends the region. Written while no member is busy, by whoever has set `stepping` or, at
     /// the end, by the leader.
     step: UnsafeCell<Option<Step>>,
+    /// What a later step will read.
+    ahead: Ahead,
     /// What the first member that panicked said.
     panic: Mutex<Option<Box<dyn Any + Send>>>,
 }
@@ -220,6 +234,7 @@ impl Hub {
             busy: Padded(AtomicUsize::new(0)),
             stepping: AtomicBool::new(false),
             step: UnsafeCell::new(None),
+            ahead: Ahead::new(),
             panic: Mutex::new(None),
         }
     }
@@ -254,8 +269,15 @@ impl Hub {
 
     /// A member's life: every step in turn, until there is none.
     fn follow(&self, member: usize) {
+        let mut reader = Reader::new(member, self.size);
         for epoch in 1.. {
-            wait_until(|| self.epoch.0.load(Ordering::Acquire) >= epoch);
+            wait_until(|| {
+                let is_new = self.epoch.0.load(Ordering::Acquire) >= epoch;
+                if !is_new {
+                    reader.read_on(&self.ahead);
+                }
+                is_new
+            });
             // SAFETY: the leader writes no other step until this member has said that it is done.
             let Some(step) = (unsafe { *self.step.get() }) else { return };
             // SAFETY: the leader keeps the closure alive until all members are done with it.
@@ -268,7 +290,7 @@ impl Hub {
     }
 }
 
-fn wait_until(condition: impl Fn() -> bool) {
+fn wait_until(mut condition: impl FnMut() -> bool) {
     let mut looks = 0;
     while !condition() {
         if looks < LOOKS {

@@ -90,3 +90,14 @@ pub fn tale(index: usize) -> (String, Vec<u32>) {
     let ids = serde_json::from_value(tale["ids"].clone()).expect("ids");
     (tale["text"].as_str().expect("a text").to_owned(), ids)
 }
+
+/// Whether an instruction set takes a kernel: one of its own, but with tiles for whole tiles of tokens only, sixteen or more;
+/// fewer are left to the level below.
+pub fn takes(isa: &str, kernel: &str) -> bool {
+    const TILES: [&str; 4] = ["gemm16_", "gemm32_", "gemm48_", "gemm64_"];
+    let owner = match isa {
+        "amx" if !TILES.iter().any(|operation| kernel.contains(operation)) => "avx512vnni",
+        _ => isa,
+    };
+    kernel.ends_with(&format!("__{owner}"))
+}

@@ -309,7 +309,9 @@ impl Pass<'_> {
                 observer.hidden(layer, first, &work.buffers.states[..self.ids.len() * config.hidden]);
             }
             let (engine, rope, rows) = (self.engine, &work.rope, self.rows);
-            LayerPass { config, engine, team, rope, weights, layer, rows }.run(caches, &mut work.buffers)?;
+            let next = model.layers.get(layer + 1);
+            LayerPass { config, engine, team, rope, weights, next, layer, rows }
+                .run(caches, &mut work.buffers)?;
         }
         Ok(())
     }

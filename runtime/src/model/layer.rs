@@ -60,6 +60,8 @@ pub(super) struct LayerPass<'a> {
     pub team: &'a Team<'a>,
     pub rope: &'a RopeTable,
     pub weights: &'a PackedLayerWeights,
+    /// Those of the layer after it.
+    pub next: Option<&'a PackedLayerWeights>,
     /// Index of the layer.
     pub layer: usize,
     /// The tokens of the batch; those of one sequence in ascending order.
@@ -92,6 +94,7 @@ impl LayerPass<'_> {
             ],
         )?;
         b.watch.lap(Part::Ternary);
+        self.will_read(&[&weights.o_proj]);
         self.rotate(query, key);
         let stored = self.rows.iter().zip(key.chunks_exact(kv_width)).zip(value.chunks_exact(kv_width));
         for ((row, key), value) in stored {
@@ -110,6 +113,7 @@ impl LayerPass<'_> {
         b.watch.lap(Part::Rest);
         self.linear(&b.quantized, [("o_proj", &weights.o_proj, &mut *delta)])?;
         b.watch.lap(Part::Ternary);
+        self.will_read(&[&weights.gate_proj]);
         self.add(states, delta);
         Ok(())
     }
@@ -140,6 +144,7 @@ impl LayerPass<'_> {
         self.check_finite("gate_proj", gate_proj.is_finite())?;
         self.check_finite("up_proj", up_proj.is_finite())?;
         b.watch.lap(Part::Ternary);
+        self.will_read(&[&self.weights.down_proj]);
 
         let delta = sized(&mut b.delta, states.len());
         let norm = weights.ffn_layernorm.as_deref();
@@ -148,8 +153,18 @@ impl LayerPass<'_> {
         b.watch.lap(Part::Rest);
         self.linear(&b.quantized, [("down_proj", &weights.down_proj, &mut *delta)])?;
         b.watch.lap(Part::Ternary);
+        if let Some(next) = self.next {
+            self.will_read(&[&next.q_proj, &next.k_proj, &next.v_proj]);
+        }
         self.add(states, delta);
         Ok(())
+    }
+
+    /// Has members that wait ask for what the next products begin with. Matrices that are multiplied in one step lie one
+    /// behind the other.
+    fn will_read(&self, matrices: &[&PackedTernaryWeights]) {
+        let len = matrices.iter().map(|weights| weights.data().len()).sum();
+        self.team.will_read(matrices[0].data().as_ptr(), len);
     }
 
     pub(super) fn numerics(&self) -> &Numerics {

@@ -30,21 +30,67 @@ unsafe fn accumulate<L: Lanes>(total: &mut L::Floats, sums: L::Sums, scale: L::F
     unsafe { *total = L::add(*total, L::mul(L::from_sums(sums), scale)) };
 }
 
-/// Blocks of [`Q4_0`].
-pub struct Nibbles;
+/// A format whose blocks have scales: their integers are exact, what they add up to are floats.
+pub trait Blocks {
+    /// See [`Packed::FORMAT`].
+    const FORMAT: Format;
+    /// See [`Packed::groups`].
+    fn groups(parts: usize) -> usize;
+    /// See [`Packed::part`].
+    ///
+    /// # Safety
+    /// As there.
+    unsafe fn part<L: Lanes, const T: usize>(
+        totals: &mut [L::Floats; T],
+        bytes: *const u8,
+        part: usize,
+        tokens: &[Token<'_>; T],
+    );
+}
 
-impl Packed for Nibbles {
-    const FORMAT: Format = Q4_0;
+impl<B: Blocks> Packed for B {
+    const FORMAT: Format = B::FORMAT;
     type Sums<L: Lanes, const T: usize> = [L::Floats; T];
 
     fn groups(parts: usize) -> usize {
-        parts
+        B::groups(parts)
     }
 
     #[inline(always)]
     unsafe fn none<L: Lanes, const T: usize>() -> [L::Floats; T] {
         // SAFETY: the caller promises the instruction set.
         unsafe { [L::floats(0.0); T] }
+    }
+
+    #[inline(always)]
+    unsafe fn part<L: Lanes, const T: usize>(
+        totals: &mut [L::Floats; T],
+        bytes: *const u8,
+        part: usize,
+        tokens: &[Token<'_>; T],
+    ) {
+        // SAFETY: the caller promises the same.
+        unsafe { <B as Blocks>::part::<L, T>(totals, bytes, part, tokens) }
+    }
+
+    #[inline(always)]
+    unsafe fn totals<L: Lanes, const T: usize>(
+        totals: [L::Floats; T],
+        _scales: *const f32,
+        _tokens: &[Token<'_>; T],
+    ) -> [L::Floats; T] {
+        totals
+    }
+}
+
+/// Blocks of [`Q4_0`].
+pub struct Nibbles;
+
+impl Blocks for Nibbles {
+    const FORMAT: Format = Q4_0;
+
+    fn groups(parts: usize) -> usize {
+        parts
     }
 
     #[inline(always)]
@@ -99,15 +145,6 @@ impl Packed for Nibbles {
             }
         }
     }
-
-    #[inline(always)]
-    unsafe fn totals<L: Lanes, const T: usize>(
-        totals: [L::Floats; T],
-        _scales: *const f32,
-        _tokens: &[Token<'_>; T],
-    ) -> [L::Floats; T] {
-        totals
-    }
 }
 
 /// Four columns of an atom of bytes.
@@ -136,18 +173,11 @@ unsafe fn bytes_dot<L: Lanes, const T: usize>(
 /// Blocks of [`Q8_0`].
 pub struct Bytes;
 
-impl Packed for Bytes {
+impl Blocks for Bytes {
     const FORMAT: Format = Q8_0;
-    type Sums<L: Lanes, const T: usize> = [L::Floats; T];
 
     fn groups(parts: usize) -> usize {
         parts
-    }
-
-    #[inline(always)]
-    unsafe fn none<L: Lanes, const T: usize>() -> [L::Floats; T] {
-        // SAFETY: the caller promises the instruction set.
-        unsafe { [L::floats(0.0); T] }
     }
 
     #[inline(always)]
@@ -171,15 +201,6 @@ impl Packed for Bytes {
                 accumulate::<L>(&mut totals[t], sums[t], scale);
             }
         }
-    }
-
-    #[inline(always)]
-    unsafe fn totals<L: Lanes, const T: usize>(
-        totals: [L::Floats; T],
-        _scales: *const f32,
-        _tokens: &[Token<'_>; T],
-    ) -> [L::Floats; T] {
-        totals
     }
 }
 
@@ -234,18 +255,11 @@ impl Packed for ByteRows {
 /// Blocks of [`Q6_K`].
 pub struct SixBits;
 
-impl Packed for SixBits {
+impl Blocks for SixBits {
     const FORMAT: Format = Q6_K;
-    type Sums<L: Lanes, const T: usize> = [L::Floats; T];
 
     fn groups(parts: usize) -> usize {
         16 * parts
-    }
-
-    #[inline(always)]
-    unsafe fn none<L: Lanes, const T: usize>() -> [L::Floats; T] {
-        // SAFETY: the caller promises the instruction set.
-        unsafe { [L::floats(0.0); T] }
     }
 
     #[inline(always)]
@@ -292,14 +306,5 @@ impl Packed for SixBits {
                 }
             }
         }
-    }
-
-    #[inline(always)]
-    unsafe fn totals<L: Lanes, const T: usize>(
-        totals: [L::Floats; T],
-        _scales: *const f32,
-        _tokens: &[Token<'_>; T],
-    ) -> [L::Floats; T] {
-        totals
     }
 }
