@@ -12,8 +12,9 @@ use crate::packed::{PackedTernaryWeights, Scales};
 use crate::shares::{SharedRows, Shares};
 use crate::team::Team;
 
-/// Products (weights times tokens) below which handing work to other threads costs more than it saves.
-const MIN_PARALLEL_PRODUCTS: usize = 1 << 16;
+/// Cycles of a kernel, by its static cost, below which handing work to other threads costs more than it saves: some two
+/// microseconds.
+const MIN_SHARED_CYCLES: f64 = 8000.0;
 
 /// Packed bytes that are worked on for all tokens before the next ones are read, and the most that a thread takes at a
 /// time: they stay in a small L2 cache together with the activations of a kernel's call. As many as these where they are
@@ -59,15 +60,18 @@ impl<'a> Product<'a> {
 
     /// Whether the product is large enough for several threads.
     pub fn is_worth_sharing(&self) -> bool {
-        is_worth_sharing(self.products())
+        is_worth_sharing(self.cycles())
     }
 
     fn tiles(&self) -> usize {
         self.weights.rows().div_ceil(TILE_ROWS)
     }
 
-    fn products(&self) -> usize {
-        self.weights.rows().saturating_mul(self.weights.cols()).saturating_mul(self.x.tokens())
+    /// What the kernels take for all of it, by their static cost.
+    fn cycles(&self) -> f64 {
+        let weights = self.weights.rows() as f64 * self.weights.cols() as f64;
+        let kernels = self.plan.iter().map(|kernel| kernel.descriptor().cycles_per_256_weights);
+        weights / 256.0 * kernels.sum::<f64>()
     }
 
     /// The rows of some tiles, which must have been claimed, for all tokens.
@@ -114,7 +118,7 @@ pub(crate) fn run_all(team: &Team<'_>, products: &[Product<'_>]) -> Result<(), E
             Some(*end)
         })
         .collect();
-    let work = products.iter().map(Product::products).fold(0, usize::saturating_add);
+    let work = products.iter().map(Product::cycles).sum();
     share_tiles(team, products, ends.last().copied().unwrap_or(0), work, |tiles, sums| {
         for (product, end) in products.iter().zip(&ends) {
             let start = end - product.tiles();
@@ -143,7 +147,7 @@ pub(crate) fn run_joined(
 ) -> Result<(), EngineError> {
     let shape = |product: &Product<'_>| (product.weights.rows(), product.weights.cols(), product.x.tokens());
     assert_eq!(shape(first), shape(second), "results that are joined one by one");
-    let work = first.products().saturating_mul(2);
+    let work = 2.0 * first.cycles();
     share_tiles(team, std::slice::from_ref(first), first.tiles(), work, |tiles, sums| {
         first.tile_rows(&tiles, sums)?;
         second.tile_rows(&tiles, sums)?;
@@ -157,8 +161,8 @@ pub(crate) fn run_joined(
     })
 }
 
-fn is_worth_sharing(products: usize) -> bool {
-    products >= MIN_PARALLEL_PRODUCTS
+fn is_worth_sharing(cycles: f64) -> bool {
+    cycles >= MIN_SHARED_CYCLES
 }
 
 /// Shares tiles out over the team, `each(tiles, scratch)` for some at a time. The products say how large tiles are.
@@ -166,7 +170,7 @@ fn share_tiles(
     team: &Team<'_>,
     products: &[Product<'_>],
     tiles: usize,
-    work: usize,
+    work: f64,
     each: impl Fn(Range<usize>, &mut Vec<i32>) -> Result<(), KernelError> + Sync,
 ) -> Result<(), EngineError> {
     let tile_bytes = |product: &Product<'_>| product.weights.cols().div_ceil(ATOM_COLS) * ATOM_BYTES;
