@@ -21,9 +21,9 @@ pub fn temporary_file(folder: &Path) -> io::Result<tempfile::NamedTempFile> {
 const MAP_FROM: usize = 4 << 20;
 
 /// One cache line; the alignment that kernels demand of weights.
-#[derive(Clone, Copy, bytemuck::Pod, bytemuck::Zeroable)]
+#[derive(Clone, Copy, Debug, PartialEq, bytemuck::Pod, bytemuck::Zeroable)]
 #[repr(C, align(64))]
-struct Line([u8; 64]);
+pub struct Line(pub [u8; 64]);
 
 enum Memory {
     Lines(Vec<Line>),

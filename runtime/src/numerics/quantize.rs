@@ -6,17 +6,11 @@
 use super::Numerics;
 use super::exp::ROUND_MAGIC;
 use super::reduce::max_abs;
+use crate::os::Line;
 
 /// Rows of the int8 matrix start at multiples of this many bytes, in memory too; the gap is filled with zeros. A cache line:
 /// kernels on tiles read 64 columns of sixteen rows at a time, which would else be twice as many lines.
-pub const STRIDE_GRANULE: usize = 64;
-
-/// A line of the int8 matrix.
-#[derive(Clone, Copy, Debug, PartialEq, bytemuck::Pod, bytemuck::Zeroable)]
-#[repr(C, align(64))]
-struct Line([i8; STRIDE_GRANULE]);
-
-const _: () = assert!(align_of::<Line>() == STRIDE_GRANULE && size_of::<Line>() == STRIDE_GRANULE);
+pub const STRIDE_GRANULE: usize = size_of::<Line>();
 
 /// A batch of activation vectors in int8, with what the kernels and their epilogue need beside them.
 #[derive(Clone, Debug, Default, PartialEq)]
@@ -65,7 +59,7 @@ impl QuantizedActivations {
             self.lines.clear();
         }
         (self.cols, self.stride) = (cols, stride);
-        self.lines.resize(tokens * (stride / STRIDE_GRANULE), Line([0; STRIDE_GRANULE]));
+        self.lines.resize(tokens * (stride / STRIDE_GRANULE), Line([0; 64]));
         self.sums.resize(tokens, 0);
         self.scales.resize(tokens, 0.0);
         let data: &mut [i8] = bytemuck::cast_slice_mut(&mut self.lines);
