@@ -21,6 +21,8 @@ use tritforge_benches::ratio;
 
 const ROWS: usize = 128_256;
 const COLS: usize = 2560;
+/// Rows of a tile.
+const LANES: usize = 16;
 /// Bytes of rows that stay in a small L2 cache.
 const L2: usize = 256 << 10;
 
@@ -57,10 +59,11 @@ fn main() {
     let memory = WeightMemory::new(effort.memory);
     println!("format threads   GB/s    best   probe ratio     L2   bound of bound");
     for (storage, head_type) in HEADS {
-        let head = head(storage, head_type, effort.rows, &engines[0]);
-        if wanted.is_empty() || wanted.iter().any(|name| *name == head.type_name()) {
-            let cached = L2 * effort.rows / head.bytes_per_token().max(1);
-            let cached = self::head(storage, head_type, cached.clamp(1, effort.rows), &engines[0]);
+        let tile = head(storage, head_type, LANES, &engines[0]);
+        if wanted.is_empty() || wanted.iter().any(|name| *name == tile.type_name()) {
+            let rows = (L2 * LANES / tile.bytes_per_token()).clamp(1, effort.rows);
+            let cached = head(storage, head_type, rows, &engines[0]);
+            let head = head(storage, head_type, effort.rows, &engines[0]);
             engines.iter().for_each(|engine| measure(&head, &cached, engine, &memory, &effort));
         }
     }

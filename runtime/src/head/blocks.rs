@@ -13,10 +13,7 @@ use formats::{ByteRows, Bytes, Nibbles, SixBits};
 
 use super::lanes::{LANES, Lanes};
 use super::layout::Format;
-
-/// Tiles that one token is multiplied with in turn, far apart: as many streams of weights, of which more lines are under way
-/// than of one.
-pub const STREAMS: usize = 3;
+use super::schedule::{STREAMS, rest, steps};
 
 /// The integers of one token.
 #[derive(Clone, Copy, Debug)]
@@ -53,8 +50,6 @@ trait Packed {
     const FORMAT: Format;
     /// Parts of a tile that are worked on before those of another stream: some hundred bytes.
     const TURN: usize = 1;
-    /// Groups in so many parts.
-    fn groups(parts: usize) -> usize;
 
     /// What is known of a tile's sums while its parts are worked on.
     type Sums<L: Lanes, const T: usize>: Copy;
@@ -121,7 +116,10 @@ unsafe fn tiles<L: Lanes, F: Packed>(call: Call<'_>) {
     assert!(F::FORMAT.group_cols > 0 || call.scales.len() == count * LANES, "a scale a row");
     for token in call.tokens {
         assert!(token.words.len() == call.parts * F::FORMAT.part_cols, "activations for whole parts");
-        assert!(token.offsets.len() == F::groups(call.parts), "an offset a group");
+        assert!(
+            token.offsets.len() == F::FORMAT.groups(call.parts * F::FORMAT.part_cols),
+            "an offset a group"
+        );
     }
     // SAFETY: the caller promises the instruction set, and the lengths were checked.
     unsafe {
@@ -145,18 +143,12 @@ unsafe fn in_turn<L: Lanes, F: Packed, const T: usize, const S: usize>(
     count: usize,
     tokens: [Token<'_>; T],
 ) {
-    let each = count / S;
     // SAFETY: the tiles are some of the call's; the caller promises the rest.
     unsafe {
-        for step in 0..each {
-            at_once::<L, F, T, S>(
-                &mut call,
-                count,
-                std::array::from_fn(|stream| stream * each + step),
-                &tokens,
-            );
+        for tiles in steps::<S>(count) {
+            at_once::<L, F, T, S>(&mut call, count, tiles, &tokens);
         }
-        for tile in S * each..count {
+        for tile in rest::<S>(count) {
             at_once::<L, F, T, 1>(&mut call, count, [tile], &tokens);
         }
     }

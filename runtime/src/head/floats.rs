@@ -4,11 +4,8 @@
 //! to the lane, columns ascending; then the lanes fold 8, 4, 2, 1. These are the bits of
 //! [`crate::numerics::Numerics::dot_rows`].
 
-use super::blocks::STREAMS;
 use super::lanes::{LANES, Lanes};
-
-/// How far ahead of their use weights are asked for, in bytes.
-const AHEAD: usize = 2048;
+use super::schedule::{AHEAD, STREAMS, rest, steps};
 
 /// Whole rows and the tokens that they are multiplied with.
 #[derive(Debug)]
@@ -102,7 +99,6 @@ unsafe fn in_turn<L: Lanes, S: Stored, const T: usize, const R: usize>(
     count: usize,
     tokens: [&[f32]; T],
 ) {
-    let each = count / R;
     let mut store = |row: usize, sums: [f32; T]| {
         for (t, sum) in sums.into_iter().enumerate() {
             call.out[t * count + row] = sum;
@@ -111,12 +107,11 @@ unsafe fn in_turn<L: Lanes, S: Stored, const T: usize, const R: usize>(
     let at = |row: usize| call.rows.as_ptr().wrapping_add(row * call.cols * S::BYTES);
     // SAFETY: the rows are some of the call's; the caller promises the rest.
     unsafe {
-        for step in 0..each {
-            let rows = std::array::from_fn(|stream| stream * each + step);
+        for rows in steps::<R>(count) {
             let sums = dots::<L, S, T, R>(rows.map(at), call.cols, &tokens);
             (0..R).for_each(|stream| store(rows[stream], sums[stream]));
         }
-        for row in R * each..count {
+        for row in rest::<R>(count) {
             let [sums] = dots::<L, S, T, 1>([at(row)], call.cols, &tokens);
             store(row, sums);
         }

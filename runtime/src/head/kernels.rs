@@ -2,12 +2,10 @@
 
 use super::lanes::of;
 use super::layout::Format;
+use super::schedule::{AHEAD, STREAMS};
 use super::{blocks, floats};
 use crate::kernels::abi::IsaInfo;
 use crate::numerics::Numerics;
-
-/// How the kernels' loops are arranged: weights asked for 3 KiB ahead, three streams of them.
-const SCHEDULE: &str = "p3072t3";
 
 /// From `family::name`, the function `family::name::<L>`: one module `name` with a function `__id` for every instruction
 /// set, and the table of them all.
@@ -88,8 +86,9 @@ impl Kernels {
         }
     }
 
-    /// The name of the kernel of a format: `head_<format>_anyxany_<schedule>__<isa>`.
+    /// The name of the kernel of a format: `head_<format>_anyxany_<schedule>__<isa>`, with the distance of its prefetches and the
+    /// streams that one token is multiplied in.
     pub fn name(&self, format: &str) -> String {
-        format!("head_{format}_anyxany_{SCHEDULE}__{}", self.isa.id)
+        format!("head_{format}_anyxany_p{AHEAD}t{STREAMS}__{}", self.isa.id)
     }
 }

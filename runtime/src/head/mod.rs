@@ -21,6 +21,7 @@ mod make;
 mod pack;
 mod quantize;
 mod run;
+mod schedule;
 #[cfg(test)]
 mod tests;
 

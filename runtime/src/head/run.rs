@@ -4,9 +4,10 @@ use std::borrow::Cow;
 use std::ops::Range;
 
 use super::activations::Activations;
-use super::blocks::{self, STREAMS, TOKENS, Token};
+use super::blocks::{self, TOKENS, Token};
 use super::kernels::Kernels;
 use super::lanes::LANES;
+use super::schedule::STREAMS;
 use super::{Head, Weights, floats};
 use crate::engine::{Engine, EngineError};
 use crate::format::{FloatType, StorageType, VocabMatrix};

@@ -2,10 +2,8 @@
 
 use super::super::lanes::{LANES, Lanes};
 use super::super::layout::{ATOM, Format, I8_ROW, Q4_0, Q6_K, Q8_0, SCALES};
+use super::super::schedule::AHEAD;
 use super::{Packed, Token};
-
-/// How far ahead of their use weights are asked for, in bytes.
-const AHEAD: usize = 2048;
 
 /// An atom of a stream, after asking for the one some kilobytes ahead.
 ///
@@ -34,8 +32,6 @@ unsafe fn accumulate<L: Lanes>(total: &mut L::Floats, sums: L::Sums, scale: L::F
 pub trait Blocks {
     /// See [`Packed::FORMAT`].
     const FORMAT: Format;
-    /// See [`Packed::groups`].
-    fn groups(parts: usize) -> usize;
     /// See [`Packed::part`].
     ///
     /// # Safety
@@ -51,10 +47,6 @@ pub trait Blocks {
 impl<B: Blocks> Packed for B {
     const FORMAT: Format = B::FORMAT;
     type Sums<L: Lanes, const T: usize> = [L::Floats; T];
-
-    fn groups(parts: usize) -> usize {
-        B::groups(parts)
-    }
 
     #[inline(always)]
     unsafe fn none<L: Lanes, const T: usize>() -> [L::Floats; T] {
@@ -88,10 +80,6 @@ pub struct Nibbles;
 
 impl Blocks for Nibbles {
     const FORMAT: Format = Q4_0;
-
-    fn groups(parts: usize) -> usize {
-        parts
-    }
 
     #[inline(always)]
     unsafe fn part<L: Lanes, const T: usize>(
@@ -176,10 +164,6 @@ pub struct Bytes;
 impl Blocks for Bytes {
     const FORMAT: Format = Q8_0;
 
-    fn groups(parts: usize) -> usize {
-        parts
-    }
-
     #[inline(always)]
     unsafe fn part<L: Lanes, const T: usize>(
         totals: &mut [L::Floats; T],
@@ -212,10 +196,6 @@ impl Packed for ByteRows {
     const TURN: usize = 4;
     /// They run modulo 2^32 until the offset is off: only the whole row's is known to fit.
     type Sums<L: Lanes, const T: usize> = [L::Sums; T];
-
-    fn groups(_parts: usize) -> usize {
-        1
-    }
 
     #[inline(always)]
     unsafe fn none<L: Lanes, const T: usize>() -> [L::Sums; T] {
@@ -257,10 +237,6 @@ pub struct SixBits;
 
 impl Blocks for SixBits {
     const FORMAT: Format = Q6_K;
-
-    fn groups(parts: usize) -> usize {
-        16 * parts
-    }
 
     #[inline(always)]
     unsafe fn part<L: Lanes, const T: usize>(
