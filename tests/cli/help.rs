@@ -2,7 +2,7 @@
 
 use crate::command::tritforge;
 
-const COMMANDS: [(&str, &[&str]); 8] = [
+const COMMANDS: [(&str, &[&str]); 9] = [
     (
         "run",
         &[
@@ -40,6 +40,20 @@ const COMMANDS: [(&str, &[&str]); 8] = [
             "--profile",
             "--json",
             "512",
+        ],
+    ),
+    (
+        "tune",
+        &[
+            "--config",
+            "--threads",
+            "--isa",
+            "--seconds",
+            "--output",
+            "--search",
+            "--budget",
+            "--resume",
+            "--work",
         ],
     ),
 ];

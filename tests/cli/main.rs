@@ -10,4 +10,5 @@ mod pipes;
 mod run;
 mod synth;
 mod tokenize;
+mod tune;
 mod verify;
