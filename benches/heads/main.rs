@@ -1,5 +1,5 @@
 //! How close the output head's kernels come to what memory gives: one token times 128256 rows of 2560 columns, the head of
-//! the 2B-4T model, in each format, on 1 and 2 threads.
+//! the 2B-4T model, in each format, on 1 and 2 threads, in one stream of weights and in three.
 //!
 //! The rate from memory stands beside the read bandwidth, probed in turn with it, and beside the kernel's own rate with rows
 //! that stay in L2. A kernel's bound is the lower of the two; ratios are of medians. A head whose logits differ from those of
@@ -9,7 +9,7 @@
 use std::time::Instant;
 
 use tritforge::engine::Engine;
-use tritforge::head::Head;
+use tritforge::head::{Head, Walk};
 use tritforge::probe::bandwidth::ReadProbe;
 use tritforge::probe::memory::WeightMemory;
 use tritforge::probe::{MEMORY, MIB, Samples, WINDOW};
@@ -42,22 +42,25 @@ fn main() {
     let threads = [1, 2].into_iter().filter(|threads| *threads <= cores);
     let engines: Vec<Engine> = threads.map(|n| Engine::with_threads(n).expect("an engine")).collect();
     let memory = WeightMemory::new(effort.memory);
-    println!("format threads   GB/s    best   probe ratio     L2   bound of bound");
+    println!("format streams threads   GB/s    best   probe ratio     L2   bound of bound");
     for (storage, head_type) in FORMATS {
         let tile = head(storage, head_type, LANES, &engines[0]);
         if wanted.is_empty() || wanted.iter().any(|name| *name == tile.type_name()) {
             let rows = (L2 * LANES / tile.bytes_per_token()).clamp(1, effort.rows);
-            let cached = head(storage, head_type, rows, &engines[0]);
-            let head = head(storage, head_type, effort.rows, &engines[0]);
-            engines.iter().for_each(|engine| measure(&head, &cached, engine, &memory, &effort));
+            let mut cached = head(storage, head_type, rows, &engines[0]);
+            let mut head = head(storage, head_type, effort.rows, &engines[0]);
+            for walk in Walk::ALL {
+                head.set_walk(walk);
+                cached.set_walk(walk);
+                check(&head, engines[0].numerics());
+                engines.iter().for_each(|engine| measure(&head, &cached, walk, engine, &memory, &effort));
+            }
         }
     }
 }
 
-fn measure(head: &Head, cached: &Head, engine: &Engine, memory: &WeightMemory, effort: &Effort) {
+fn measure(head: &Head, cached: &Head, walk: Walk, engine: &Engine, memory: &WeightMemory, effort: &Effort) {
     let (state, mut logits) = operands(head.rows());
-    check(head, engine.numerics());
-
     let mut read = ReadProbe::new(memory.bytes(), effort.window);
     let (mut from_memory, mut from_l2) = (Samples::default(), Samples::default());
     let mut few = vec![0.0; cached.rows()];
@@ -79,8 +82,9 @@ fn measure(head: &Head, cached: &Head, engine: &Engine, memory: &WeightMemory, e
     let probe = read.bandwidth().rate.median;
     let bound = probe.min(l2);
     println!(
-        "{:>6} {:>7} {:>6.2} {:>7.2} {:>7.2} {:>5} {:>6.1} {:>7.2} {:>8}",
+        "{:>6} {:>7} {:>7} {:>6.2} {:>7.2} {:>7.2} {:>5} {:>6.1} {:>7.2} {:>8}",
         head.type_name(),
+        walk.streams(),
         engine.threads(),
         rate.median / 1e9,
         rate.best / 1e9,

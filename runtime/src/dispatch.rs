@@ -8,6 +8,7 @@ use std::sync::{Arc, LazyLock, Mutex, PoisonError, RwLock};
 use crate::cpu;
 use crate::engine::EngineError;
 use crate::fault::{Fault, Finding};
+use crate::head::Walk;
 use crate::kernels::abi::{self, IsaInfo, Kernel, KernelError, TILE_ROWS};
 use crate::kernels::{DESCRIPTORS, ISAS};
 use crate::numerics::Numerics;
@@ -35,6 +36,7 @@ pub(crate) struct Dispatch {
     /// What the tuned profile in force says of them.
     tuned: Choice,
     blocks: Blocks,
+    head_walk: Walk,
     numerics: Numerics,
     faults: Mutex<Vec<Fault>>,
     /// Plans made so far, by rows, columns and tokens: decode asks for the same few many times a token.
@@ -90,6 +92,7 @@ impl Dispatch {
         if let Some(followed) = &tuned::in_force()?.followed {
             dispatch.tuned = Choice::new(&followed.profile, DESCRIPTORS);
             dispatch.blocks = followed.blocks();
+            dispatch.head_walk = followed.head_walk();
         }
         Ok(dispatch)
     }
@@ -129,6 +132,7 @@ impl Dispatch {
             candidates,
             tuned: Choice::default(),
             blocks: Blocks::default(),
+            head_walk: Walk::default(),
             numerics: Numerics::portable(),
             faults: Mutex::new(faults),
             plans: RwLock::default(),
@@ -148,6 +152,11 @@ impl Dispatch {
     /// How much of the weights is worked on at a time.
     pub fn blocks(&self) -> Blocks {
         self.blocks
+    }
+
+    /// How the output head's kernels go through memory.
+    pub fn head_walk(&self) -> Walk {
+        self.head_walk
     }
 
     /// What was found not to work.

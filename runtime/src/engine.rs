@@ -9,6 +9,7 @@ use rayon::prelude::*;
 use crate::cpu::CpuError;
 use crate::dispatch::Dispatch;
 use crate::fault::Fault;
+use crate::head::Walk;
 use crate::kernels::abi::{IsaInfo, Kernel, KernelError};
 use crate::numerics::Numerics;
 use crate::numerics::quantize::QuantizedActivations;
@@ -168,6 +169,11 @@ impl Engine {
     /// How much of the weights is worked on at a time.
     pub fn blocks(&self) -> Blocks {
         self.dispatch.blocks()
+    }
+
+    /// How the output head's kernels go through memory.
+    pub fn head_walk(&self) -> Walk {
+        self.dispatch.head_walk()
     }
 
     /// The numbers of tokens that kernels take at once, ascending; a batch is divided among them at the least cost.

@@ -3,7 +3,7 @@
 use half::f16;
 use tritforge::engine::Engine;
 use tritforge::format::{BlockType, FloatType, StorageType, VocabMatrix};
-use tritforge::head::{Head, HeadType};
+use tritforge::head::{Head, HeadType, Walk};
 use tritforge::numerics::Numerics;
 use tritforge_tests::Random;
 
@@ -58,23 +58,26 @@ fn matrix(rows: usize, cols: usize, storage: StorageType, bytes: Vec<u8>) -> Res
     VocabMatrix::new(rows, cols, storage, bytes.into()).ok_or_else(|| format!("{rows}x{cols} in {storage}"))
 }
 
-/// Compares a head with an oracle of one row and one token, for every number of tokens.
+/// Compares a head with an oracle of one row and one token, for every number of tokens and every way through memory.
 fn every_count(
     numerics: &Numerics,
     what: &str,
-    head: &Head,
+    head: &mut Head,
     oracle: impl Fn(usize, &[f32]) -> f32,
 ) -> Outcome {
     for kind in FINITE {
         for tokens in TOKENS {
             let hidden = vector(kind, tokens * head.cols(), tokens as u64);
-            let mut logits = vec![7.0; tokens * head.rows()];
-            head.logits_on(numerics, &hidden, &mut logits).map_err(|error| error.to_string())?;
             let states = hidden.chunks_exact(head.cols());
             let expected: Vec<f32> =
                 states.flat_map(|state| (0..head.rows()).map(|row| oracle(row, state))).collect();
             let shape = format!("{} x {}", head.rows(), head.cols());
-            compare(format!("{what}, {shape}, {kind:?}, {tokens} tokens"), &logits, &expected)?;
+            for walk in Walk::ALL {
+                head.set_walk(walk);
+                let mut logits = vec![7.0; tokens * head.rows()];
+                head.logits_on(numerics, &hidden, &mut logits).map_err(|error| error.to_string())?;
+                compare(format!("{what}, {shape}, {kind:?}, {tokens} tokens, {walk:?}"), &logits, &expected)?;
+            }
         }
     }
     Ok(())
@@ -95,7 +98,7 @@ fn dot(row: &[f32], state: &[f32]) -> f32 {
 }
 
 fn exact(numerics: &Numerics, matrix: &VocabMatrix) -> Outcome {
-    let head = Head::new(matrix, HeadType::Exact, &engine()?).map_err(|error| error.to_string())?;
+    let mut head = Head::new(matrix, HeadType::Exact, &engine()?).map_err(|error| error.to_string())?;
     let mut row = vec![0.0; matrix.cols()];
     let rows: Vec<Vec<f32>> = (0..matrix.rows())
         .map(|index| {
@@ -103,7 +106,7 @@ fn exact(numerics: &Numerics, matrix: &VocabMatrix) -> Outcome {
             row.clone()
         })
         .collect();
-    every_count(numerics, &matrix.storage().to_string(), &head, |row, state| dot(&rows[row], state))
+    every_count(numerics, &matrix.storage().to_string(), &mut head, |row, state| dot(&rows[row], state))
 }
 
 fn floats(numerics: &Numerics, float: FloatType) -> Outcome {
@@ -183,9 +186,9 @@ fn stored_blocks(numerics: &Numerics, kind: BlockType) -> Outcome {
         for cols in columns {
             for bits in [Bits::Random, Bits::Zeros, Bits::Ones] {
                 let matrix = blocks(kind, rows, cols, bits)?;
-                let head = Head::new(&matrix, HeadType::Stored, &engine()?).map_err(|e| e.to_string())?;
+                let mut head = Head::new(&matrix, HeadType::Stored, &engine()?).map_err(|e| e.to_string())?;
                 let row_bytes = matrix.bytes().len() / rows;
-                every_count(numerics, &format!("{kind:?}, {bits:?}"), &head, |row, state| {
+                every_count(numerics, &format!("{kind:?}, {bits:?}"), &mut head, |row, state| {
                     let (q, scale) = integers(state, 32767);
                     let mut total = 0.0f32;
                     let blocks = matrix.bytes()[row * row_bytes..][..row_bytes].chunks_exact(kind.bytes());
@@ -220,9 +223,10 @@ fn int8_rows(numerics: &Numerics) -> Outcome {
             let weights = vector(kind, rows * cols, 3);
             let bytes = weights.iter().flat_map(|weight| weight.to_le_bytes()).collect();
             let matrix = matrix(rows, cols, StorageType::Float(FloatType::F32), bytes)?;
-            let head = Head::new(&matrix, HeadType::Int8, &engine()?).map_err(|error| error.to_string())?;
+            let mut head =
+                Head::new(&matrix, HeadType::Int8, &engine()?).map_err(|error| error.to_string())?;
             let amplitude = 32767.min(i64::from(i32::MAX) / (127 * cols as i64));
-            every_count(numerics, &format!("int8 of {kind:?}"), &head, |row, state| {
+            every_count(numerics, &format!("int8 of {kind:?}"), &mut head, |row, state| {
                 let weights = &weights[row * cols..][..cols];
                 let step = weights.iter().fold(0.0f32, |most, weight| most.max(weight.abs())) / 127.0;
                 let (q, scale) = integers(state, amplitude);

@@ -24,6 +24,7 @@
 //! threads = 2
 //! stream_kib = 512
 //! chunk_kib = 64
+//! head_streams = 3
 //!
 //! [[kernel]]                  # one for each operation, instruction set and class of shapes
 //! name = "gemv_i2a16_anyxany_u4c1nr1p3072t3__avx2"
@@ -50,6 +51,7 @@ pub use cpu::{CpuId, Kinship};
 pub use error::ProfileError;
 
 use crate::abi::SHORT_COLS;
+use crate::schedule::STREAMS_LIMIT;
 use crate::spec::{KernelSpec, Shape};
 
 /// The version of the format.
@@ -110,6 +112,9 @@ pub struct Settings {
     /// KiB of weights that are multiplied by all tokens before the next ones are read.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub chunk_kib: Option<usize>,
+    /// Streams in which the output head's kernels read their weights, 1 to 8.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub head_streams: Option<usize>,
 }
 
 /// The most KiB of a setting: more than any cache.
@@ -210,6 +215,7 @@ impl TunedProfile {
         setting("threads", self.settings.threads, MOST_THREADS)?;
         setting("stream_kib", self.settings.stream_kib, MOST_KIB)?;
         setting("chunk_kib", self.settings.chunk_kib, MOST_KIB)?;
+        setting("head_streams", self.settings.head_streams, STREAMS_LIMIT)?;
         let mut known = std::collections::BTreeSet::new();
         for kernel in &self.kernels {
             let spec = kernel.spec()?;

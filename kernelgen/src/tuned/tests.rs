@@ -13,7 +13,10 @@ fn sample() -> String {
 #[test]
 fn what_is_written_is_read_back() {
     let profile = TunedProfile::parse(&sample()).unwrap();
-    assert_eq!(profile.settings, Settings { threads: Some(4), stream_kib: Some(256), chunk_kib: None });
+    assert_eq!(
+        profile.settings,
+        Settings { threads: Some(4), stream_kib: Some(256), chunk_kib: None, head_streams: None }
+    );
     let kernel = profile.kernel("avx2", "gemv", Class::Long).unwrap();
     assert_eq!((kernel.cost, kernel.regret["default"]), (2.5, 0.05));
     assert_eq!(kernel.spec().unwrap().schedule.streams, 3);

@@ -13,7 +13,7 @@ use formats::{ByteRows, Bytes, Nibbles, SixBits};
 
 use super::lanes::{LANES, Lanes};
 use super::layout::Format;
-use super::schedule::{STREAMS, rest, steps};
+use super::schedule::{Walk, rest, steps};
 
 /// The integers of one token.
 #[derive(Clone, Copy, Debug)]
@@ -37,6 +37,8 @@ pub struct Call<'a> {
     pub parts: usize,
     /// One to [`TOKENS`] tokens.
     pub tokens: &'a [Token<'a>],
+    /// How the tiles are gone through for one token; for several there is one stream.
+    pub walk: Walk,
     /// Results, `[tokens][16 * tiles]`.
     pub out: &'a mut [f32],
 }
@@ -58,7 +60,7 @@ trait Packed {
     /// # Safety
     /// The CPU must have the instruction set.
     unsafe fn none<L: Lanes, const T: usize>() -> Self::Sums<L, T>;
-    /// Adds a part, which begins at `bytes`.
+    /// Adds a part, which begins at `bytes`, and asks for what lies so many bytes ahead of it.
     ///
     /// # Safety
     /// The CPU must have the instruction set; the part's bytes, and activations and offsets for it.
@@ -67,6 +69,7 @@ trait Packed {
         bytes: *const u8,
         part: usize,
         tokens: &[Token<'_>; T],
+        ahead: usize,
     );
     /// The totals of all parts, but for the activations' scales.
     ///
@@ -124,7 +127,8 @@ unsafe fn tiles<L: Lanes, F: Packed>(call: Call<'_>) {
     // SAFETY: the caller promises the instruction set, and the lengths were checked.
     unsafe {
         match *call.tokens {
-            [a] => in_turn::<L, F, 1, STREAMS>(call, count, [a]),
+            [a] if call.walk == Walk::ThreeStreams => in_turn::<L, F, 1, 3>(call, count, [a]),
+            [a] => in_turn::<L, F, 1, 1>(call, count, [a]),
             [a, b] => in_turn::<L, F, 2, 1>(call, count, [a, b]),
             [a, b, c] => in_turn::<L, F, 3, 1>(call, count, [a, b, c]),
             [a, b, c, d] => in_turn::<L, F, 4, 1>(call, count, [a, b, c, d]),
@@ -165,27 +169,29 @@ unsafe fn at_once<L: Lanes, F: Packed, const T: usize, const S: usize>(
     tiles: [usize; S],
     tokens: &[Token<'_>; T],
 ) {
-    let part_bytes = F::FORMAT.part_bytes;
+    let (part_bytes, ahead) = (F::FORMAT.part_bytes, call.walk.ahead());
     // SAFETY: the caller promises the instruction set, and that what the parts read is there.
     unsafe {
         let bytes = tiles.map(|tile| call.tiles.as_ptr().add(tile * call.parts * part_bytes));
         let scales = tiles.map(|tile| call.scales.as_ptr().wrapping_add(tile * LANES));
         if !call.scales.is_empty() {
-            scales.iter().for_each(|scales| L::prefetch::<0>(scales.cast()));
+            scales.iter().for_each(|scales| L::prefetch(scales.cast(), 0));
         }
         let mut sums = [F::none::<L, T>(); S];
         let mut part = 0;
         while part + F::TURN <= call.parts {
             for stream in 0..S {
                 for part in part..part + F::TURN {
-                    F::part::<L, T>(&mut sums[stream], bytes[stream].add(part * part_bytes), part, tokens);
+                    let bytes = bytes[stream].add(part * part_bytes);
+                    F::part::<L, T>(&mut sums[stream], bytes, part, tokens, ahead);
                 }
             }
             part += F::TURN;
         }
         while part < call.parts {
             for stream in 0..S {
-                F::part::<L, T>(&mut sums[stream], bytes[stream].add(part * part_bytes), part, tokens);
+                let bytes = bytes[stream].add(part * part_bytes);
+                F::part::<L, T>(&mut sums[stream], bytes, part, tokens, ahead);
             }
             part += 1;
         }

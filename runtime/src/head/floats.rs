@@ -5,7 +5,7 @@
 //! [`crate::numerics::Numerics::dot_rows`].
 
 use super::lanes::{LANES, Lanes};
-use super::schedule::{AHEAD, STREAMS, rest, steps};
+use super::schedule::{Walk, rest, steps};
 
 /// Whole rows and the tokens that they are multiplied with.
 #[derive(Debug)]
@@ -16,6 +16,8 @@ pub struct Call<'a> {
     pub cols: usize,
     /// One to [`super::blocks::TOKENS`] tokens of so many values.
     pub tokens: &'a [&'a [f32]],
+    /// How the rows are gone through.
+    pub walk: Walk,
     /// Results, `[tokens][rows]`.
     pub out: &'a mut [f32],
 }
@@ -80,11 +82,26 @@ unsafe fn rows<L: Lanes, S: Stored>(call: Call<'_>) {
     // SAFETY: the caller promises the instruction set, and the lengths were checked.
     unsafe {
         match *call.tokens {
-            [a] => in_turn::<L, S, 1, STREAMS>(call, count, [a]),
-            [a, b] => in_turn::<L, S, 2, STREAMS>(call, count, [a, b]),
-            [a, b, c] => in_turn::<L, S, 3, STREAMS>(call, count, [a, b, c]),
-            [a, b, c, d] => in_turn::<L, S, 4, STREAMS>(call, count, [a, b, c, d]),
+            [a] => walk::<L, S, 1>(call, count, [a]),
+            [a, b] => walk::<L, S, 2>(call, count, [a, b]),
+            [a, b, c] => walk::<L, S, 3>(call, count, [a, b, c]),
+            [a, b, c, d] => walk::<L, S, 4>(call, count, [a, b, c, d]),
             _ => unreachable!("one to four tokens"),
+        }
+    }
+}
+
+/// One row after the other, or some in turn.
+///
+/// # Safety
+/// The CPU must have the instruction set; operands that belong together.
+#[inline(always)]
+unsafe fn walk<L: Lanes, S: Stored, const T: usize>(call: Call<'_>, count: usize, tokens: [&[f32]; T]) {
+    // SAFETY: the caller promises the same.
+    unsafe {
+        match call.walk {
+            Walk::OneStream => in_turn::<L, S, T, 1>(call, count, tokens),
+            Walk::ThreeStreams => in_turn::<L, S, T, 3>(call, count, tokens),
         }
     }
 }
@@ -105,14 +122,15 @@ unsafe fn in_turn<L: Lanes, S: Stored, const T: usize, const R: usize>(
         }
     };
     let at = |row: usize| call.rows.as_ptr().wrapping_add(row * call.cols * S::BYTES);
+    let ahead = call.walk.ahead();
     // SAFETY: the rows are some of the call's; the caller promises the rest.
     unsafe {
         for rows in steps::<R>(count) {
-            let sums = dots::<L, S, T, R>(rows.map(at), call.cols, &tokens);
+            let sums = dots::<L, S, T, R>(rows.map(at), call.cols, &tokens, ahead);
             (0..R).for_each(|stream| store(rows[stream], sums[stream]));
         }
         for row in rest::<R>(count) {
-            let [sums] = dots::<L, S, T, 1>([at(row)], call.cols, &tokens);
+            let [sums] = dots::<L, S, T, 1>([at(row)], call.cols, &tokens, ahead);
             store(row, sums);
         }
     }
@@ -127,6 +145,7 @@ unsafe fn dots<L: Lanes, S: Stored, const T: usize, const R: usize>(
     rows: [*const u8; R],
     cols: usize,
     tokens: &[&[f32]; T],
+    ahead: usize,
 ) -> [[f32; T]; R] {
     // SAFETY: the caller promises the instruction set and the lengths.
     unsafe {
@@ -138,7 +157,7 @@ unsafe fn dots<L: Lanes, S: Stored, const T: usize, const R: usize>(
                     let from = rows[r].add((col + chunk * LANES) * S::BYTES);
                     // Once a line: a vector is one of 64 bytes, or half.
                     if (chunk * LANES * S::BYTES).is_multiple_of(64) {
-                        L::prefetch::<AHEAD>(from);
+                        L::prefetch(from, ahead);
                     }
                     multiply::<L, T>(&mut lanes[r], S::lanes::<L>(from), tokens, col + chunk * LANES);
                 }

@@ -2,7 +2,7 @@
 
 use super::lanes::of;
 use super::layout::Format;
-use super::schedule::{AHEAD, STREAMS};
+use super::schedule::Walk;
 use super::{blocks, floats};
 use crate::kernels::abi::IsaInfo;
 use crate::numerics::Numerics;
@@ -88,7 +88,7 @@ impl Kernels {
 
     /// The name of the kernel of a format: `head_<format>_anyxany_<schedule>__<isa>`, with the distance of its prefetches and the
     /// streams that one token is multiplied in.
-    pub fn name(&self, format: &str) -> String {
-        format!("head_{format}_anyxany_p{AHEAD}t{STREAMS}__{}", self.isa.id)
+    pub fn name(&self, format: &str, walk: Walk) -> String {
+        format!("head_{format}_anyxany_p{}t{}__{}", walk.ahead(), walk.streams(), self.isa.id)
     }
 }

@@ -36,6 +36,7 @@ pub use error::HeadError;
 use kernels::Kernels;
 use layout::Format;
 pub(crate) use run::Scratch;
+pub use schedule::Walk;
 
 /// What is made of a head at load.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
@@ -98,6 +99,7 @@ pub struct Head {
     rows: usize,
     cols: usize,
     weights: Weights,
+    walk: Walk,
 }
 
 impl Head {
@@ -109,6 +111,11 @@ impl Head {
     /// Number of columns: the length of a hidden state.
     pub fn cols(&self) -> usize {
         self.cols
+    }
+
+    /// Has its weights gone through in another way than [`Head::new`] took from the engine.
+    pub fn set_walk(&mut self, walk: Walk) {
+        self.walk = walk;
     }
 
     /// The format, as kernels' names have it: `f32`, `f16`, `bf16`, `q4_0`, `q8_0`, `q6_k` or `i8row`.
@@ -148,7 +155,7 @@ impl Head {
             Weights::Stored { matrix, .. } if matches!(matrix.storage(), StorageType::Blocks(_)) => "f32",
             _ => self.type_name(),
         };
-        Kernels::of(engine.numerics()).name(format)
+        Kernels::of(engine.numerics()).name(format, self.walk)
     }
 }
 

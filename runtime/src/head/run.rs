@@ -7,7 +7,7 @@ use super::activations::Activations;
 use super::blocks::{self, TOKENS, Token};
 use super::kernels::Kernels;
 use super::lanes::LANES;
-use super::schedule::STREAMS;
+use super::schedule::Walk;
 use super::{Head, Weights, floats};
 use crate::engine::{Engine, EngineError};
 use crate::format::{FloatType, StorageType, VocabMatrix};
@@ -43,6 +43,7 @@ struct Rows<'a> {
     matrix: &'a VocabMatrix,
     bytes: &'a [u8],
     kernel: unsafe fn(floats::Call<'_>),
+    walk: Walk,
     tokens: Vec<&'a [f32]>,
 }
 
@@ -85,8 +86,8 @@ impl Multiply for Rows<'_> {
 
     fn run(&self, tiles: &Range<usize>, weights: &[u8], tokens: Range<usize>, out: &mut Vec<f32>) {
         out.resize(tokens.len() * self.of(tiles).len(), 0.0);
-        let call =
-            floats::Call { rows: weights, cols: self.matrix.cols(), tokens: &self.tokens[tokens], out };
+        let (cols, tokens, walk) = (self.matrix.cols(), &self.tokens[tokens], self.walk);
+        let call = floats::Call { rows: weights, cols, tokens, walk, out };
         // SAFETY: the kernel is that of an instruction set that the CPU has.
         unsafe { (self.kernel)(call) }
     }
@@ -99,6 +100,7 @@ struct Tiles<'a> {
     parts: usize,
     tile_bytes: usize,
     kernel: unsafe fn(blocks::Call<'_>),
+    walk: Walk,
     tokens: Vec<Token<'a>>,
 }
 
@@ -117,8 +119,8 @@ impl Multiply for Tiles<'_> {
             [] => &[],
             scales => &scales[tiles.start * LANES..tiles.end * LANES],
         };
-        let call =
-            blocks::Call { tiles: weights, scales, parts: self.parts, tokens: &self.tokens[tokens], out };
+        let (parts, tokens, walk) = (self.parts, &self.tokens[tokens], self.walk);
+        let call = blocks::Call { tiles: weights, scales, parts, tokens, walk, out };
         // SAFETY: the kernel is that of an instruction set that the CPU has.
         unsafe { (self.kernel)(call) }
     }
@@ -210,7 +212,8 @@ impl Head {
                     StorageType::Float(FloatType::F32) | StorageType::Blocks(_) => kernels.f32,
                 };
                 let bytes = copy.as_deref().unwrap_or(matrix.bytes());
-                body(&Rows { matrix, bytes, kernel, tokens: hidden.chunks_exact(self.cols).collect() });
+                let walk = self.walk;
+                body(&Rows { matrix, bytes, kernel, walk, tokens: hidden.chunks_exact(self.cols).collect() });
             }
             Weights::Packed { format, tiles, scales } => {
                 scratch.0.quantize(numerics, format, self.cols, hidden);
@@ -221,6 +224,7 @@ impl Head {
                     parts,
                     tile_bytes: parts * format.part_bytes,
                     kernel: kernels.of_format(format),
+                    walk: self.walk,
                     tokens: scratch.0.tokens().collect(),
                 });
             }
@@ -235,7 +239,7 @@ impl Head {
         let tile_bytes = multiply.tile_bytes().max(1);
         let blocks = Blocks::default();
         let shares = if tokens <= TOKENS {
-            Shares::streamed(blocks, tiles, tile_bytes, STREAMS, parts)
+            Shares::streamed(blocks, tiles, tile_bytes, self.walk.streams(), parts)
         } else {
             let chunk = (blocks.chunk_bytes / tile_bytes).clamp(1, (tiles / (PIECES_EACH * parts)).max(1));
             Shares::new(tiles, parts, chunk)

@@ -13,6 +13,7 @@
 pub mod arena;
 pub mod contest;
 mod events;
+mod heads;
 pub mod outcome;
 pub mod quick;
 pub mod search;
@@ -24,6 +25,8 @@ use kernelgen::tuned::{ProfileError, TunedProfile};
 
 use crate::cpu::CpuError;
 use crate::engine::EngineError;
+use crate::head::HeadError;
+pub use heads::HeadCost;
 use outcome::Outcome;
 
 /// What is tuned, and for what.
@@ -70,6 +73,8 @@ pub struct Tuned {
     pub outcomes: Vec<Outcome>,
     /// GB/s that one thread read at best.
     pub probe: f64,
+    /// What output heads cost on all threads.
+    pub heads: Vec<HeadCost>,
 }
 
 /// Why a machine cannot be tuned.
@@ -103,6 +108,9 @@ pub enum TuneError {
         /// The bytes there are.
         most: usize,
     },
+    /// A head cannot be made.
+    #[error(transparent)]
+    Head(#[from] HeadError),
     /// The search cannot go on.
     #[error(transparent)]
     Search(#[from] search::SearchError),

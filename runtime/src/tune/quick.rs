@@ -7,18 +7,20 @@ use kernelgen::tuned::{Made, Settings, TunedProfile, VERSION};
 use super::arena::Ground;
 use super::contest::Contest;
 use super::events::{Event, events};
+use super::heads::heads;
 use super::outcome::{Outcome, linked, round};
 use super::settings::settings;
 use super::{Control, Options, Progress, TuneError, Tuned};
 use crate::cpu;
 use crate::engine::Engine;
+use crate::head::Walk;
 use crate::probe::MEMORY;
 use crate::probe::bandwidth::ReadProbe;
 use crate::probe::memory::WeightMemory;
 use crate::shares::Blocks;
 
 /// The share of the time that the contests get; the rest is for making memory and for the settings.
-const CONTESTS: f64 = 0.85;
+const CONTESTS: f64 = 0.8;
 
 /// Times the linked kernels and what can be set.
 ///
@@ -85,10 +87,13 @@ impl Stage {
         let all = outcomes.len();
         (control.progress)(Progress { done: all, all, now: "threads and block sizes".to_owned() });
         let settings = settings(&self.ground(), &self.engines, &outcomes, control.stop);
-        let settings = settings.ok_or(TuneError::Interrupted)?;
+        let mut settings = settings.ok_or(TuneError::Interrupted)?;
+        let most = self.engines.last().unwrap_or(&self.engines[0]);
+        let (walk, heads) = heads(most, control.stop)?.ok_or(TuneError::Interrupted)?;
+        settings.head_streams = walk.map(Walk::streams);
         let probe = self.probe();
         let profile = profile(options, &outcomes, settings, probe)?;
-        Ok(Tuned { profile, outcomes, probe })
+        Ok(Tuned { profile, outcomes, probe, heads })
     }
 
     /// GB/s that one thread reads.

@@ -19,6 +19,7 @@ use kernelgen::tuned::{CpuId, Kinship, ProfileError, Settings, TunedProfile};
 pub(crate) use choice::Choice;
 
 use crate::cpu;
+use crate::head::Walk;
 use crate::kernels::TUNED;
 use crate::new_file::{NewFileError, write_whole};
 use crate::shares::Blocks;
@@ -70,9 +71,15 @@ impl Followed {
         blocks
     }
 
-    /// The number of threads, where the profile was made on this CPU and says one.
+    /// How the output head's kernels go through memory: as the profile says, if it says so.
+    pub(crate) fn head_walk(&self) -> Walk {
+        self.profile.settings.head_streams.and_then(Walk::of_streams).unwrap_or_default()
+    }
+
+    /// The number of threads, where the user's own profile says one: machines with the same CPU differ in how many there are.
     pub(crate) fn threads(&self) -> Option<usize> {
-        self.profile.settings.threads.filter(|_| self.kinship == Kinship::Same)
+        let own = self.kinship == Kinship::Same && !matches!(self.origin, Origin::Linked(_));
+        self.profile.settings.threads.filter(|_| own)
     }
 }
 

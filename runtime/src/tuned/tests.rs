@@ -1,8 +1,11 @@
 use std::path::Path;
 
 use kernelgen::tuned::{CpuId, Kinship, Made, Settings, TunedProfile, VERSION};
+use tempfile::tempdir;
 
 use super::{InForce, Origin, choose, save};
+use crate::head::Walk;
+use crate::shares::Blocks;
 
 fn cpu(vendor: &str, model: &str) -> CpuId {
     let isas = ["portable", "avx2"].map(str::to_owned).to_vec();
@@ -36,7 +39,7 @@ fn the_nearest_linked_profile_is_followed() {
 
 #[test]
 fn a_users_profile_counts_on_its_own_cpu_alone() {
-    let folder = tempfile::tempdir().unwrap();
+    let folder = tempdir().unwrap();
     let path = folder.path().join("deep/tuned.toml");
     let linked = profile(cpu("A", "1")).to_toml().unwrap();
     let linked = [("same", &*linked)];
@@ -54,8 +57,33 @@ fn a_users_profile_counts_on_its_own_cpu_alone() {
 }
 
 #[test]
+fn settings_count_on_the_same_cpu_and_threads_for_the_user_alone() {
+    let folder = tempdir().unwrap();
+    let path = folder.path().join("tuned.toml");
+    let mut tuned = profile(cpu("A", "1"));
+    tuned.settings =
+        Settings { threads: Some(3), stream_kib: Some(256), chunk_kib: Some(128), head_streams: Some(1) };
+    save(&tuned, &path).unwrap();
+    let text = tuned.to_toml().unwrap();
+    let linked = [("one", &*text)];
+    let settings = |in_force: InForce| {
+        let followed = in_force.followed.unwrap();
+        let Blocks { stream_bytes, chunk_bytes } = followed.blocks();
+        (followed.threads(), stream_bytes >> 10, chunk_bytes >> 10, followed.head_walk())
+    };
+    let here = cpu("A", "1");
+    let own = choose(&here, None, Some(&path), &linked).unwrap();
+    assert_eq!(settings(own), (Some(3), 256, 128, Walk::OneStream));
+    let built_in = choose(&here, None, None, &linked).unwrap();
+    assert_eq!(settings(built_in), (None, 256, 128, Walk::OneStream));
+    // Another model has other caches.
+    let related = choose(&cpu("A", "2"), None, None, &linked).unwrap();
+    assert_eq!(settings(related), (None, 512, 64, Walk::OneStream));
+}
+
+#[test]
 fn a_profile_that_is_named_must_fit() {
-    let folder = tempfile::tempdir().unwrap();
+    let folder = tempdir().unwrap();
     let path = folder.path().join("own.toml");
     let named = |path: &Path| choose(&cpu("A", "1"), Some(path), None, &[]);
     save(&profile(cpu("A", "2")), &path).unwrap();

@@ -112,7 +112,7 @@ fn profile(verbose: bool, out: &mut impl Write) -> io::Result<()> {
         writeln!(out, "  its CPU:  {}", profile.cpu)?;
         let Made { date, commit, by, .. } = &profile.made;
         writeln!(out, "  made on {date} at commit {commit} by `{by}`")?;
-        let Settings { threads, stream_kib, chunk_kib } = profile.settings;
+        let Settings { threads, stream_kib, chunk_kib, head_streams } = profile.settings;
         let or_default =
             |setting: Option<usize>| setting.map_or_else(|| "default".to_owned(), |value| value.to_string());
         let state = match kinship {
@@ -124,6 +124,7 @@ fn profile(verbose: bool, out: &mut impl Write) -> io::Result<()> {
             out,
             "  {threads} threads, {stream} KiB of a stream, {chunk} KiB of a chunk at a time{state}"
         )?;
+        writeln!(out, "  streams of the output head: {}", or_default(head_streams))?;
         for kernel in &profile.kernels {
             let is_linked = DESCRIPTORS.iter().any(|d| d.name == kernel.name);
             let state = if is_linked { "" } else { " (not linked: the next best is used)" };

@@ -2,18 +2,17 @@
 
 use super::super::lanes::{LANES, Lanes};
 use super::super::layout::{ATOM, Format, I8_ROW, Q4_0, Q6_K, Q8_0, SCALES};
-use super::super::schedule::AHEAD;
 use super::{Packed, Token};
 
-/// An atom of a stream, after asking for the one some kilobytes ahead.
+/// An atom of a stream, after asking for the one so many bytes ahead.
 ///
 /// # Safety
 /// The CPU must have the instruction set; 64 bytes at `from`.
 #[inline(always)]
-unsafe fn atom<L: Lanes>(from: *const u8) -> L::Words {
+unsafe fn atom<L: Lanes>(from: *const u8, ahead: usize) -> L::Words {
     // SAFETY: the caller promises the instruction set and the bytes.
     unsafe {
-        L::prefetch::<AHEAD>(from);
+        L::prefetch(from, ahead);
         L::words(from)
     }
 }
@@ -41,6 +40,7 @@ pub trait Blocks {
         bytes: *const u8,
         part: usize,
         tokens: &[Token<'_>; T],
+        ahead: usize,
     );
 }
 
@@ -60,9 +60,10 @@ impl<B: Blocks> Packed for B {
         bytes: *const u8,
         part: usize,
         tokens: &[Token<'_>; T],
+        ahead: usize,
     ) {
         // SAFETY: the caller promises the same.
-        unsafe { <B as Blocks>::part::<L, T>(totals, bytes, part, tokens) }
+        unsafe { <B as Blocks>::part::<L, T>(totals, bytes, part, tokens, ahead) }
     }
 
     #[inline(always)]
@@ -87,6 +88,7 @@ impl Blocks for Nibbles {
         bytes: *const u8,
         part: usize,
         tokens: &[Token<'_>; T],
+        ahead: usize,
     ) {
         // SAFETY: the caller promises the instruction set and the lengths.
         unsafe {
@@ -98,7 +100,7 @@ impl Blocks for Nibbles {
             // columns stay under 8 * 15 * 256 * 32767 < 2^30.
             let (mut sixteenfold, mut large) = ([L::sums(0); T], [L::sums(0); T]);
             for index in 0..4 {
-                let words = atom::<L>(bytes.add(index * ATOM));
+                let words = atom::<L>(bytes.add(index * ATOM), ahead);
                 let fields = if T == 1 {
                     [L::and(words, 0xf), L::and(words, 0xf0), L::and(words, 0xf00), L::shr::<12>(words)]
                 } else {
@@ -145,10 +147,11 @@ unsafe fn bytes_dot<L: Lanes, const T: usize>(
     bytes: *const u8,
     col: usize,
     tokens: &[Token<'_>; T],
+    ahead: usize,
 ) {
     // SAFETY: the caller promises the instruction set and the lengths.
     unsafe {
-        let words = atom::<L>(bytes);
+        let words = atom::<L>(bytes, ahead);
         let (low, high) = (L::and(words, 0xff), L::shr::<8>(words));
         for t in 0..T {
             let pairs = tokens[t].words.as_ptr().add(col);
@@ -170,6 +173,7 @@ impl Blocks for Bytes {
         bytes: *const u8,
         part: usize,
         tokens: &[Token<'_>; T],
+        ahead: usize,
     ) {
         // SAFETY: the caller promises the instruction set and the lengths.
         unsafe {
@@ -178,7 +182,7 @@ impl Blocks for Bytes {
                 sums[t] = L::sums(*tokens[t].offsets.as_ptr().add(part));
             }
             for index in 0..8 {
-                bytes_dot::<L, T>(&mut sums, bytes.add(index * ATOM), part * 32 + index * 4, tokens);
+                bytes_dot::<L, T>(&mut sums, bytes.add(index * ATOM), part * 32 + index * 4, tokens, ahead);
             }
             let scale = L::f16s(bytes.add(8 * ATOM));
             for t in 0..T {
@@ -209,9 +213,10 @@ impl Packed for ByteRows {
         bytes: *const u8,
         part: usize,
         tokens: &[Token<'_>; T],
+        ahead: usize,
     ) {
         // SAFETY: the caller promises the instruction set and the lengths.
-        unsafe { bytes_dot::<L, T>(sums, bytes, part * 4, tokens) }
+        unsafe { bytes_dot::<L, T>(sums, bytes, part * 4, tokens, ahead) }
     }
 
     #[inline(always)]
@@ -244,14 +249,16 @@ impl Blocks for SixBits {
         bytes: *const u8,
         part: usize,
         tokens: &[Token<'_>; T],
+        ahead: usize,
     ) {
         // SAFETY: the caller promises the instruction set and the lengths.
         unsafe {
             let scale = L::f16s(bytes);
             for group in 0..16 {
                 let atoms = bytes.add(SCALES + 256 + group * 3 * ATOM);
-                let upper = atom::<L>(atoms);
-                let (first, second) = (atom::<L>(atoms.add(ATOM)), atom::<L>(atoms.add(2 * ATOM)));
+                let upper = atom::<L>(atoms, ahead);
+                let (first, second) =
+                    (atom::<L>(atoms.add(ATOM), ahead), atom::<L>(atoms.add(2 * ATOM), ahead));
                 // Four codes of two columns each stand in the bytes of a word pair.
                 let codes = [
                     L::or(L::and(first, 0x0f0f), L::and(L::shl::<4>(upper), 0x3030)),
@@ -274,7 +281,7 @@ impl Blocks for SixBits {
                 // Eleven bits times eight: exact.
                 let factors = bytes.add(SCALES + group * LANES);
                 if group % 4 == 0 {
-                    L::prefetch::<AHEAD>(factors);
+                    L::prefetch(factors, ahead);
                 }
                 let factor = L::mul(scale, L::i8s(factors));
                 for t in 0..T {

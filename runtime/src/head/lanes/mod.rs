@@ -68,8 +68,8 @@ pub trait Lanes {
     /// The lanes in memory.
     unsafe fn store(floats: Self::Floats, to: &mut [f32; LANES]);
 
-    /// Asks for the cache line `AHEAD` bytes past an address, which may be anything; at this place among the loads.
-    unsafe fn prefetch<const AHEAD: usize>(from: *const u8);
+    /// Asks for the cache line so many bytes past an address, which may be anything; at this place among the loads.
+    unsafe fn prefetch(from: *const u8, ahead: usize);
 }
 
 /// Implements a trait's operations: functions that are inlined into a kernel, which alone has the target features.
@@ -86,6 +86,22 @@ macro_rules! operations {
     };
 }
 use operations;
+
+/// Asks for the cache line so many bytes past an address. The compiler cannot move it away from its place.
+#[cfg(target_arch = "x86_64")]
+#[inline(always)]
+fn prefetch(from: *const u8, ahead: usize) {
+    // SAFETY: a prefetch reads nothing that the program could see, and never faults. That it might touch memory is what
+    // keeps it in its place.
+    unsafe {
+        std::arch::asm!(
+            "prefetcht0 [{from} + {ahead}]",
+            from = in(reg) from,
+            ahead = in(reg) ahead,
+            options(nostack, preserves_flags),
+        );
+    }
+}
 
 /// The form that each instruction set takes, under the name of its version of a function.
 #[allow(non_camel_case_types, reason = "the names are those that `with_isas!` makes")]

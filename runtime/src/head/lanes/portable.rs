@@ -93,6 +93,6 @@ impl Lanes for Portable {
         fn store(floats: Self::Floats, to: &mut [f32; LANES]) { *to = floats; }
 
         // Nothing asks for memory on every architecture.
-        const AHEAD: usize, fn prefetch(_from: *const u8) {}
+        fn prefetch(_from: *const u8, _ahead: usize) {}
     }
 }

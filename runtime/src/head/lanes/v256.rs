@@ -2,8 +2,7 @@
 
 use std::arch::x86_64::*;
 
-use super::{LANES, Lanes, operations};
-use crate::kernels::x86_ops::prefetch;
+use super::{LANES, Lanes, operations, prefetch};
 
 /// Lanes in two registers; `VNNI` where there is an instruction that multiplies pairs and adds.
 pub struct V256<const VNNI: bool>;
@@ -100,6 +99,6 @@ impl<const VNNI: bool> Lanes for V256<VNNI> {
             _mm256_storeu_ps(to.add(8), floats[1]);
         }
 
-        const AHEAD: usize, fn prefetch(from: *const u8) { prefetch::<AHEAD>(from); }
+        fn prefetch(from: *const u8, ahead: usize) { prefetch(from, ahead); }
     }
 }

@@ -2,8 +2,7 @@
 
 use std::arch::x86_64::*;
 
-use super::{LANES, Lanes, operations};
-use crate::kernels::x86_ops::prefetch;
+use super::{LANES, Lanes, operations, prefetch};
 
 /// Lanes in one register; `VNNI` where there is an instruction that multiplies pairs and adds.
 pub struct V512<const VNNI: bool>;
@@ -61,6 +60,6 @@ impl<const VNNI: bool> Lanes for V512<VNNI> {
         fn add(a: Self::Floats, b: Self::Floats) -> Self::Floats { _mm512_add_ps(a, b) }
         fn store(floats: Self::Floats, to: &mut [f32; LANES]) { _mm512_storeu_ps(to.as_mut_ptr(), floats) }
 
-        const AHEAD: usize, fn prefetch(from: *const u8) { prefetch::<AHEAD>(from); }
+        fn prefetch(from: *const u8, ahead: usize) { prefetch(from, ahead); }
     }
 }

@@ -131,7 +131,10 @@ pub fn search(
             state.save(&path)?;
         }
     }
-    stage.finish(options, state.outcomes, control)
+    let mut tuned = stage.finish(options, state.outcomes, control)?;
+    // A profile for all machines with this CPU, whatever the number of their cores.
+    tuned.profile.settings.threads = None;
+    Ok(tuned)
 }
 
 /// How many schedules there are for what the options ask for, legal or not.

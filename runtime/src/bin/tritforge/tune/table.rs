@@ -34,10 +34,23 @@ pub fn print(tuned: &Tuned, out: &mut impl Write) -> io::Result<()> {
         |value: Option<usize>| value.map_or_else(|| "default".to_owned(), |value| value.to_string());
     writeln!(
         out,
-        "\nthreads {}; KiB of a stream at a time {}; KiB of a chunk for all tokens {}",
+        "\nthreads {}; KiB of a stream at a time {}; KiB of a chunk for all tokens {}; streams of the output head {}",
         or_default(settings.threads),
         or_default(settings.stream_kib),
-        or_default(settings.chunk_kib)
+        or_default(settings.chunk_kib),
+        or_default(settings.head_streams)
+    )?;
+    let heads: Vec<String> = tuned
+        .heads
+        .iter()
+        .map(|head| {
+            format!("{} {:.2} ms ({:.1} GB/s)", head.format, head.milliseconds, head.bytes_per_second / 1e9)
+        })
+        .collect();
+    writeln!(out, "output head, a token and 100,000 rows of 2560 columns: {}", heads.join(", "))?;
+    writeln!(
+        out,
+        "(its precision is for you to choose, with --head: unlike all else here it changes results)"
     )
 }
 

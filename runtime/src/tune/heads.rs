@@ -1,0 +1,91 @@
+//! The output head: how it is gone through, and what each precision costs.
+
+use std::sync::atomic::{AtomicBool, Ordering};
+use std::time::Instant;
+
+use rand_core::Rng;
+use rand_pcg::Pcg32;
+
+use super::contest::{WORTHWHILE, median};
+use crate::engine::Engine;
+use crate::format::{FloatType, StorageType, VocabMatrix};
+use crate::head::{Head, HeadError, HeadType, Walk};
+
+/// Rows and columns: more bytes in 8 bits than caches hold.
+const SHAPE: (usize, usize) = (65_536, 2560);
+/// Samples of each.
+const ROUNDS: usize = 11;
+
+/// The precisions: the choice is the user's, for it changes results.
+const TYPES: [HeadType; 3] = [HeadType::Stored, HeadType::Int8, HeadType::Q4_0];
+
+/// What a head costs.
+#[derive(Debug, Clone, PartialEq)]
+pub struct HeadCost {
+    /// Its format, as kernels' names have it.
+    pub format: &'static str,
+    /// Milliseconds for a token and 100,000 rows of 2560 columns.
+    pub milliseconds: f64,
+    /// Bytes a second that are read.
+    pub bytes_per_second: f64,
+}
+
+/// The walk that is the fastest on an engine, where that is not the default one, and what each precision costs with the best;
+/// `None` where the caller has set `stop`.
+///
+/// # Errors
+/// [`HeadError`] where a head cannot be made.
+pub fn heads(engine: &Engine, stop: &AtomicBool) -> Result<Option<(Option<Walk>, Vec<HeadCost>)>, HeadError> {
+    let matrix = matrix();
+    let mut heads = Vec::new();
+    for head_type in TYPES {
+        heads.push(Head::new(&matrix, head_type, engine)?);
+    }
+    let mut times = vec![[const { Vec::new() }; Walk::ALL.len()]; heads.len()];
+    let (state, mut logits) = (vec![0.5; SHAPE.1], vec![0.0; SHAPE.0]);
+    for _ in 0..ROUNDS {
+        for (head, times) in heads.iter_mut().zip(&mut times) {
+            for (walk, times) in Walk::ALL.into_iter().zip(times) {
+                if stop.load(Ordering::Relaxed) {
+                    return Ok(None);
+                }
+                head.set_walk(walk);
+                let start = Instant::now();
+                // Operands of the head's own shape are taken.
+                let _ = head.logits(engine, &state, &mut logits);
+                times.push(start.elapsed().as_secs_f64().max(1e-9));
+            }
+        }
+    }
+    let default = Walk::ALL.iter().position(|walk| *walk == Walk::default()).unwrap_or(0);
+    // The product over the precisions of what a walk gains.
+    let gain = |walk: usize| -> f64 {
+        times
+            .iter()
+            .map(|times| median(times[default].iter().zip(&times[walk]).map(|(a, b)| a / b)))
+            .product()
+    };
+    let best = (0..Walk::ALL.len()).max_by(|&a, &b| gain(a).total_cmp(&gain(b))).unwrap_or(default);
+    let best = if gain(best) > 1.0 + TYPES.len() as f64 * WORTHWHILE { best } else { default };
+    let costs = heads.iter().zip(&times).map(|(head, times)| {
+        let seconds = median(times[best].iter().copied());
+        HeadCost {
+            format: head.type_name(),
+            milliseconds: seconds * 1e3 * 1e5 / SHAPE.0 as f64,
+            bytes_per_second: head.bytes_per_token() as f64 / seconds,
+        }
+    });
+    let walk = (best != default).then_some(Walk::ALL[best]);
+    Ok(Some((walk, costs.collect())))
+}
+
+/// Random binary16 weights, far below 1.
+fn matrix() -> VocabMatrix {
+    let (rows, cols) = SHAPE;
+    let mut random = Pcg32::new(4, 4);
+    let block: Vec<u8> =
+        (0..1 << 20).map(|i| random.next_u32() as u8 & if i % 2 == 1 { 0x83 } else { 0xff }).collect();
+    let bytes: Vec<u8> = block.iter().copied().cycle().take(2 * rows * cols).collect();
+    VocabMatrix::new(rows, cols, StorageType::Float(FloatType::F16), bytes.into())
+        .expect("the bytes of all rows")
+}
