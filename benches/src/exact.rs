@@ -1,72 +1,15 @@
-//! Operands of kernels, and the check that comes before every measurement.
+//! The check that comes before every measurement.
 
-use std::ops::Range;
+pub use tritforge::bench::exact::Activations;
 
-use rand_core::Rng;
-use rand_pcg::Pcg32;
+use tritforge::bench::exact;
 use tritforge::kernels::abi::{Kernel, Problem};
-use tritforge::kernels::layouts::i2a16;
-use tritforge::numerics::quantize::STRIDE_GRANULE;
-
-/// Activation vectors that a matrix of some shape is multiplied with.
-pub struct Activations {
-    /// Rows M of the matrix.
-    pub rows: usize,
-    /// Columns K of the matrix.
-    pub cols: usize,
-    stride: usize,
-    /// Where the vectors begin: at a cache line, as in the engine.
-    first: usize,
-    values: Vec<i8>,
-    sums: Vec<i32>,
-}
-
-impl Activations {
-    /// So many random vectors for a matrix `[rows][cols]`.
-    pub fn new(tokens: usize, (rows, cols): (usize, usize)) -> Self {
-        let stride = cols.next_multiple_of(STRIDE_GRANULE);
-        let mut random = Pcg32::new(2, 2);
-        let mut values = vec![0; STRIDE_GRANULE + tokens * stride];
-        let first = values.as_ptr().align_offset(STRIDE_GRANULE);
-        let vectors = &mut values[first..][..tokens * stride];
-        for vector in vectors.chunks_mut(stride) {
-            vector[..cols].fill_with(|| random.next_u32() as i8);
-        }
-        let sums = vectors.chunks(stride).map(|vector| vector.iter().map(|q| i32::from(*q)).sum()).collect();
-        Activations { rows, cols, stride, first, values, sums }
-    }
-
-    /// The product of a matrix with some of the vectors.
-    pub fn problem<'a>(&'a self, weights: &'a [u8], tokens: Range<usize>) -> Problem<'a> {
-        Problem {
-            rows: self.rows,
-            cols: self.cols,
-            weights,
-            acts: &self.values[self.first..][tokens.start * self.stride..tokens.end * self.stride],
-            act_stride: self.stride,
-            act_sums: &self.sums[tokens],
-        }
-    }
-}
 
 /// Compares every result of a kernel with the naive product of the unpacked weights.
 ///
 /// # Panics
 /// If one differs: a kernel that is wrong has no speed.
 pub fn check(kernel: &Kernel, problem: &Problem<'_>) {
-    let Problem { rows, cols, weights, acts, act_stride, .. } = *problem;
-    let descriptor = kernel.descriptor();
-    let mut out = vec![0; descriptor.tokens * rows];
-    let tiles = rows.div_ceil(i2a16::ROW_GRANULE);
-    kernel.run(problem, 0..tiles, &mut out, rows).expect("operands that fit the kernel");
-    let mut trits = vec![0; cols];
-    for row in 0..rows {
-        i2a16::unpack_row(weights, rows, cols, row, &mut trits).expect("weights that are trits");
-        for token in 0..descriptor.tokens {
-            let vector = &acts[token * act_stride..][..cols];
-            let expected: i64 = trits.iter().zip(vector).map(|(w, q)| i64::from(*w) * i64::from(*q)).sum();
-            let found = i64::from(out[token * rows + row]);
-            assert_eq!(found, expected, "{}: row {row} of vector {token}", descriptor.name);
-        }
-    }
+    let expected = exact::naive(problem, kernel.descriptor().tokens).expect("weights that are trits");
+    exact::check(kernel, problem, &expected).unwrap_or_else(|refusal| panic!("{refusal}"));
 }

@@ -19,9 +19,9 @@ pub struct Args {
     #[command(flatten)]
     numerics: NumericsArgs,
 
-    /// Tokens of the prompt that is fed at once.
-    #[arg(long, short, value_name = "N", default_value_t = 512, value_parser = value_parser!(u32).range(1..))]
-    prompt: u32,
+    /// Tokens of prompts, each fed at once and measured.
+    #[arg(long, short, value_name = "LIST", value_delimiter = ',', default_value = "512", value_parser = value_parser!(u32).range(1..))]
+    prompt: Vec<u32>,
 
     /// Tokens that are decoded one by one.
     #[arg(long, short = 'n', value_name = "N", default_value_t = 128, value_parser = value_parser!(u32).range(1..))]
@@ -59,7 +59,7 @@ pub struct Args {
 impl Args {
     fn options(&self) -> Options {
         Options {
-            prompt: self.prompt as usize,
+            prompts: self.prompt.iter().map(|&n| n as usize).collect(),
             decode: self.decode as usize,
             depth: self.depth as usize,
             sequences: self.batch.iter().map(|&n| n.into()).collect(),
