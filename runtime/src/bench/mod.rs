@@ -6,9 +6,11 @@
 pub mod exact;
 pub mod kernels;
 mod lane;
+mod machine;
 #[cfg(test)]
 mod planted;
 mod report;
+pub mod survey;
 mod table;
 
 pub use report::{Breakdown, Kind, ModelFacts, Precision, Probed, ProbedPeak, Read, Report, Test, VERSION};

@@ -109,7 +109,16 @@ impl KernelReport {
         }
     }
 
-    pub(super) fn find_probe_faults(&mut self) {
+    /// Takes over what another one found.
+    pub(in crate::bench) fn merge(&mut self, other: KernelReport) {
+        self.tests.extend(other.tests);
+        self.refused.extend(
+            other.refused.into_iter().filter(|refused| !self.refused.contains(refused)).collect::<Vec<_>>(),
+        );
+        self.probe_faults.extend(other.probe_faults);
+    }
+
+    pub(in crate::bench) fn find_probe_faults(&mut self) {
         self.probe_faults = self.tests.iter().filter_map(KernelTest::probe_fault).collect();
     }
 }
