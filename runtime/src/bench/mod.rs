@@ -4,6 +4,7 @@
 //! before each, so that what is compared has seen the same of the machine's other users.
 
 pub mod exact;
+pub mod guard;
 pub mod kernels;
 mod lane;
 mod machine;
@@ -100,6 +101,15 @@ pub enum BenchError {
     /// A forward pass failed.
     #[error(transparent)]
     Forward(#[from] ForwardError),
+}
+
+/// Steps of something that takes long.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Progress {
+    /// Done.
+    pub done: usize,
+    /// In all.
+    pub total: usize,
 }
 
 /// Measures a model with each engine in turn.

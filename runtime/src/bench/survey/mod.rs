@@ -16,7 +16,7 @@ use serde::{Deserialize, Serialize};
 
 use super::kernels::{self, Effort, KernelReport};
 use super::machine::{CpuId, identify, today};
-use super::{BenchError, Options, Report, run_on};
+use super::{BenchError, Options, Progress, Report, run_on};
 use crate::engine::Engine;
 use crate::kernels::abi::Kernel;
 use crate::model::Model;
@@ -85,15 +85,6 @@ impl SurveyOptions {
 pub fn thread_counts(most: usize) -> Vec<usize> {
     let powers = (0..usize::BITS).map(|power| 1 << power).take_while(|threads| *threads < most);
     powers.chain([most]).collect()
-}
-
-/// Steps of a survey: those that are done, and all.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub struct Progress {
-    /// Done.
-    pub done: usize,
-    /// In all.
-    pub total: usize,
 }
 
 /// Takes a survey. Kernels that are not exact are reported and not timed.
