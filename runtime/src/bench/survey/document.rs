@@ -20,8 +20,8 @@ pub enum Block {
     Text(String),
     /// Points, one a line.
     List(Vec<String>),
-    /// Something that is wrong.
-    Warning(String),
+    /// What is wrong, one a line.
+    Warning(Vec<String>),
     /// A command.
     Command(String),
     Table(Table),

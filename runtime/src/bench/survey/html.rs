@@ -52,11 +52,8 @@ fn page(document: &Document) -> String {
 fn block(block: &Block) -> String {
     match block {
         Block::Text(text) => format!("<p>{}</p>\n", escaped(text)),
-        Block::List(points) => {
-            let points: String = points.iter().map(|text| format!("<li>{}</li>\n", escaped(text))).collect();
-            format!("<ul>\n{points}</ul>\n")
-        }
-        Block::Warning(text) => format!("<p class=\"warning\">{}</p>\n", escaped(text)),
+        Block::List(points) => list("", points),
+        Block::Warning(points) => list(" class=\"warning\"", points),
         Block::Command(command) => format!("<pre>{}</pre>\n", escaped(command)),
         Block::Table(rows) => table(rows),
         Block::Plots(plots) => {
@@ -64,6 +61,11 @@ fn block(block: &Block) -> String {
             format!("<div class=\"plots\">\n{figures}</div>\n")
         }
     }
+}
+
+fn list(class: &str, points: &[String]) -> String {
+    let points: String = points.iter().map(|text| format!("<li>{}</li>\n", escaped(text))).collect();
+    format!("<ul{class}>\n{points}</ul>\n")
 }
 
 fn figure(plot: &Plot) -> String {

@@ -18,11 +18,8 @@ fn text(document: &Document) -> String {
         for block in &section.blocks {
             out += &match block {
                 Block::Text(text) => format!("\n{}\n", escaped(text)),
-                Block::List(points) => {
-                    let points: String = points.iter().map(|text| format!("- {}\n", escaped(text))).collect();
-                    format!("\n{points}")
-                }
-                Block::Warning(text) => format!("\n**{}**\n", escaped(text)),
+                Block::List(points) => list(points, ""),
+                Block::Warning(points) => list(points, "**"),
                 Block::Command(command) => format!("\n```sh\n{command}\n```\n"),
                 Block::Table(rows) => table(rows),
                 Block::Plots(_) => String::new(),
@@ -30,6 +27,12 @@ fn text(document: &Document) -> String {
         }
     }
     out
+}
+
+/// Points between marks.
+fn list(points: &[String], mark: &str) -> String {
+    let points: String = points.iter().map(|text| format!("- {mark}{}{mark}\n", escaped(text))).collect();
+    format!("\n{points}")
 }
 
 /// Text in which nothing is taken for a mark: names come from files.

@@ -81,13 +81,14 @@ impl Plot {
 }
 
 impl Axis {
-    /// From zero to above the greatest value, with four to eight ticks.
+    /// From zero to above the greatest value, with at most six steps.
     pub fn linear(label: &'static str, values: impl Iterator<Item = f64>) -> Self {
-        let most = values.fold(f64::MIN_POSITIVE, f64::max);
-        let unit = 10f64.powf((most / 4.0).log10().floor());
-        let step = [1.0, 2.0, 5.0, 10.0].map(|of| of * unit).into_iter().rfind(|step| step * 4.0 <= most);
-        let step = step.unwrap_or(unit);
-        let count = (most * 1.08 / step).ceil();
+        // Room for the number above the highest mark.
+        let most = values.fold(f64::MIN_POSITIVE, f64::max) * 1.1;
+        let unit = 10f64.powf(most.log10().floor() - 1.0);
+        let steps = [1.0, 2.0, 5.0, 10.0, 20.0].map(|of| of * unit);
+        let step = steps.into_iter().find(|step| step * 6.0 >= most).unwrap_or(most);
+        let count = (most / step).ceil();
         let ticks = (0..=count as usize).map(|tick| tick as f64 * step).collect();
         Axis { label, scale: Scale::Linear, low: 0.0, high: count * step, ticks }
     }

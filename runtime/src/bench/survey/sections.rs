@@ -71,10 +71,15 @@ fn findings(survey: &Survey) -> Section {
     let mut blocks = vec![Block::List(points)];
     let refused = survey.kernels.refused.iter().map(|refused| format!("Refused: {}", refused.reason));
     let faults = survey.speed.probe_faults.iter().chain(&survey.kernels.probe_faults);
-    let faults =
-        faults.map(|fault| format!("Fault of the probe: {fault}, which no machine reaches; measure again."));
-    blocks.extend(refused.chain(faults).map(Block::Warning));
+    let faults = faults.map(|fault| format!("Fault of the probe: {fault}, more than can be."));
+    blocks.extend(warnings(refused.chain(faults)));
     Section { heading: "Findings", blocks }
+}
+
+/// A block, unless there is nothing to warn of.
+fn warnings(lines: impl Iterator<Item = String>) -> Option<Block> {
+    let lines: Vec<String> = lines.collect();
+    (!lines.is_empty()).then_some(Block::Warning(lines))
 }
 
 fn kernels(survey: &Survey) -> Section {
@@ -94,31 +99,34 @@ fn kernels(survey: &Survey) -> Section {
     let mut tests: Vec<&KernelTest> = survey.kernels.tests.iter().collect();
     tests.sort_by_key(|test| test.threads);
     let head = vec![
-        "kernel", "matrix", "tokens", "threads", "GB/s", "GMAC/s", "MAC/byte", "roof", "of roof", "noise",
+        "kernel", "of roof", "matrix", "tokens", "threads", "GB/s", "GMAC/s", "MAC/byte", "roof", "noise",
     ];
-    let rows = tests.into_iter().map(|test| {
-        let text = |text: String| Cell::from(text);
-        vec![
-            text(test.kernel.clone()),
-            text(format!("{}x{}", test.rows, test.cols)),
-            text(test.tokens.to_string()),
-            text(test.threads.to_string()),
-            text(number(test.bytes_per_second.median / GIGA)),
-            text(number(test.macs.median / GIGA)),
-            text(format!("{:.0}", test.macs_per_byte)),
-            text(match test.roof {
-                Roof::Bandwidth => format!("{} GB/s", number(test.bandwidth / GIGA)),
-                Roof::Peak => format!("{} GMAC/s", number(test.peak / GIGA)),
-            }),
-            Cell { text: ratio(test.of_roof), share: Some(test.of_roof) },
-            text(format!("{:.3}", test.noise)),
-        ]
-    });
+    let rows = tests.into_iter().map(kernel_row);
     let table = Table { head, rows: rows.collect() };
     Section {
         heading: "Kernels",
         blocks: vec![Block::Text(text), Block::Plots(charts::rooflines(survey)), Block::Table(table)],
     }
+}
+
+fn kernel_row(test: &KernelTest) -> Vec<Cell> {
+    let roof = match test.roof {
+        Roof::Bandwidth => format!("{} GB/s", number(test.bandwidth / GIGA)),
+        Roof::Peak => format!("{} GMAC/s", number(test.peak / GIGA)),
+    };
+    let mut row = vec![test.kernel.clone().into(), share(test.of_roof)];
+    let numbers = [
+        format!("{}x{}", test.rows, test.cols),
+        test.tokens.to_string(),
+        test.threads.to_string(),
+        number(test.bytes_per_second.median / GIGA),
+        number(test.macs.median / GIGA),
+        format!("{:.0}", test.macs_per_byte),
+        roof,
+        format!("{:.3}", test.noise),
+    ];
+    row.extend(numbers.map(Cell::from));
+    row
 }
 
 fn speed(survey: &Survey) -> Section {
@@ -166,13 +174,13 @@ fn speed_row(test: &Test) -> Vec<Cell> {
             number(read.bytes_per_second.median / GIGA).into(),
             match read.cacheable {
                 true => format!("{:.2}c", read.of_bandwidth).into(),
-                false => Cell { text: ratio(read.of_bandwidth), share: Some(read.of_bandwidth) },
+                false => share(read.of_bandwidth),
             },
         ]),
         None => row.extend(["-", "-", "-"].map(|none| none.to_owned().into())),
     }
     row.push(number(test.ternary_macs.median / GIGA).into());
-    row.push(Cell { text: ratio(test.of_peak), share: Some(test.of_peak) });
+    row.push(share(test.of_peak));
     row
 }
 
@@ -198,9 +206,9 @@ fn peers(peers: Option<&Peers>) -> Section {
     let mut blocks =
         vec![Block::Plots(charts::peers(peers)), Block::Table(Table { head, rows: rows.collect() })];
     let errors = peers.runs.iter().filter_map(|run| Some((run, run.error.as_ref()?)));
-    blocks.extend(errors.map(|(run, error)| {
-        Block::Warning(format!("{} on {} was not measured: {error}", run.title(), run.model))
-    }));
+    blocks.extend(warnings(
+        errors.map(|(run, error)| format!("{} on {} was not measured: {error}", run.title(), run.model)),
+    ));
     Section { heading, blocks }
 }
 
@@ -215,6 +223,7 @@ fn method(survey: &Survey) -> Section {
     Section { heading: "How it was measured", blocks: vec![Block::Text(text), Block::Command(command)] }
 }
 
-fn ratio(ratio: f64) -> String {
-    format!("{ratio:.2}{}", if ratio > PLAUSIBLE { "!" } else { "" })
+/// A share of what can be, marked where it is more.
+fn share(share: f64) -> Cell {
+    Cell { text: format!("{share:.2}{}", if share > PLAUSIBLE { "!" } else { "" }), share: Some(share) }
 }

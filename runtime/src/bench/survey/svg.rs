@@ -96,13 +96,13 @@ fn draw_series(out: &mut String, Chart { x, y, .. }: &Chart, series: &Series) {
         );
     }
     if let (true, Some(last)) = (series.joined, series.points.last()) {
-        let (px, py) = place(last.x, last.y);
+        let (px, py) = place(last.x, last.range.1.max(last.y));
         let anchor = if series.points.len() > 1 { "end" } else { "middle" };
         line!(
             out,
             "<text class=\"value\" x=\"{:.1}\" y=\"{:.1}\" text-anchor=\"{anchor}\">{}</text>",
             (px + 6.0).min(WIDTH - 2.0),
-            py - 10.0,
+            py - 8.0,
             number(last.y)
         );
     }
