@@ -36,8 +36,7 @@ impl Row {
 
     /// Whether it is below that.
     pub fn has_fallen(&self) -> bool {
-        // Not the other way round: a ratio that is no number has fallen, too.
-        !(self.now.ratio >= self.least())
+        self.now.ratio < self.least() || self.now.ratio.is_nan()
     }
 }
 
