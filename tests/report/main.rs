@@ -27,25 +27,24 @@ const LEAST_TEXT: f64 = 10.0;
 fn main() -> ExitCode {
     let arguments = Arguments::from_args();
     let browser = Browser::find().map(Arc::new);
-    let trials = WIDTHS.map(|width| {
-        let name = format!("report::renders_at_{width}_pixels");
-        match &browser {
-            Some(browser) => {
-                let browser = Arc::clone(browser);
-                Trial::test(name, move || renders(&browser, width))
-            }
-            None => {
-                let reason = format!("no browser: none of {} is on PATH", browser::NAMES.join(", "));
-                trials::ignored(name, reason.clone(), reason)
-            }
+    let trial = |name: String, run: fn(&Browser, u32) -> Result<(), Failed>, width: u32| match &browser {
+        Some(browser) => {
+            let browser = Arc::clone(browser);
+            Trial::test(name, move || run(&browser, width))
         }
-    });
-    libtest_mimic::run(&arguments, trials.into()).exit_code()
+        None => {
+            let reason = format!("no browser: none of {} is on PATH", browser::NAMES.join(", "));
+            trials::ignored(name, reason.clone(), reason)
+        }
+    };
+    let mut trials: Vec<Trial> =
+        WIDTHS.map(|width| trial(format!("report::renders_at_{width}_pixels"), renders, width)).into();
+    trials.push(trial("report::faults_of_a_page_are_seen".to_owned(), faults, WIDTHS[1]));
+    libtest_mimic::run(&arguments, trials).exit_code()
 }
 
 fn renders(browser: &Browser, width: u32) -> Result<(), Failed> {
-    let survey = small_survey()?;
-    let page = survey.html();
+    let page = small_survey()?.html();
     let rendered = browser.render(&page, width)?;
     let expected = page.matches("data-points=").count();
     // Two rooflines, four plots of tokens a second, and one of programs.
@@ -53,6 +52,42 @@ fn renders(browser: &Browser, width: u32) -> Result<(), Failed> {
         return Err(format!("{expected} plots on the page").into());
     }
     check(&rendered, expected).map_err(|fault| format!("{width} pixels wide: {fault}; {rendered:?}").into())
+}
+
+/// Each check of a page fails where it should.
+fn faults(browser: &Browser, width: u32) -> Result<(), Failed> {
+    let point = "<path class='point' d='M1 1h8v8z'/>";
+    let plot = |style: &str, claimed: u32, inside: &str| {
+        let svg = format!("<svg data-points='{claimed}' aria-label='a' viewBox='0 0 100 100'>{inside}</svg>");
+        format!(
+            "<body style='margin:0'><p>{}</p><div style='{style}'>{svg}</div></body>",
+            "text ".repeat(500)
+        )
+    };
+    let text = "<text y='50'>small</text>";
+    for (page, fault) in [
+        (plot("", 1, point), None),
+        (plot("", 1, point) + "<script>console.error('fault')</script>", Some("console")),
+        (plot("", 1, point) + "<script>fault()</script>", Some("console")),
+        (plot("width:400px", 1, point), Some("wide")),
+        (plot("width:50px", 1, &format!("{point}{text}")), Some("text of")),
+        (plot("", 0, ""), Some("0 of 0 points")),
+        (plot("", 2, point), Some("1 of 2 points")),
+        (plot("", 1, "<path class='point' d='M110 1h8v8z'/>"), Some("0 of 1 points")),
+        (plot("", 1, "<path class='point' d=''/>"), Some("0 of 1 points")),
+        (plot("display:none", 1, point), Some("0 of 1 points")),
+        ("<p>text".to_owned(), Some("0 plots of 1")),
+    ] {
+        let found = check(&browser.render(&page, width)?, 1).err();
+        let is_as_expected = match fault {
+            Some(fault) => found.as_ref().is_some_and(|found| found.contains(fault)),
+            None => found.is_none(),
+        };
+        if !is_as_expected {
+            return Err(format!("{found:?} is found, not {fault:?}, in {page}").into());
+        }
+    }
+    Ok(())
 }
 
 fn check(rendered: &Rendered, plots: usize) -> Result<(), String> {

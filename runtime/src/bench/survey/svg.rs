@@ -8,8 +8,8 @@ use super::html::escaped;
 use super::plot::{Axis, Bar, Chart, Guide, Kind, Plot, Series, tick_label};
 
 /// Coordinates of a plot.
-const WIDTH: f64 = 400.0;
-const HEIGHT: f64 = 300.0;
+const WIDTH: f64 = 360.0;
+const HEIGHT: f64 = 290.0;
 /// Room beside the axes, for their labels.
 const LEFT: f64 = 46.0;
 const RIGHT: f64 = 14.0;
