@@ -11,13 +11,14 @@ use std::hint::black_box;
 use std::time::{Duration, Instant};
 
 use criterion::{BenchmarkId, Criterion, Throughput};
+use tritforge::exact::Activations;
 use tritforge::kernels::abi::{Descriptor, Kernel};
 use tritforge::kernels::layouts::i2a16;
 use tritforge::kernels::{DESCRIPTORS, ISAS};
 use tritforge::probe::bandwidth::ReadProbe;
 use tritforge::probe::memory::WeightMemory;
 use tritforge::team::Team;
-use tritforge_benches::exact::{self, Activations};
+use tritforge_benches::check;
 
 use report::{Report, Row};
 
@@ -89,7 +90,7 @@ fn bench(criterion: &mut Criterion, kernel: &Kernel, memory: &WeightMemory, repo
     });
     group.bench_function(BenchmarkId::from_parameter(descriptor.name), |bencher| {
         if !checked {
-            exact::check(kernel, &problem(matrices[0]));
+            check(kernel, &problem(matrices[0]));
             checked = true;
         }
         bencher.iter_custom(|iterations| {

@@ -4,13 +4,13 @@ use std::hint::black_box;
 use std::time::Instant;
 
 use tritforge::engine::Engine;
+use tritforge::exact::Activations;
 use tritforge::kernels::abi::{ATOM_BYTES, ATOM_COLS, Kernel, TILE_ROWS};
 use tritforge::kernels::layouts::i2a16;
 use tritforge::probe::memory::WeightMemory;
 use tritforge::probe::peak::PeakProbe;
 use tritforge::probe::{Rate, Samples};
-use tritforge_benches::exact::{self, Activations};
-use tritforge_benches::ratio;
+use tritforge_benches::{check, ratio};
 
 use crate::{Effort, row_name};
 
@@ -48,7 +48,7 @@ fn row(
     let tokens = effort.tokens.next_multiple_of(descriptor.tokens);
     let acts = Activations::new(tokens, (rows, cols));
     let matrices = memory.matrices(i2a16::packed_bytes(rows, cols));
-    exact::check(kernel, &acts.problem(matrices[0], 0..descriptor.tokens));
+    check(kernel, &acts.problem(matrices[0], 0..descriptor.tokens));
     let (mut peak, mut samples) = (PeakProbe::new(&[descriptor.isa.id]), Samples::default());
     for matrix in matrices.iter().cycle().take(effort.rounds) {
         engine.region(|team| peak.sample(team));

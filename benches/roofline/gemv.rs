@@ -5,16 +5,16 @@ use std::ops::Range;
 use std::time::Instant;
 
 use tritforge::engine::Engine;
+use tritforge::exact::Activations;
 use tritforge::kernels::abi::{ATOM_BYTES, ATOM_COLS, Kernel, TILE_ROWS};
 use tritforge::kernels::layouts::i2a16;
 use tritforge::probe::bandwidth::ReadProbe;
 use tritforge::probe::memory::WeightMemory;
 use tritforge::probe::peak::PeakProbe;
 use tritforge::probe::{Rate, Samples};
-use tritforge::shares::Shares;
+use tritforge::shares::{Blocks, Shares};
 use tritforge::team::Team;
-use tritforge_benches::exact::{self, Activations};
-use tritforge_benches::ratio;
+use tritforge_benches::{check, ratio};
 
 use crate::{Effort, row_name};
 
@@ -63,7 +63,7 @@ impl<'a> Bench<'a> {
     fn new(kernel: &'a Kernel, (rows, cols): (usize, usize), memory: &'a WeightMemory) -> Self {
         let acts = Activations::new(1, (rows, cols));
         let matrices = memory.matrices(i2a16::packed_bytes(rows, cols));
-        exact::check(kernel, &acts.problem(matrices[0], 0..1));
+        check(kernel, &acts.problem(matrices[0], 0..1));
         Bench { kernel, acts, matrices, next: 0 }
     }
 
@@ -118,7 +118,8 @@ impl<'a> Bench<'a> {
         self.next = (first + count) % all;
         let streams = self.kernel.descriptor().streams;
         let tiles = self.tiles();
-        let shares = Shares::streamed(count * tiles, self.tile_bytes(), streams, team.size());
+        let shares =
+            Shares::streamed(Blocks::default(), count * tiles, self.tile_bytes(), streams, team.size());
         self.run(team, |member, run| {
             while let Some(claimed) = shares.claim(member) {
                 for index in claimed.start / tiles..claimed.end.div_ceil(tiles) {

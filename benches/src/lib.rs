@@ -1,12 +1,22 @@
-//! What the benches share: operands of kernels, and the check that comes before every measurement. What they measure
-//! against is [`tritforge::probe`].
+//! What the benches share. What they measure against is [`tritforge::probe`], what comes before every measurement
+//! [`tritforge::exact`].
 
-pub mod exact;
-
+use tritforge::exact;
+use tritforge::kernels::abi::{Kernel, Problem};
 use tritforge::probe::PLAUSIBLE;
 
 /// A ratio to a probed limit, marked where it says that the probe was too low.
 pub fn ratio(value: f64, limit: f64) -> String {
     let ratio = value / limit;
     format!("{ratio:.2}{}", if ratio > PLAUSIBLE { "!" } else { "" })
+}
+
+/// Compares every result of a kernel with the naive product.
+///
+/// # Panics
+/// If one differs: a kernel that is wrong has no speed, and the bench ends.
+pub fn check(kernel: &Kernel, problem: &Problem<'_>) {
+    if let Err(inexact) = exact::check(kernel, problem) {
+        panic!("not timed: {inexact}");
+    }
 }

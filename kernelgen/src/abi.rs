@@ -23,7 +23,11 @@ pub const SCRATCH_BYTES: usize = 1024;
 /// streams does the same for tiles `stream_tiles` further on and results `stream_out` further on, once more for each stream
 /// after the first. What the scratch holds
 /// before a call is of no matter, and what it holds after it of no use; kernels without tiles leave it alone.
+///
+/// The representation is C's, like the calling convention of kernels: a kernel that another run of the compiler made can be
+/// called, as the search for schedules does.
 #[derive(Debug, Clone, Copy)]
+#[repr(C)]
 pub struct Operands {
     /// Packed weights of the whole matrix.
     pub weights: *const u8,
@@ -238,8 +242,10 @@ pub struct Descriptor {
     pub cycles_per_256_weights: f64,
     /// What kernels of fixed shape gain for this operation on this instruction set.
     pub gain: Gain,
+    /// Whether the schedule is the table's own, which is used where no tuned profile names another.
+    pub standard: bool,
     /// The kernel.
-    pub entry: unsafe fn(&Operands),
+    pub entry: unsafe extern "C" fn(&Operands),
 }
 
 /// A matrix product to be computed: packed weights and quantised activations.

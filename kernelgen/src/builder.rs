@@ -9,8 +9,10 @@ use crate::config::{self, ConfigError, ModelShapes};
 use crate::emit::{self, Contents};
 use crate::isa::{self, Isa};
 use crate::layout;
-use crate::spec::{KernelSpec, Shape};
+use crate::schedule::Schedule;
+use crate::spec::{KernelSpec, Operation, Shape};
 use crate::table::{ScheduleTable, TableError};
+use crate::tuned::{ProfileError, TunedProfile, profile_files};
 
 /// Why kernels could not be generated.
 #[derive(Debug, thiserror::Error)]
@@ -27,6 +29,9 @@ pub enum BuildError {
         /// What is wrong with it.
         error: TableError,
     },
+    /// A tuned profile is wrong.
+    #[error(transparent)]
+    Profile(#[from] ProfileError),
     /// An ISA that the generator does not know.
     #[error("unknown ISA '{found}', known are {known}")]
     UnknownIsa {
@@ -85,6 +90,8 @@ pub struct Builder {
     isas: Vec<String>,
     schedules: Option<PathBuf>,
     specialise_all: bool,
+    variants: bool,
+    tuned: Option<PathBuf>,
     out_dir: Option<PathBuf>,
 }
 
@@ -135,6 +142,20 @@ impl Builder {
         self
     }
 
+    /// Generates generic kernels of the schedule table's `variants` as well: what a program can choose among when it is
+    /// tuned on the CPU that it runs on.
+    pub fn variants(mut self) -> Self {
+        self.variants = true;
+        self
+    }
+
+    /// Links the tuned profiles of a folder (see [`crate::tuned`]), and generates the generic kernels that they name. A
+    /// folder that is not there holds none.
+    pub fn tuned(mut self, folder: impl Into<PathBuf>) -> Self {
+        self.tuned = Some(folder.into());
+        self
+    }
+
     /// Writes to this directory instead of cargo's `OUT_DIR`.
     pub fn out_dir(mut self, path: impl Into<PathBuf>) -> Self {
         self.out_dir = Some(path.into());
@@ -146,7 +167,7 @@ impl Builder {
     /// # Errors
     /// [`BuildError`] for a wrong config, table, ISA or shape.
     pub fn compile(&self) -> Result<Vec<Kernel>, BuildError> {
-        self.kernels(&self.table()?, &self.selected()?, &config::load_all(&self.configs)?)
+        self.kernels(&self.table()?, &self.selected()?, &config::load_all(&self.configs)?, &self.profiles()?)
     }
 
     fn kernels(
@@ -154,6 +175,7 @@ impl Builder {
         table: &ScheduleTable,
         isas: &[&'static dyn Isa],
         models: &[ModelShapes],
+        profiles: &[(String, TunedProfile)],
     ) -> Result<Vec<Kernel>, BuildError> {
         // Each shape once, with where it was first asked for.
         let mut shapes: BTreeMap<(usize, usize), String> = BTreeMap::new();
@@ -174,22 +196,35 @@ impl Builder {
         let mut kernels = Vec::new();
         for (id, operation, entry) in table.iter() {
             let Some(isa) = isas.iter().copied().find(|isa| isa.id() == id) else { continue };
-            let one = |shape, origin: &str| {
-                let spec =
-                    KernelSpec { operation, layout: layout::i2a16(), shape, schedule: entry.schedule, isa };
+            let one = |shape, schedule, origin: &str| {
+                let spec = KernelSpec { operation, layout: layout::i2a16(), shape, schedule, isa };
                 compile(&spec).map_err(|error| BuildError::Compile {
                     origin: origin.to_owned(),
                     error: Box::new(error),
                 })
             };
-            let generic = one(Shape::Any, "generic kernel")?;
+            let generic = one(Shape::Any, entry.schedule, "generic kernel")?;
             let served = generic.k_max;
             kernels.push(generic);
+            let mut others: Vec<(Schedule, String)> = Vec::new();
+            if self.variants {
+                others.extend(
+                    entry.variants.iter().map(|one| (*one, "variant of the generic kernel".to_owned())),
+                );
+            }
+            others.extend(named(profiles, operation, isa)?);
+            let mut made = vec![entry.schedule];
+            for (schedule, origin) in others {
+                if !made.contains(&schedule) {
+                    made.push(schedule);
+                    kernels.push(one(Shape::Any, schedule, &origin)?);
+                }
+            }
             for (&(rows, cols), origin) in &shapes {
                 // A shape that the generic kernel cannot serve has its own, or the build says why there is none.
                 let unserved = rows == 0 || !(1..=served).contains(&cols);
                 if unserved || self.specialise_all || entry.gain.is_worthwhile(cols) {
-                    kernels.push(one(Shape::Fixed { rows, cols }, origin)?);
+                    kernels.push(one(Shape::Fixed { rows, cols }, entry.schedule, origin)?);
                 }
             }
         }
@@ -204,6 +239,11 @@ impl Builder {
         let mut depends: Vec<PathBuf> = self.schedules.iter().cloned().collect();
         depends.extend(self.configs.iter().cloned());
         depends.extend(config::model_files(&self.configs)?);
+        // The folder too: profiles come and go. What is not there counts as changed at every build.
+        if let Some(folder) = self.tuned.as_deref().filter(|folder| folder.exists()) {
+            depends.push(folder.to_owned());
+            depends.extend(profile_files(folder)?);
+        }
         for path in &depends {
             println!("cargo:rerun-if-changed={}", path.display());
         }
@@ -212,10 +252,12 @@ impl Builder {
             None => std::env::var_os("OUT_DIR").map(PathBuf::from).ok_or(BuildError::NoOutDir)?,
         };
         let (table, isas, models) = (self.table()?, self.selected()?, config::load_all(&self.configs)?);
-        let kernels = self.kernels(&table, &isas, &models)?;
+        let profiles = self.profiles()?;
+        let kernels = self.kernels(&table, &isas, &models, &profiles)?;
         let names: Vec<String> = kernels.iter().map(|kernel| kernel.name.clone()).collect();
         let hash = emit::fingerprint(names.iter().map(String::as_str).chain([env!("CARGO_PKG_VERSION")]));
-        let contents = Contents { kernels: &kernels, isas: &isas, table: &table, models: &models };
+        let contents =
+            Contents { kernels: &kernels, isas: &isas, table: &table, models: &models, profiles: &profiles };
         let text = emit::source(&contents, "kernelgen::Builder", hash);
         let path = out_dir.join("kernels.rs");
         let io = |error| BuildError::Io { path: path.clone(), error };
@@ -224,6 +266,10 @@ impl Builder {
             std::fs::write(&path, text).map_err(io)?;
         }
         Ok(Generated { path, kernels: names })
+    }
+
+    fn profiles(&self) -> Result<Vec<(String, TunedProfile)>, BuildError> {
+        Ok(self.tuned.as_deref().map(TunedProfile::load_folder).transpose()?.unwrap_or_default())
     }
 
     fn table(&self) -> Result<ScheduleTable, BuildError> {
@@ -241,6 +287,24 @@ impl Builder {
         emit::isas_by_id(&self.isas)
             .map_err(|found| BuildError::UnknownIsa { found, known: isa::ids().join(", ") })
     }
+}
+
+/// The schedules that profiles name for an operation on an instruction set, each with where it comes from.
+fn named(
+    profiles: &[(String, TunedProfile)],
+    operation: Operation,
+    isa: &dyn Isa,
+) -> Result<Vec<(Schedule, String)>, BuildError> {
+    let mut schedules = Vec::new();
+    for (name, profile) in profiles {
+        for kernel in &profile.kernels {
+            let spec = kernel.spec()?;
+            if spec.operation == operation && spec.isa.id() == isa.id() {
+                schedules.push((spec.schedule, format!("tuned profile {name}, kernel {}", kernel.name)));
+            }
+        }
+    }
+    Ok(schedules)
 }
 
 fn read(path: &Path) -> Result<String, BuildError> {

@@ -171,7 +171,9 @@ impl Builder {
 
     fn count(&self, modulo: Option<usize>, div: usize) -> Count {
         let count = Count { modulo, div, fixed: None };
-        Count { fixed: self.program.k_atoms.map(|k_atoms| count.at(k_atoms)), ..count }
+        // What is left of a division is less than the divisor, whatever K is.
+        let none = modulo.is_some_and(|modulo| modulo <= div).then_some(0);
+        Count { fixed: none.or_else(|| self.program.k_atoms.map(|k_atoms| count.at(k_atoms))), ..count }
     }
 
     /// The bit positions at which the unpacked fields stand.

@@ -12,6 +12,7 @@ use crate::isa::{self, Isa};
 use crate::layout;
 use crate::print;
 use crate::table::ScheduleTable;
+use crate::tuned::TunedProfile;
 
 /// The types that generated kernels share, emitted as they stand.
 const ABI: &str = include_str!("abi.rs");
@@ -61,6 +62,8 @@ pub struct Contents<'a> {
     pub table: &'a ScheduleTable,
     /// The models whose shapes were asked for.
     pub models: &'a [ModelShapes],
+    /// Tuned profiles, each with the name of its machine.
+    pub profiles: &'a [(String, TunedProfile)],
 }
 
 /// The whole source: to be included as the body of a module.
@@ -142,7 +145,7 @@ fn pretty(tokens: TokenStream) -> String {
 }
 
 fn tables(contents: &Contents<'_>) -> TokenStream {
-    let Contents { kernels, isas, table, models } = *contents;
+    let Contents { kernels, isas, table, models, profiles } = *contents;
     let layouts = layout::all();
     let layouts = layouts.iter().map(|layout| layout.emit());
     let infos = isas.iter().map(|isa| isa_info(*isa));
@@ -150,6 +153,11 @@ fn tables(contents: &Contents<'_>) -> TokenStream {
     let versions = isas.iter().map(|isa| isa_version(*isa));
     let descriptors = kernels.iter().map(|kernel| descriptor(kernel, table));
     let models = models.iter().map(model);
+    let profiles = profiles.iter().map(|(name, profile)| {
+        // A profile that was read can be written.
+        let text = profile.to_toml().unwrap_or_default();
+        quote!((#name, #text))
+    });
     quote! {
         pub use abi::InvalidCode;
         /// Packers and unpackers, one module a layout.
@@ -179,6 +187,9 @@ fn tables(contents: &Contents<'_>) -> TokenStream {
         /// Every model whose shapes were asked for.
         #[allow(dead_code, reason = #UNUSED)]
         pub static MODELS: &[abi::Model] = &[#(#models),*];
+        /// Tuned profiles: the names of the machines, and what `kernelgen::tuned` reads.
+        #[allow(dead_code, reason = #UNUSED)]
+        pub static TUNED: &[(&str, &str)] = &[#(#profiles),*];
     }
 }
 
@@ -270,7 +281,9 @@ fn descriptor(kernel: &Kernel, table: &ScheduleTable) -> TokenStream {
     });
     let (k_max, registers) = (kernel.k_max, kernel.pressure.registers);
     let cycles = (kernel.cost.cycles_per_256_weights * 1000.0).round() / 1000.0;
-    let gain = table.get(spec.isa.id(), spec.operation).map(|entry| entry.gain).unwrap_or_default();
+    let entry = table.get(spec.isa.id(), spec.operation);
+    let gain = entry.map(|entry| entry.gain).unwrap_or_default();
+    let standard = entry.is_none_or(|entry| entry.schedule == spec.schedule);
     let (short, long) = (per_cent(gain.short), per_cent(gain.long));
     let (module, function) = (format_ident!("{}", module(kernel)), format_ident!("{}", kernel.name));
     quote! {
@@ -289,6 +302,7 @@ fn descriptor(kernel: &Kernel, table: &ScheduleTable) -> TokenStream {
             registers: #registers,
             cycles_per_256_weights: #cycles,
             gain: abi::Gain { short: #short, long: #long },
+            standard: #standard,
             entry: #module::#function,
         }
     }

@@ -42,6 +42,7 @@ pub mod schedule;
 pub mod simd128_ops;
 pub mod spec;
 pub mod table;
+pub mod tuned;
 /// What the x86 kernels call besides intrinsics; compiled here too so that it is formatted, linted and documented.
 #[cfg(target_arch = "x86_64")]
 pub mod x86_ops;

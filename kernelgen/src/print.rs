@@ -97,7 +97,7 @@ impl Printer<'_> {
             self.tokens(quote!(#[target_feature(enable = #features)]));
         }
         let name = format_ident!("{}", kernel.name);
-        self.open(quote!(pub unsafe fn #name(p: &abi::Operands)));
+        self.open(quote!(pub unsafe extern "C" fn #name(p: &abi::Operands)));
         self.line("// SAFETY: the caller promises the features and the memory; every address below is inside of it,");
         self.line("// for a tile has `k_atoms` atoms and a vector `k_atoms * 16` activations.");
         self.open(quote!(unsafe));
@@ -462,7 +462,7 @@ mod tests {
             "for tile in p.first_tile..p.end_tile",
             "v7 = _mm512_set1_epi32(*p.act_sums.add(1));",
             "x86_ops::prefetch::<4096>(w);",
-            "pub unsafe fn k(p: &abi::Operands)",
+            "pub unsafe extern \"C\" fn k(p: &abi::Operands)",
             "for _ in 0..((p.k_atoms % 16) / 4)",
             "let v0 = _mm256_set1_epi8(-64);",
             "#[target_feature(enable = \"avx2\")]",

@@ -13,10 +13,12 @@ use crate::spec::Operation;
 pub const BUILT_IN: &str = include_str!("schedules.toml");
 
 /// One operation on one ISA.
-#[derive(Debug, Clone, Copy, PartialEq)]
+#[derive(Debug, Clone, PartialEq)]
 pub struct Entry {
     /// How its kernels are arranged.
     pub schedule: Schedule,
+    /// Other schedules that may be faster on some CPU: see [`Builder::variants`](crate::Builder::variants).
+    pub variants: Vec<Schedule>,
     /// What kernels of fixed shapes gain.
     pub gain: Gain,
 }
@@ -37,6 +39,8 @@ pub struct TableError(String);
 struct RawEntry {
     schedule: String,
     #[serde(default)]
+    variants: Vec<String>,
+    #[serde(default)]
     gain: RawGain,
 }
 
@@ -48,10 +52,12 @@ struct RawGain {
 }
 
 impl ScheduleTable {
-    /// Reads a table from TOML: `[<isa>.<operation>]` with `schedule` and perhaps `gain = { short, long }`.
+    /// Reads a table from TOML: `[<isa>.<operation>]` with `schedule`, and perhaps `variants`, a list of more, and
+    /// `gain = { short, long }`.
     ///
     /// # Errors
-    /// An unknown ISA, operation or key, a text that is no schedule, or a gain that is no number.
+    /// An unknown ISA, operation or key, a text that is no schedule, a schedule that is there twice, or a gain that is no
+    /// number.
     pub fn parse(text: &str) -> Result<Self, TableError> {
         let raw: BTreeMap<String, BTreeMap<String, RawEntry>> =
             toml::from_str(text).map_err(|e| TableError(e.to_string()))?;
@@ -60,7 +66,7 @@ impl ScheduleTable {
             let known = isa::by_id(&id).ok_or_else(|| {
                 TableError(format!("unknown ISA '{id}', known are {}", isa::ids().join(", ")))
             })?;
-            for (operation, RawEntry { schedule, gain }) in operations {
+            for (operation, RawEntry { schedule, variants, gain }) in operations {
                 let place = |e: String| TableError(format!("[{id}.{operation}]: {e}"));
                 let parsed = operation
                     .parse()
@@ -70,8 +76,17 @@ impl ScheduleTable {
                 if [short, long].into_iter().flatten().any(|gain| !gain.is_finite()) {
                     return Err(place("gains are finite numbers, in per cent".to_owned()));
                 }
-                let schedule = schedule.parse::<Schedule>().map_err(|e| place(e.to_string()))?;
-                let entry = Entry { schedule, gain };
+                let parse = |text: &String| text.parse::<Schedule>().map_err(|e| place(e.to_string()));
+                let schedule = parse(&schedule)?;
+                let variants: Vec<Schedule> = variants.iter().map(parse).collect::<Result<_, _>>()?;
+                let mut all = vec![schedule];
+                for variant in &variants {
+                    if all.contains(variant) {
+                        return Err(place(format!("{variant} is there twice")));
+                    }
+                    all.push(*variant);
+                }
+                let entry = Entry { schedule, variants, gain };
                 entries.insert((known.id(), parsed), entry);
             }
         }
@@ -87,13 +102,13 @@ impl ScheduleTable {
     }
 
     /// The schedules of an operation on an ISA.
-    pub fn get(&self, isa: &str, operation: Operation) -> Option<Entry> {
-        self.entries.iter().find(|((id, op), _)| *id == isa && *op == operation).map(|(_, entry)| *entry)
+    pub fn get(&self, isa: &str, operation: Operation) -> Option<&Entry> {
+        self.entries.iter().find(|((id, op), _)| *id == isa && *op == operation).map(|(_, entry)| entry)
     }
 
     /// All ISAs and operations with their schedules.
-    pub fn iter(&self) -> impl Iterator<Item = (&'static str, Operation, Entry)> + '_ {
-        self.entries.iter().map(|((isa, operation), entry)| (*isa, *operation, *entry))
+    pub fn iter(&self) -> impl Iterator<Item = (&'static str, Operation, &Entry)> {
+        self.entries.iter().map(|((isa, operation), entry)| (*isa, *operation, entry))
     }
 }
 
@@ -126,6 +141,10 @@ mod tests {
             ("[avx2.gemv]\ngain = { short = 4.0 }", "missing field `schedule`"),
             ("[avx2.gemv]\nschedule = \"u1c1sr1p0\"\nspeed = 1", "unknown field `speed`"),
             ("[avx2.gemv]\nschedule = \"u1c1sr1p0\"\ngain = { wide = 4.0 }", "unknown field `wide`"),
+            (
+                "[avx2.gemv]\nschedule = \"u1c1sr1p0\"\nvariants = [\"u1c1mr1p0\", \"u1c1sr1p0\"]",
+                "[avx2.gemv]: u1c1sr1p0 is there twice",
+            ),
             (
                 "[avx2.gemv]\nschedule = \"u1c1sr1p0\"\ngain = { short = inf }",
                 "[avx2.gemv]: gains are finite",

@@ -1,6 +1,10 @@
-//! Which instruction sets this CPU has, and the one that `TRITFORGE_ISA` asks for.
+//! Which instruction sets this CPU has, the one that `TRITFORGE_ISA` asks for, and which CPU it is.
 //!
 //! What the CPU has is asked in one place, the `available` functions of [`crate::kernels::ISAS`].
+
+mod id;
+
+pub use id::identify;
 
 use crate::kernels::ISAS;
 use crate::kernels::abi::IsaInfo;

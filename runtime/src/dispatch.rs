@@ -14,7 +14,9 @@ use crate::numerics::Numerics;
 use crate::numerics::quantize::QuantizedActivations;
 use crate::packed::PackedTernaryWeights;
 use crate::product::Product;
+use crate::shares::Blocks;
 use crate::trial::{Activations, try_level};
+use crate::tuned::{self, Choice};
 
 /// Kernels for a product, by rows, columns and tokens.
 type Plans = HashMap<(usize, usize, usize), Arc<[Kernel]>>;
@@ -28,8 +30,11 @@ pub(crate) struct Dispatch {
     isa: &'static IsaInfo,
     /// Whether `isa` was asked for: its kernels are then used whatever they cost.
     asked_for: bool,
-    /// In descending rank; of each instruction set the kernels of fixed shapes first.
+    /// In descending rank; of each instruction set the kernels of fixed shapes first, then those of the schedule table.
     candidates: Vec<Candidate>,
+    /// What the tuned profile in force says of them.
+    tuned: Choice,
+    blocks: Blocks,
     numerics: Numerics,
     faults: Mutex<Vec<Fault>>,
     /// Plans made so far, by rows, columns and tokens: decode asks for the same few many times a token.
@@ -54,7 +59,7 @@ impl Dispatch {
     /// What `TRITFORGE_ISA` asks for, else all that this CPU has.
     ///
     /// # Errors
-    /// [`EngineError::Cpu`] where the variable names what cannot be had.
+    /// [`EngineError::Cpu`] where the variable names what cannot be had, [`EngineError::Profile`] as [`tuned::in_force`].
     pub fn select() -> Result<Self, EngineError> {
         match cpu::asked_for()? {
             Some(isa) => Self::asked_for(isa),
@@ -65,7 +70,7 @@ impl Dispatch {
     /// The kernels of an instruction set, and for what it has none those below it.
     ///
     /// # Errors
-    /// [`EngineError::Cpu`] where the CPU lacks it.
+    /// [`EngineError::Cpu`] where the CPU lacks it, [`EngineError::Profile`] as [`tuned::in_force`].
     pub fn asked_for(isa: &'static IsaInfo) -> Result<Self, EngineError> {
         cpu::by_id(isa.id)?;
         Self::tried(isa, true)
@@ -82,6 +87,10 @@ impl Dispatch {
         };
         let mut dispatch = Self::of(isa, asked_for, ISAS, DESCRIPTORS, fault);
         dispatch.numerics = Numerics::new(dispatch.isa)?;
+        if let Some(followed) = &tuned::in_force()?.followed {
+            dispatch.tuned = Choice::new(&followed.profile, DESCRIPTORS);
+            dispatch.blocks = followed.blocks();
+        }
         Ok(dispatch)
     }
 
@@ -112,12 +121,14 @@ impl Dispatch {
         }
         candidates.sort_by_key(|Candidate { kernel, .. }| {
             let d = kernel.descriptor();
-            (Reverse(d.isa.rank), d.shape.is_none())
+            (Reverse(d.isa.rank), d.shape.is_none(), !d.standard)
         });
         Dispatch {
             isa: best,
             asked_for: asked_for && best.id == isa.id,
             candidates,
+            tuned: Choice::default(),
+            blocks: Blocks::default(),
             numerics: Numerics::portable(),
             faults: Mutex::new(faults),
             plans: RwLock::default(),
@@ -134,42 +145,67 @@ impl Dispatch {
         &self.numerics
     }
 
+    /// How much of the weights is worked on at a time.
+    pub fn blocks(&self) -> Blocks {
+        self.blocks
+    }
+
     /// What was found not to work.
     pub fn faults(&self) -> Vec<Fault> {
         self.faults.lock().unwrap_or_else(PoisonError::into_inner).clone()
     }
 
     /// One kernel of each instruction set for a matrix `[rows][cols]` and so many tokens at once, in descending rank: the
-    /// one made for the shape, else the generic one.
+    /// one made for the shape, else the generic one that the tuned profile names, else that of the schedule table.
     pub fn levels(&self, rows: usize, cols: usize, tokens: usize) -> Vec<Kernel> {
-        self.choices(rows, cols, tokens).collect()
-    }
-
-    fn choices(&self, rows: usize, cols: usize, tokens: usize) -> impl Iterator<Item = Kernel> {
-        let serving = self.candidates.iter().filter(move |candidate| {
+        let serving = self.candidates.iter().filter(|candidate| {
             let d = candidate.kernel.descriptor();
             let shape = d.shape.is_none_or(|shape| shape == (rows, cols));
             d.tokens == tokens && shape && cols <= d.k_max && candidate.works()
         });
-        // The order of the candidates puts the best of each instruction set first.
-        let mut seen = "";
-        let first = move |kernel: &Kernel| {
-            let id = kernel.descriptor().isa.id;
-            std::mem::replace(&mut seen, id) != id
-        };
-        serving.map(|candidate| candidate.kernel).filter(first)
+        let mut levels: Vec<Kernel> = Vec::new();
+        for kernel in serving.map(|candidate| candidate.kernel) {
+            let d = kernel.descriptor();
+            match levels.last_mut() {
+                // The order of the candidates puts the first choice of each instruction set first, but for what is tuned.
+                Some(last) if last.descriptor().isa.id == d.isa.id => {
+                    if last.descriptor().shape.is_none() && self.tuned.is_best(d, cols) {
+                        *last = kernel;
+                    }
+                }
+                _ => levels.push(kernel),
+            }
+        }
+        levels
+    }
+
+    /// What each of some kernels costs for matrices of so many columns: as measured, in nanoseconds, where the tuned profile
+    /// knows of all of them, else the static cost, in cycles. The two are not compared with each other.
+    pub fn costs(&self, kernels: &[Kernel], cols: usize) -> Vec<f64> {
+        let measured: Option<Vec<f64>> =
+            kernels.iter().map(|kernel| self.tuned.cost(kernel.descriptor(), cols)).collect();
+        let fixed = |kernel: &Kernel| kernel.descriptor().cycles_per_256_weights;
+        measured.unwrap_or_else(|| kernels.iter().map(fixed).collect())
+    }
+
+    /// Whether the tuned profile knows what the kernel's operation costs for matrices of so many columns.
+    pub fn is_tuned(&self, kernel: &Kernel, cols: usize) -> bool {
+        self.tuned.cost(kernel.descriptor(), cols).is_some()
     }
 
     /// The kernel for a matrix `[rows][cols]` and so many tokens at once: of the instruction set that was asked for, else
-    /// of that on which the operation has the least static cost. `None` where no kernel takes that number of tokens.
+    /// of that on which the operation costs least. `None` where no kernel takes that number of tokens.
     pub fn kernel(&self, rows: usize, cols: usize, tokens: usize) -> Option<Kernel> {
-        let cost = |kernel: &Kernel| kernel.descriptor().cycles_per_256_weights;
-        let highest = || self.choices(rows, cols, tokens).next();
-        let asked_for = self.asked_for.then(highest).flatten();
-        // Of equal ones the first counts, that of the highest rank.
-        asked_for
-            .filter(|kernel| kernel.descriptor().isa.id == self.isa.id)
-            .or_else(|| self.choices(rows, cols, tokens).min_by(|a, b| cost(a).total_cmp(&cost(b))))
+        let levels = self.levels(rows, cols, tokens);
+        let highest = levels.first().copied();
+        let asked_for = highest.filter(|kernel| self.asked_for && kernel.descriptor().isa.id == self.isa.id);
+        let least = || {
+            let costs = self.costs(&levels, cols);
+            // Of equal ones the first counts, that of the highest rank.
+            let least = (0..levels.len()).min_by(|&a, &b| costs[a].total_cmp(&costs[b]))?;
+            Some(levels[least])
+        };
+        asked_for.or_else(least)
     }
 
     /// The numbers of tokens that kernels take at once, ascending.
@@ -180,7 +216,7 @@ impl Dispatch {
         counts
     }
 
-    /// Kernels that together take `tokens` tokens, each its share in turn, at the least static cost.
+    /// Kernels that together take `tokens` tokens, each its share in turn, at the least cost.
     pub fn plan(&self, rows: usize, cols: usize, tokens: usize) -> Result<Arc<[Kernel]>, EngineError> {
         let key = (rows, cols, tokens);
         if let Some(plan) = self.plans.read().unwrap_or_else(PoisonError::into_inner).get(&key) {
@@ -203,17 +239,18 @@ impl Dispatch {
         };
         let kernels: Vec<Kernel> =
             self.token_counts().into_iter().filter_map(|n| self.kernel(rows, cols, n)).collect();
+        let costs = self.costs(&kernels, cols);
         // The least cost of the first n tokens, and the kernel that takes the last of them.
         let mut least: Vec<Option<(f64, Kernel)>> = vec![None; tokens + 1];
         for n in 1..=tokens {
-            for &kernel in &kernels {
+            for (&kernel, own) in kernels.iter().zip(&costs) {
                 let d = kernel.descriptor();
                 let before = match n.checked_sub(d.tokens) {
                     Some(0) => Some(0.0),
                     Some(before) => least[before].map(|(cost, _)| cost),
                     None => None,
                 };
-                let Some(cost) = before.map(|cost| cost + d.cycles_per_256_weights) else { continue };
+                let Some(cost) = before.map(|cost| cost + own) else { continue };
                 if least[n].is_none_or(|(best, _)| cost < best) {
                     least[n] = Some((cost, kernel));
                 }
@@ -248,7 +285,7 @@ impl Dispatch {
         if y.len() != tokens * rows {
             return Err(EngineError::Output { found: y.len(), expected: tokens * rows });
         }
-        Ok(Product::new(self.plan(rows, cols, tokens)?, self.numerics, weights, x, y))
+        Ok(Product::new(self.plan(rows, cols, tokens)?, self.blocks, self.numerics, weights, x, y))
     }
 
     /// Activations of so many values for [`Dispatch::check`], which many matrices can share.
@@ -282,7 +319,8 @@ impl Dispatch {
     /// The portable kernel that takes the most tokens at once of those by which `tokens` can be divided: from one
     /// unpacking of the weights it gets the furthest.
     fn portable(&self, rows: usize, cols: usize, tokens: usize) -> Option<Kernel> {
-        let portable = |n| self.choices(rows, cols, n).find(|kernel| kernel.descriptor().isa.rank == 0);
+        let portable =
+            |n| self.levels(rows, cols, n).into_iter().find(|kernel| kernel.descriptor().isa.rank == 0);
         self.token_counts().into_iter().rev().filter(|n| tokens.is_multiple_of(*n)).find_map(portable)
     }
 

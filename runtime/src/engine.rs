@@ -3,6 +3,7 @@
 use std::collections::HashMap;
 use std::sync::Arc;
 
+use kernelgen::tuned::ProfileError;
 use rayon::prelude::*;
 
 use crate::cpu::CpuError;
@@ -13,7 +14,9 @@ use crate::numerics::Numerics;
 use crate::numerics::quantize::QuantizedActivations;
 use crate::packed::PackedTernaryWeights;
 use crate::product::{Product, run_all};
+use crate::shares::Blocks;
 use crate::team::{Team, Threads};
+use crate::tuned;
 
 /// Why an engine cannot be made or a product not be computed.
 #[derive(Debug, Clone, PartialEq, thiserror::Error)]
@@ -22,6 +25,9 @@ pub enum EngineError {
     /// The instruction set asked for cannot be had.
     #[error(transparent)]
     Cpu(#[from] CpuError),
+    /// The tuned profile that was asked for cannot be followed.
+    #[error(transparent)]
+    Profile(#[from] ProfileError),
     /// The threads could not be started.
     #[error("cannot start {threads} threads: {reason}")]
     Threads {
@@ -69,23 +75,25 @@ pub struct Engine {
 impl Engine {
     /// An engine with the kernels of least cost (or those of the instruction set that `TRITFORGE_ISA` names) and a
     /// thread for each physical core that this process may use: a second thread on a core shares its vector units and its
-    /// way to memory.
+    /// way to memory. A tuned profile of this CPU may ask for fewer or more of them, up to one for each that the process
+    /// may use: see [`tuned`].
     ///
     /// The first engine of a process tries out what the CPU says it has, in copies of the process (`fork`, where there is
     /// one). Where the CPU has AMX, Linux is asked for the permission to use its tiles, which holds for the whole process
     /// and makes the kernel want larger alternate signal stacks.
     ///
     /// # Errors
-    /// [`EngineError::Cpu`] or [`EngineError::Threads`].
+    /// [`EngineError::Cpu`], [`EngineError::Profile`] or [`EngineError::Threads`].
     pub fn new() -> Result<Self, EngineError> {
         let allowed = std::thread::available_parallelism().map_or(1, usize::from);
-        Self::with_threads(allowed.min(num_cpus::get_physical()))
+        let tuned = tuned::in_force()?.followed.as_ref().and_then(tuned::Followed::threads);
+        Self::with_threads(allowed.min(tuned.unwrap_or_else(num_cpus::get_physical)))
     }
 
     /// The same with so many threads.
     ///
     /// # Errors
-    /// [`EngineError::Cpu`] or [`EngineError::Threads`].
+    /// [`EngineError::Cpu`], [`EngineError::Profile`] or [`EngineError::Threads`].
     pub fn with_threads(threads: usize) -> Result<Self, EngineError> {
         Self::with_dispatch(Dispatch::select()?, threads)
     }
@@ -129,7 +137,8 @@ impl Engine {
     }
 
     /// The kernel for a matrix `[rows][cols]` and so many tokens at once: of the instruction set that was asked for, else
-    /// of that on which the operation has the least static cost; there the one made for the shape, else the generic one.
+    /// of that on which the operation costs least, as [`Engine::costs`] has it; there the one made for the shape, else the
+    /// generic one that is tuned, else that of the schedule table.
     /// `None` where no kernel takes that number of tokens.
     pub fn kernel(&self, rows: usize, cols: usize, tokens: usize) -> Option<Kernel> {
         self.dispatch.kernel(rows, cols, tokens)
@@ -143,6 +152,22 @@ impl Engine {
     /// The kernels that together take `tokens` tokens, each its share in turn.
     pub(crate) fn plan(&self, rows: usize, cols: usize, tokens: usize) -> Result<Arc<[Kernel]>, EngineError> {
         self.dispatch.plan(rows, cols, tokens)
+    }
+
+    /// What each of some kernels of [`Engine::levels`] costs for matrices of so many columns: nanoseconds for 256 weights and all
+    /// tokens where a tuned profile has them all, else static cycles for the same.
+    pub fn costs(&self, kernels: &[Kernel], cols: usize) -> Vec<f64> {
+        self.dispatch.costs(kernels, cols)
+    }
+
+    /// Whether the tuned profile in force knows what the kernel's operation costs for matrices of so many columns.
+    pub fn is_tuned(&self, kernel: &Kernel, cols: usize) -> bool {
+        self.dispatch.is_tuned(kernel, cols)
+    }
+
+    /// How much of the weights is worked on at a time.
+    pub fn blocks(&self) -> Blocks {
+        self.dispatch.blocks()
     }
 
     /// The numbers of tokens that kernels take at once, ascending; a batch is divided among them at the least cost.

@@ -10,9 +10,10 @@
 //! - [`model`] holds packed weights and the forward pass, [`generate`], [`sampling`] and [`tokenizer`] make text;
 //! - [`head`] multiplies with the rows of the vocabulary;
 //! - [`packed`], [`dense`] and [`engine`] multiply packed matrices, for programs that bring their own graph;
-//! - [`numerics`] are the float parts, [`kernels`] is the generated code; [`cpu`] says which instruction sets there are,
+//! - [`numerics`] are the float parts, [`kernels`] is the generated code; [`cpu`] says which instruction sets there are, [`tuned`]
+//!   which kernels were measured to be the fastest on a CPU,
 //!   [`fault`] what this CPU claims and does not do; [`probe`] measures what the machine can do, [`mod@bench`] how close
-//!   a model comes to it.
+//!   a model comes to it, [`tune`] finds the fastest kernels of a machine, [`exact`] says which are right.
 //!
 //! ```
 //! use tritforge::dense::{Ternarize, pack_matrix};
@@ -34,6 +35,7 @@ pub mod demo;
 pub mod dense;
 mod dispatch;
 pub mod engine;
+pub mod exact;
 pub mod fault;
 pub mod format;
 pub mod generate;
@@ -54,4 +56,6 @@ pub mod synth;
 pub mod team;
 pub mod tokenizer;
 mod trial;
+pub mod tune;
+pub mod tuned;
 pub mod verify;

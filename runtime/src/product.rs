@@ -9,17 +9,12 @@ use crate::kernels::abi::{ATOM_BYTES, ATOM_COLS, Kernel, KernelError, Problem, T
 use crate::numerics::Numerics;
 use crate::numerics::quantize::QuantizedActivations;
 use crate::packed::{PackedTernaryWeights, Scales};
-use crate::shares::{SharedRows, Shares};
+use crate::shares::{Blocks, SharedRows, Shares};
 use crate::team::Team;
 
 /// Cycles of a kernel, by its static cost, below which handing work to other threads costs more than it saves: some two
 /// microseconds.
 const MIN_SHARED_CYCLES: f64 = 8000.0;
-
-/// Packed bytes that are worked on for all tokens before the next ones are read, and the most that a thread takes at a
-/// time: they stay in a small L2 cache together with the activations of a kernel's call. As many as these where they are
-/// more, so that neither is read more often than the other.
-const CHUNK_BYTES: usize = 64 << 10;
 
 /// Pieces that a thread takes on average, where that is not for its cache to say: enough that nobody waits long for the
 /// last.
@@ -29,6 +24,7 @@ const PIECES_EACH: usize = 4;
 pub(crate) struct Product<'a> {
     /// Kernels that together take all tokens, each its share in turn.
     plan: Arc<[Kernel]>,
+    blocks: Blocks,
     numerics: Numerics,
     weights: &'a PackedTernaryWeights,
     x: &'a QuantizedActivations,
@@ -44,13 +40,14 @@ impl<'a> Product<'a> {
     /// A product of operands that belong together.
     pub fn new(
         plan: Arc<[Kernel]>,
+        blocks: Blocks,
         numerics: Numerics,
         weights: &'a PackedTernaryWeights,
         x: &'a QuantizedActivations,
         y: &'a mut [f32],
     ) -> Self {
         let y = SharedRows::new(y, weights.rows());
-        Product { plan, numerics, weights, x, y, not_finite: AtomicBool::new(false) }
+        Product { plan, blocks, numerics, weights, x, y, not_finite: AtomicBool::new(false) }
     }
 
     /// Whether all results that have been computed are finite.
@@ -180,14 +177,15 @@ fn share_tiles(
     let streams = kernels.map(|kernel| kernel.descriptor().streams).max().unwrap_or(1);
     // One kernel for all tokens reads the weights once.
     let once = products.iter().all(|product| product.plan.len() == 1);
+    let blocks = products.first().map_or_else(Blocks::default, |product| product.blocks);
     let shares = if once {
-        Shares::streamed(tiles, tile_bytes, streams, parts)
+        Shares::streamed(blocks, tiles, tile_bytes, streams, parts)
     } else {
         let call = |product: &Product<'_>| {
             let tokens = product.plan.iter().map(|kernel| kernel.descriptor().tokens).max();
             tokens.unwrap_or(0) * product.x.stride()
         };
-        let bytes = products.iter().map(call).max().unwrap_or(0).max(CHUNK_BYTES);
+        let bytes = products.iter().map(call).max().unwrap_or(0).max(blocks.chunk_bytes);
         let each = if parts == 1 { tiles } else { tiles / (PIECES_EACH * parts) };
         let chunk = (bytes / tile_bytes).min(each);
         Shares::new(tiles, parts, (chunk / streams).max(1) * streams)

@@ -7,11 +7,25 @@ use std::sync::atomic::{AtomicU64, Ordering};
 
 use crate::kernels::abi::TILE_ROWS;
 
-/// The most bytes that a thread takes at a time of what is read once: the streams of a kernel that has several are then long
-/// enough for the CPU to read ahead in each, and near enough to each other.
-const STREAM_BYTES: usize = 512 << 10;
+/// How many bytes of weights are worked on at a time. What is best depends on a CPU's caches; it changes no result.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Blocks {
+    /// The most that a thread takes at a time of what is read once: the streams of a kernel that has several are then long
+    /// enough for the CPU to read ahead in each, and near enough to each other.
+    pub stream_bytes: usize,
+    /// What is worked on for all tokens before the next is read, and the most that a thread takes at a time of it: it stays
+    /// in a small L2 cache together with the activations of a kernel's call. As many as these where they are more, so that
+    /// neither is read more often than the other.
+    pub chunk_bytes: usize,
+}
 
-/// The fewest: a stream that starts anew costs as much as some KiB.
+impl Default for Blocks {
+    fn default() -> Self {
+        Blocks { stream_bytes: 512 << 10, chunk_bytes: 64 << 10 }
+    }
+}
+
+/// The fewest bytes that a thread takes at a time: a stream that starts anew costs as much as some KiB.
 const PIECE_BYTES: usize = 64 << 10;
 
 /// The blocks of all threads. A tile is handed out exactly once.
@@ -53,11 +67,12 @@ impl Shares {
     ///
     /// # Panics
     /// As [`Shares::new`].
-    pub fn streamed(tiles: usize, tile_bytes: usize, streams: usize, parts: usize) -> Self {
+    pub fn streamed(blocks: Blocks, tiles: usize, tile_bytes: usize, streams: usize, parts: usize) -> Self {
         let groups = |bytes: usize| (bytes / tile_bytes.max(1) / streams).max(1) * streams;
+        let most = groups(blocks.stream_bytes);
         match parts {
-            1 => Shares::new(tiles, 1, groups(STREAM_BYTES)),
-            _ => Shares::dwindling(tiles, parts, groups(PIECE_BYTES), groups(STREAM_BYTES)),
+            1 => Shares::new(tiles, 1, most),
+            _ => Shares::dwindling(tiles, parts, groups(PIECE_BYTES.min(blocks.stream_bytes)), most),
         }
     }
 

@@ -6,6 +6,7 @@ use std::path::{Path, PathBuf};
 use std::process::{Command, Stdio};
 
 use tritforge::cpu::ISA_VARIABLE;
+use tritforge::tuned::PROFILE_VARIABLE;
 
 /// What a run of the command left behind.
 #[derive(Debug)]
@@ -42,7 +43,9 @@ impl Finished {
 /// The command with nothing inherited that changes what it does.
 pub fn command<S: AsRef<OsStr>>(args: impl IntoIterator<Item = S>) -> Command {
     let mut command = Command::new(env!("CARGO_BIN_EXE_tritforge"));
-    command.args(args).env_remove(ISA_VARIABLE).stdin(Stdio::null());
+    command.args(args).env_remove(ISA_VARIABLE).env_remove(PROFILE_VARIABLE).stdin(Stdio::null());
+    // The user may have tuned this machine.
+    command.env("XDG_CONFIG_HOME", of_tests("no-such-folder"));
     command
 }
 

@@ -2,7 +2,7 @@
 
 use crate::command::tritforge;
 
-const COMMANDS: [(&str, &[&str]); 8] = [
+const COMMANDS: [(&str, &[&str]); 9] = [
     (
         "run",
         &[
@@ -46,6 +46,20 @@ const COMMANDS: [(&str, &[&str]); 8] = [
             "--baseline",
             "--quick",
             "512",
+        ],
+    ),
+    (
+        "tune",
+        &[
+            "--config",
+            "--threads",
+            "--isa",
+            "--seconds",
+            "--output",
+            "--search",
+            "--budget",
+            "--resume",
+            "--work",
         ],
     ),
 ];

@@ -12,4 +12,5 @@ mod pipes;
 mod run;
 mod synth;
 mod tokenize;
+mod tune;
 mod verify;

@@ -14,7 +14,7 @@ fn one_source_is_written_and_left_alone_while_nothing_changes() {
     let changed = || std::fs::metadata(&generated.path).and_then(|m| m.modified()).expect("a time");
     let (text, time) = (read(), changed());
     for name in &generated.kernels {
-        assert!(text.contains(&format!("pub unsafe fn {name}(")), "{name} is missing");
+        assert!(text.contains(&format!("pub unsafe extern \"C\" fn {name}(")), "{name} is missing");
     }
     let syntax = syn::parse_file(&text).expect("the source parses");
     assert!(syntax.items.iter().any(|item| matches!(item, syn::Item::Static(s) if s.ident == "DESCRIPTORS")));
@@ -150,4 +150,54 @@ fn each_shape_is_compiled_once() {
     // A shape that the config holds already.
     let twice = Builder::new().config(&demo).shape(128, 256).compile().expect("it compiles").len();
     assert_eq!(once, twice);
+}
+
+#[test]
+fn variants_and_tuned_schedules_are_generated_beside_the_default_one() {
+    let folder = tempdir().expect("a folder for temporary files");
+    let table = folder.path().join("table.toml");
+    let text = "[avx2.gemv]\nschedule = \"u1c1sr1p0\"\nvariants = [\"u2c1sr1p0\"]\n[portable.gemv]\nschedule = \"u1c1sr1p0\"\n";
+    std::fs::write(&table, text).expect("the table can be written");
+    let tuned = folder.path().join("tuned");
+    std::fs::create_dir(&tuned).expect("a folder");
+    let kernel = |schedule: &str| {
+        format!(
+            "[[kernel]]\nname = \"gemv_i2a16_anyxany_{schedule}__avx2\"\nclass = \"long\"\ncost = 1.0\nof_probe = 1.0\nnoise = 0.0\n"
+        )
+    };
+    let profile = |schedule: &str| {
+        "version = 1\n[cpu]\narch = \"x86_64\"\nvendor = \"v\"\nmodel = \"m\"\nname = \"n\"\nisas = [\"portable\"]\n\
+         [made]\ndate = \"d\"\ncommit = \"c\"\nby = \"b\"\nprobe = 1.0\n"
+            .to_owned()
+            + &kernel(schedule)
+    };
+    // One of its own, and one that is a variant already.
+    std::fs::write(tuned.join("one.toml"), profile("u4c1sr1p0")).expect("a profile");
+    std::fs::write(tuned.join("two.toml"), profile("u2c1sr1p0")).expect("a profile");
+    let builder = || Builder::new().schedules(&table).out_dir(folder.path());
+    let schedules = |builder: Builder| -> Vec<String> {
+        let kernels = builder.compile().expect("it compiles");
+        let avx2 = kernels.iter().filter(|kernel| kernel.spec.isa.id() == "avx2");
+        avx2.map(|kernel| kernel.spec.schedule.to_string()).collect()
+    };
+    assert_eq!(schedules(builder()), ["u1c1sr1p0"]);
+    assert_eq!(schedules(builder().variants()), ["u1c1sr1p0", "u2c1sr1p0"]);
+    let all = builder().variants().tuned(&tuned);
+    assert_eq!(schedules(all.clone()), ["u1c1sr1p0", "u2c1sr1p0", "u4c1sr1p0"]);
+    assert_eq!(schedules(builder().tuned(folder.path().join("none"))), ["u1c1sr1p0"]);
+
+    let text =
+        std::fs::read_to_string(all.generate().expect("it is written").path).expect("the source is there");
+    assert_eq!(text.matches("standard: true").count(), 2, "the default ones of both instruction sets");
+    assert_eq!(text.matches("standard: false").count(), 2);
+    let squeezed: String = text.split_whitespace().collect();
+    assert!(squeezed.contains("(\"one\",\"version=1"), "the profiles are linked");
+
+    std::fs::write(tuned.join("two.toml"), profile("fast")).expect("a profile");
+    let error = builder().tuned(&tuned).compile().expect_err("no schedule").to_string();
+    assert!(error.contains("two.toml") && error.contains("'fast' is no schedule"), "{error}");
+    // What cannot be compiled is reported with the profile that names it.
+    std::fs::write(tuned.join("two.toml"), profile("u1c1sr1p0f32")).expect("a profile");
+    let error = builder().tuned(&tuned).compile().expect_err("it overflows").to_string();
+    assert!(error.starts_with("tuned profile two, kernel gemv_i2a16_anyxany_u1c1sr1p0f32__avx2"), "{error}");
 }

@@ -15,7 +15,7 @@
 /// # Safety
 /// The CPU must have the kernel's target features, and `p` must describe memory as `Operands` says.
 #[target_feature(enable = "avx512f,avx512bw,avx512vnni")]
-pub unsafe fn gemm32_i2a16_128x256_u4c1sr1p2048__amx(p: &abi::Operands) {
+pub unsafe extern "C" fn gemm32_i2a16_128x256_u4c1sr1p2048__amx(p: &abi::Operands) {
     // SAFETY: the caller promises the features and the memory; every address below is inside of it,
     // for a tile has `k_atoms` atoms and a vector `k_atoms * 16` activations.
     unsafe {

@@ -16,7 +16,7 @@
 ///
 /// # Safety
 /// The CPU must have the kernel's target features, and `p` must describe memory as `Operands` says.
-pub unsafe fn gemv_i2a16_anyxany_u1c1sr1p0__portable(p: &abi::Operands) {
+pub unsafe extern "C" fn gemv_i2a16_anyxany_u1c1sr1p0__portable(p: &abi::Operands) {
     // SAFETY: the caller promises the features and the memory; every address below is inside of it,
     // for a tile has `k_atoms` atoms and a vector `k_atoms * 16` activations.
     unsafe {

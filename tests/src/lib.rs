@@ -33,11 +33,12 @@ pub fn configs() -> PathBuf {
 
 /// A builder for the kernels that the runtime links, for every instruction set on every machine.
 pub fn default_builder() -> Builder {
+    let all = Builder::new().variants().tuned(configs().join("tuned"));
     if let Some(list) = option_env!("TRITFORGE_CONFIGS") {
-        return Builder::new().config_list(list, &configs().join(".."));
+        return all.config_list(list, &configs().join(".."));
     }
     let models = configs().join("models");
-    DEFAULT_CONFIGS.iter().fold(Builder::new(), |builder, config| builder.config(models.join(config)))
+    DEFAULT_CONFIGS.iter().fold(all, |builder, config| builder.config(models.join(config)))
 }
 
 /// The kernel of this name.
@@ -56,7 +57,11 @@ pub fn compiled(name: &str) -> Kernel {
 /// If the schedule table that is built in is wrong.
 pub fn source(kernels: &[Kernel]) -> String {
     let table = ScheduleTable::built_in().expect("the table that is built in");
-    emit::source(&Contents { kernels, isas: &isa::ALL, table: &table, models: &[] }, "a test", 0)
+    emit::source(
+        &Contents { kernels, isas: &isa::ALL, table: &table, models: &[], profiles: &[] },
+        "a test",
+        0,
+    )
 }
 
 /// Products of trits and activations, summed without any thought of speed: what every kernel must return.

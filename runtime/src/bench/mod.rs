@@ -3,11 +3,9 @@
 //! Tests and probes take turns: every repetition goes through all numbers of threads and all tests, a sample of the probe
 //! before each, so that what is compared has seen the same of the machine's other users.
 
-pub mod exact;
 pub mod guard;
 pub mod kernels;
 mod lane;
-mod machine;
 #[cfg(test)]
 mod planted;
 mod report;
@@ -101,6 +99,11 @@ pub enum BenchError {
     /// A forward pass failed.
     #[error(transparent)]
     Forward(#[from] ForwardError),
+}
+
+/// Today in UTC, as in 2026-01-31.
+fn today() -> String {
+    jiff::Timestamp::now().strftime("%Y-%m-%d").to_string()
 }
 
 /// Steps of something that takes long.

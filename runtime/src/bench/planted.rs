@@ -11,7 +11,7 @@ fn original() -> &'static Descriptor {
     DESCRIPTORS.iter().find(is_it).expect("a portable kernel for one token")
 }
 
-fn with(name: &'static str, entry: unsafe fn(&Operands)) -> Kernel {
+fn with(name: &'static str, entry: unsafe extern "C" fn(&Operands)) -> Kernel {
     let Descriptor {
         operation,
         tokens,
@@ -25,6 +25,7 @@ fn with(name: &'static str, entry: unsafe fn(&Operands)) -> Kernel {
         registers,
         cycles_per_256_weights,
         gain,
+        standard,
         ..
     } = *original();
     let descriptor = Descriptor {
@@ -41,6 +42,7 @@ fn with(name: &'static str, entry: unsafe fn(&Operands)) -> Kernel {
         registers,
         cycles_per_256_weights,
         gain,
+        standard,
         entry,
     };
     Kernel::new(Box::leak(Box::new(descriptor))).expect("a portable kernel")
@@ -53,7 +55,7 @@ pub(super) fn sound() -> Kernel {
 
 /// The same, wrong by one in its first row.
 pub(super) fn broken() -> Kernel {
-    unsafe fn entry(operands: &Operands) {
+    unsafe extern "C" fn entry(operands: &Operands) {
         // SAFETY: these are the operands of the kernel, which has written its first result.
         unsafe {
             (original().entry)(operands);
@@ -65,7 +67,7 @@ pub(super) fn broken() -> Kernel {
 
 /// The same, right but slow.
 pub(super) fn slowed() -> Kernel {
-    unsafe fn entry(operands: &Operands) {
+    unsafe extern "C" fn entry(operands: &Operands) {
         for _ in 0..TIMES {
             // SAFETY: these are the operands of the kernel.
             unsafe { (original().entry)(operands) };

@@ -22,7 +22,7 @@ static DYING: IsaInfo = level("dying", 40);
 ///
 /// # Safety
 /// That of the kernel.
-unsafe fn exact<const TOKENS: usize>(p: &Operands) {
+unsafe extern "C" fn exact<const TOKENS: usize>(p: &Operands) {
     let portable = DESCRIPTORS.iter().find(|d| d.isa.rank == 0 && d.shape.is_none() && d.tokens == TOKENS);
     // SAFETY: the portable kernel needs no feature, and the caller promises the rest.
     unsafe { (portable.expect("a portable kernel").entry)(p) }
@@ -32,7 +32,7 @@ unsafe fn exact<const TOKENS: usize>(p: &Operands) {
 ///
 /// # Safety
 /// That of the kernel.
-unsafe fn off_by_one(p: &Operands) {
+unsafe extern "C" fn off_by_one(p: &Operands) {
     // SAFETY: the caller promises it; the first sum of the tiles is always there.
     unsafe {
         exact::<1>(p);
@@ -44,7 +44,7 @@ unsafe fn off_by_one(p: &Operands) {
 ///
 /// # Safety
 /// That of the kernel.
-unsafe fn deceive(p: &Operands) {
+unsafe extern "C" fn deceive(p: &Operands) {
     // SAFETY: the caller promises it.
     unsafe { if p.rows > 32 { off_by_one(p) } else { exact::<1>(p) } }
 }
@@ -54,7 +54,7 @@ unsafe fn deceive(p: &Operands) {
 /// # Safety
 /// None is needed.
 #[cfg(unix)]
-unsafe fn die(_: &Operands) {
+unsafe extern "C" fn die(_: &Operands) {
     // SAFETY: the signal ends the process, which is a copy.
     unsafe { libc::raise(libc::SIGILL) };
 }
@@ -65,7 +65,7 @@ const fn made_up(
     shape: Option<(usize, usize)>,
     cost: f64,
     isa: &'static IsaInfo,
-    entry: unsafe fn(&Operands),
+    entry: unsafe extern "C" fn(&Operands),
 ) -> Descriptor {
     Descriptor {
         name,
@@ -81,6 +81,7 @@ const fn made_up(
         registers: 0,
         cycles_per_256_weights: cost,
         gain: Gain { short: None, long: None },
+        standard: true,
         entry,
     }
 }

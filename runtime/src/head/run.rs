@@ -12,14 +12,11 @@ use super::{Head, Weights, floats};
 use crate::engine::{Engine, EngineError};
 use crate::format::{FloatType, StorageType, VocabMatrix};
 use crate::numerics::Numerics;
-use crate::shares::{SharedRows, Shares};
+use crate::shares::{Blocks, SharedRows, Shares};
 use crate::team::Team;
 
 /// Multiply-adds below which handing work to other threads costs more than it saves.
 const MIN_SHARED_PRODUCTS: usize = 1 << 16;
-
-/// Bytes of weights that are worked on for all tokens before the next are read, and the most that a thread takes at a time.
-const CHUNK_BYTES: usize = 64 << 10;
 
 /// Pieces that a thread takes on average, where there are few: enough that nobody waits long for the last.
 const PIECES_EACH: usize = 4;
@@ -236,10 +233,11 @@ impl Head {
         let products = self.rows.saturating_mul(self.cols).saturating_mul(tokens);
         let parts = if products < MIN_SHARED_PRODUCTS { 1 } else { team.size().clamp(1, tiles) };
         let tile_bytes = multiply.tile_bytes().max(1);
+        let blocks = Blocks::default();
         let shares = if tokens <= TOKENS {
-            Shares::streamed(tiles, tile_bytes, STREAMS, parts)
+            Shares::streamed(blocks, tiles, tile_bytes, STREAMS, parts)
         } else {
-            let chunk = (CHUNK_BYTES / tile_bytes).clamp(1, (tiles / (PIECES_EACH * parts)).max(1));
+            let chunk = (blocks.chunk_bytes / tile_bytes).clamp(1, (tiles / (PIECES_EACH * parts)).max(1));
             Shares::new(tiles, parts, chunk)
         };
         let results = SharedRows::new(logits, self.rows);

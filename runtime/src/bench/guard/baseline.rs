@@ -3,10 +3,11 @@
 use std::collections::BTreeMap;
 use std::path::Path;
 
+use kernelgen::tuned::{CpuId, Kinship};
 use serde::{Deserialize, Serialize};
 
 use super::GuardError;
-use crate::bench::machine::{CpuId, identify};
+use crate::cpu::identify;
 
 /// The version of [`Baseline`].
 pub const VERSION: u32 = 1;
@@ -105,10 +106,8 @@ impl Baseline {
     /// [`GuardError::NoEntry`] where there is nothing.
     pub fn entry(&self, path: &Path) -> Result<&Entry, GuardError> {
         let this = identify();
-        let CpuId { arch, name, model, isas, .. } = &this;
-        let cpu = format!("{name}, {arch} model {model}, with {}", isas.join(", "));
         let found = self.cpus.iter().find(|entry| is_same(&entry.cpu, &this));
-        found.ok_or(GuardError::NoEntry { path: path.to_owned(), cpu })
+        found.ok_or_else(|| GuardError::NoEntry { path: path.to_owned(), cpu: this.to_string() })
     }
 
     /// Puts an entry in the place of that of the same CPU, if there is one.
@@ -120,7 +119,6 @@ impl Baseline {
     }
 }
 
-/// Whether two are the same CPU: names differ from one system to the next.
 fn is_same(a: &CpuId, b: &CpuId) -> bool {
-    (&a.arch, &a.vendor, &a.model, &a.isas) == (&b.arch, &b.vendor, &b.model, &b.isas)
+    a.kinship(b) == Kinship::Same
 }

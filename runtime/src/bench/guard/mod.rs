@@ -16,8 +16,10 @@ pub use baseline::{Baseline, Entry, Recorded, VERSION};
 pub use gauge::{Gauge, Reading, selected};
 pub use verdict::{Row, Verdict};
 
-use super::machine::{identify, today};
-use super::{BenchError, Progress};
+use super::{BenchError, Progress, today};
+use crate::cpu::identify;
+use crate::exact::Inexact;
+use crate::tune::quick::commit;
 
 /// Complete passes that a recorded ratio is the median of.
 pub const PASSES: usize = 5;
@@ -63,8 +65,8 @@ pub enum GuardError {
         cpu: String,
     },
     /// A kernel that is wrong.
-    #[error("{0}")]
-    Refused(#[from] super::exact::Refusal),
+    #[error("a kernel is not exact and is not timed: {0}")]
+    Inexact(#[from] Inexact),
     /// The model could not be measured.
     #[error(transparent)]
     Bench(#[from] BenchError),
@@ -137,7 +139,6 @@ pub fn check(
 pub fn record(
     gauge: &mut Gauge<'_>,
     passes: usize,
-    commit: String,
     progress: &mut dyn FnMut(Progress),
 ) -> Result<Entry, GuardError> {
     let mut done = Progress { done: 0, total: gauge.steps() * passes };
@@ -152,7 +153,7 @@ pub fn record(
         }
     }
     let ratios = ratios.into_iter().map(|(key, ratios)| (key, Recorded::of(ratios))).collect();
-    Ok(Entry { cpu: identify(), threads: gauge.threads(), date: today(), commit, passes, ratios })
+    Ok(Entry { cpu: identify(), threads: gauge.threads(), date: today(), commit: commit(), passes, ratios })
 }
 
 #[cfg(test)]

@@ -101,7 +101,7 @@ impl Bench {
 #[test]
 fn a_slowed_kernel_is_caught_and_a_broken_one_ends_the_check() {
     let bench = Bench::new();
-    let mut entry = record(&mut bench.gauge(planted::sound()), 3, "abc".to_owned(), &mut |_| ()).unwrap();
+    let mut entry = record(&mut bench.gauge(planted::sound()), 3, &mut |_| ()).unwrap();
     let keys: Vec<&String> = entry.ratios.keys().collect();
     let kernel = "gemv__portable@640x640@tokens=1@threads=1";
     let name = &bench.model.config.name;

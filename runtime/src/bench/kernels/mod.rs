@@ -23,13 +23,13 @@ mod case;
 mod report;
 mod sample;
 
-use std::collections::HashMap;
+use std::collections::{HashMap, HashSet};
 
 pub use case::Case;
 pub use report::{KernelReport, KernelTest, Refused, Roof};
 
-use super::exact::{self, Activations, Refusal};
 use crate::engine::Engine;
+use crate::exact::{self, Activations, Inexact};
 use crate::kernels::abi::Kernel;
 use crate::kernels::layouts::i2a16;
 use crate::probe::bandwidth::ReadProbe;
@@ -57,46 +57,47 @@ impl Default for Effort {
     }
 }
 
-/// What a shape is multiplied with, and what must come out.
-struct Operands {
-    acts: Activations,
-    /// The naive products of the first matrix with the first vectors.
-    expected: Vec<i32>,
-}
-
 /// A bench of kernels on weights in memory.
 pub struct KernelBench<'m> {
     memory: &'m WeightMemory,
     effort: Effort,
-    operands: HashMap<(usize, usize), Operands>,
+    /// Vectors for matrices of some shape, and how many.
+    acts: HashMap<(usize, usize), (usize, Activations)>,
+    /// Kernels that are exact, at these shapes.
+    exact: HashSet<(&'static str, usize, usize)>,
 }
 
 impl<'m> KernelBench<'m> {
     /// A bench on memory that is larger than any cache and than each matrix: see [`MEMORY`](crate::probe::MEMORY).
     pub fn new(memory: &'m WeightMemory, effort: Effort) -> Self {
-        KernelBench { memory, effort, operands: HashMap::new() }
+        KernelBench { memory, effort, acts: HashMap::new(), exact: HashSet::new() }
     }
 
     /// Measures a kernel, if it is exact.
     ///
     /// # Errors
-    /// [`Refusal`] where it is not.
+    /// [`Inexact`] where it is not.
     ///
     /// # Panics
     /// If the memory does not hold a matrix.
-    pub fn measure(&mut self, case: &Case, engine: &Engine) -> Result<KernelTest, Refusal> {
+    pub fn measure(&mut self, case: &Case, engine: &Engine) -> Result<KernelTest, Inexact> {
         let Case { kernel, rows, cols, tokens } = *case;
         let (descriptor, bytes) = (kernel.descriptor(), i2a16::packed_bytes(rows, cols));
         let matrices = self.memory.matrices(bytes);
-        let operands = self.operands.entry((rows, cols)).or_default();
-        operands.extend(tokens, descriptor.tokens, (rows, cols), matrices[0]);
-        let acts = &operands.acts;
-        exact::check(&kernel, &acts.problem(matrices[0], 0..descriptor.tokens), &operands.expected)?;
+        let vectors = |tokens| (tokens, Activations::new(tokens, (rows, cols)));
+        let (count, acts) = self.acts.entry((rows, cols)).or_insert_with(|| vectors(tokens));
+        if *count < tokens {
+            (*count, *acts) = vectors(tokens);
+        }
+        if !self.exact.contains(&(descriptor.name, rows, cols)) {
+            exact::check(&kernel, &acts.problem(matrices[0], 0..descriptor.tokens))?;
+            self.exact.insert((descriptor.name, rows, cols));
+        }
 
         let effort = self.effort;
         let mut read = ReadProbe::new(self.memory.bytes(), effort.window);
         let mut peak = PeakProbe::new(&[descriptor.isa.id]);
-        let mut sampler = Sampler::new(case, acts, matrices, &effort);
+        let mut sampler = Sampler::new(case, acts, matrices, &effort, engine.blocks());
         let mut samples = Samples::default();
         for _ in 0..effort.rounds {
             engine.region(|team| {
@@ -135,26 +136,6 @@ impl<'m> KernelBench<'m> {
     }
 }
 
-impl Default for Operands {
-    fn default() -> Self {
-        Operands { acts: Activations::new(0, (0, 1)), expected: Vec::new() }
-    }
-}
-
-impl Operands {
-    /// Makes sure that there are so many vectors, and so many of them multiplied with `matrix`.
-    fn extend(&mut self, vectors: usize, multiplied: usize, shape: (usize, usize), matrix: &[u8]) {
-        if self.acts.tokens() < vectors {
-            self.acts = Activations::new(vectors, shape);
-        }
-        // The vectors that were there before are the same ones.
-        if self.expected.len() < multiplied * shape.0 {
-            let problem = self.acts.problem(matrix, 0..multiplied);
-            self.expected = exact::naive(&problem, multiplied).expect("memory full of trits");
-        }
-    }
-}
-
 /// Measures every kernel on every engine; a kernel that is not exact is refused, the others are measured all the same.
 /// `tick` is called after each of [`steps`] steps.
 pub fn measure(
@@ -170,7 +151,7 @@ pub fn measure(
         for engine in engines {
             match bench.measure(&case, engine) {
                 Ok(test) => report.tests.push(test),
-                Err(refusal) => report.refuse(case.kernel.descriptor().name, &refusal),
+                Err(reason) => report.refuse(case.kernel.descriptor().name, &reason),
             }
             tick();
         }

@@ -2,7 +2,7 @@
 
 use serde::{Deserialize, Serialize};
 
-use crate::bench::exact::Refusal;
+use crate::exact::Inexact;
 use crate::probe::{PLAUSIBLE, Rate};
 
 /// All kernels that were asked for.
@@ -101,8 +101,8 @@ fn plural(count: usize) -> &'static str {
 }
 
 impl KernelReport {
-    pub(super) fn refuse(&mut self, kernel: &str, refusal: &Refusal) {
-        let refused = Refused { kernel: kernel.to_owned(), reason: refusal.to_string() };
+    pub(super) fn refuse(&mut self, kernel: &str, reason: &Inexact) {
+        let refused = Refused { kernel: kernel.to_owned(), reason: reason.to_string() };
         // Once, however many threads it was tried with.
         if !self.refused.contains(&refused) {
             self.refused.push(refused);

@@ -4,14 +4,10 @@ use std::hint::black_box;
 use std::time::Instant;
 
 use super::{Case, Effort};
-use crate::bench::exact::Activations;
+use crate::exact::Activations;
 use crate::kernels::abi::{ATOM_BYTES, ATOM_COLS, TILE_ROWS};
-use crate::shares::Shares;
+use crate::shares::{Blocks, Shares};
 use crate::team::Team;
-
-/// Weights that all tokens of a prompt are multiplied with before the next are taken, as in the engine's products: as many
-/// as the activations of a call where these are more.
-const CHUNK: usize = 64 << 10;
 
 /// A kernel on its way through matrices in memory, so many that none is in a cache when its turn comes again.
 pub struct Sampler<'a> {
@@ -22,16 +18,23 @@ pub struct Sampler<'a> {
     next: usize,
     /// Matrices of a sample.
     count: usize,
+    blocks: Blocks,
 }
 
 impl<'a> Sampler<'a> {
     /// A sampler of a kernel that was checked with these operands.
-    pub fn new(case: &'a Case, acts: &'a Activations, matrices: Vec<&'a [u8]>, effort: &Effort) -> Self {
+    pub fn new(
+        case: &'a Case,
+        acts: &'a Activations,
+        matrices: Vec<&'a [u8]>,
+        effort: &Effort,
+        blocks: Blocks,
+    ) -> Self {
         let count = match case.is_streamed() {
             true => effort.window.div_ceil(matrices[0].len()),
             false => effort.sample_macs.div_ceil(case.macs()),
         };
-        Sampler { case, acts, matrices, next: 0, count: count.max(1) }
+        Sampler { case, acts, matrices, next: 0, count: count.max(1), blocks }
     }
 
     /// Products a second, shared out as the products of the same activations are: as if their matrices stood one below the
@@ -67,9 +70,11 @@ impl<'a> Sampler<'a> {
         let descriptor = self.case.kernel.descriptor();
         let tile_bytes = self.case.cols.div_ceil(ATOM_COLS) * ATOM_BYTES;
         if self.case.is_streamed() {
-            Shares::streamed(tiles, tile_bytes, descriptor.streams, parts)
+            Shares::streamed(self.blocks, tiles, tile_bytes, descriptor.streams, parts)
         } else {
-            Shares::new(tiles, parts, CHUNK.max(descriptor.tokens * self.case.cols) / tile_bytes)
+            // As in the engine's products: as many weights as the activations of a call where these are more.
+            let bytes = self.blocks.chunk_bytes.max(descriptor.tokens * self.case.cols);
+            Shares::new(tiles, parts, bytes / tile_bytes)
         }
     }
 }

@@ -12,11 +12,12 @@ mod svg;
 
 pub use peers::{PeerRate, PeerRun, Peers, PeersError};
 
+use kernelgen::tuned::CpuId;
 use serde::{Deserialize, Serialize};
 
 use super::kernels::{self, Effort, KernelReport};
-use super::machine::{CpuId, identify, today};
-use super::{BenchError, Options, Progress, Report, run_on};
+use super::{BenchError, Options, Progress, Report, run_on, today};
+use crate::cpu::identify;
 use crate::engine::Engine;
 use crate::kernels::abi::Kernel;
 use crate::model::Model;

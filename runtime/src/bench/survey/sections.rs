@@ -69,7 +69,11 @@ fn findings(survey: &Survey) -> Section {
         }
     }
     let mut blocks = vec![Block::List(points)];
-    let refused = survey.kernels.refused.iter().map(|refused| format!("Refused: {}", refused.reason));
+    let refused = survey
+        .kernels
+        .refused
+        .iter()
+        .map(|refused| format!("Not timed, for it is not exact: {}", refused.reason));
     let faults = survey.speed.probe_faults.iter().chain(&survey.kernels.probe_faults);
     let faults = faults.map(|fault| format!("Fault of the probe: {fault}, more than can be."));
     blocks.extend(warnings(refused.chain(faults)));

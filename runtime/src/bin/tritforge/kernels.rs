@@ -3,11 +3,13 @@
 use std::io::{self, Write};
 use std::process::ExitCode;
 
+use kernelgen::tuned::{Kinship, Made, Settings};
 use tritforge::cpu;
 use tritforge::engine::Engine;
 use tritforge::kernels::abi::{Descriptor, WORTHWHILE_GAIN};
 use tritforge::kernels::{DESCRIPTORS, ISAS, MODELS};
 use tritforge::model::Profile;
+use tritforge::tuned::{self, Followed};
 
 use crate::Outcome;
 use crate::model::{ModelArgs, NumericsArgs, warn_of_faults};
@@ -18,7 +20,8 @@ pub struct Args {
     #[command(flatten)]
     model: ModelArgs,
 
-    /// List every linked kernel as well, with its range proof and its cost.
+    /// Say which CPU this is, which tuned profile is in force and why, and list every linked kernel with its range proof and
+    /// its cost.
     #[arg(long, short)]
     verbose: bool,
 }
@@ -48,10 +51,11 @@ pub fn kernels(args: Args) -> Outcome {
     warn_of_faults(&engine)?;
     let mut out = io::stdout().lock();
     instruction_sets(&engine, &mut out)?;
+    profile(args.verbose, &mut out)?;
     for (name, matrices) in &models {
         writeln!(
             out,
-            "\nKernels for {name}, with their static cost in cycles for 256 weights and one token"
+            "\nKernels for {name}, with their cost for 256 weights and one token: in ns as tuned, else in static cycles"
         )?;
         // Matrices with the same choices stand together.
         let mut groups: Vec<(String, Vec<String>)> = Vec::new();
@@ -95,6 +99,40 @@ fn instruction_sets(engine: &Engine, out: &mut impl Write) -> io::Result<()> {
     Ok(())
 }
 
+/// The tuned profile that is in force, and why.
+fn profile(verbose: bool, out: &mut impl Write) -> io::Result<()> {
+    // What cannot be followed ended the command before.
+    let Ok(in_force) = tuned::in_force() else { return Ok(()) };
+    writeln!(out, "\nTuned profile\n  {in_force}")?;
+    if !verbose {
+        return Ok(());
+    }
+    writeln!(out, "  this CPU: {}", cpu::identify())?;
+    if let Some(Followed { profile, kinship, .. }) = &in_force.followed {
+        writeln!(out, "  its CPU:  {}", profile.cpu)?;
+        let Made { date, commit, by, .. } = &profile.made;
+        writeln!(out, "  made on {date} at commit {commit} by `{by}`")?;
+        let Settings { threads, stream_kib, chunk_kib } = profile.settings;
+        let or_default =
+            |setting: Option<usize>| setting.map_or_else(|| "default".to_owned(), |value| value.to_string());
+        let state = match kinship {
+            Kinship::Same => "",
+            _ => " (not followed on another model)",
+        };
+        let (threads, stream, chunk) = (or_default(threads), or_default(stream_kib), or_default(chunk_kib));
+        writeln!(
+            out,
+            "  {threads} threads, {stream} KiB of a stream, {chunk} KiB of a chunk at a time{state}"
+        )?;
+        for kernel in &profile.kernels {
+            let is_linked = DESCRIPTORS.iter().any(|d| d.name == kernel.name);
+            let state = if is_linked { "" } else { " (not linked: the next best is used)" };
+            writeln!(out, "  {:<5} {:>8.3} ns  {}{state}", kernel.class.name(), kernel.cost, kernel.name)?;
+        }
+    }
+    in_force.refused.iter().try_for_each(|profile| writeln!(out, "  not followed: {profile}"))
+}
+
 /// A line for each number of tokens and instruction set.
 fn choices(engine: &Engine, rows: usize, cols: usize) -> String {
     let mut lines = String::new();
@@ -102,15 +140,18 @@ fn choices(engine: &Engine, rows: usize, cols: usize) -> String {
     let asked_for = cpu::asked_for().ok().flatten().map(|isa| isa.id);
     for tokens in engine.token_counts() {
         let Some(selected) = engine.kernel(rows, cols, tokens) else { continue };
-        for kernel in engine.levels(rows, cols, tokens) {
+        let levels = engine.levels(rows, cols, tokens);
+        let costs = engine.costs(&levels, cols);
+        for (kernel, cost) in levels.iter().zip(costs) {
             let d = kernel.descriptor();
             let choice = match (d.name == selected.descriptor().name, asked_for) {
                 (false, _) => "",
                 (true, Some(asked_for)) if asked_for == d.isa.id => "selected, asked for; ",
                 (true, _) => "selected, least cost; ",
             };
-            let cost = d.cycles_per_256_weights / d.tokens as f64;
-            lines += &format!("    {cost:>6.2}  {}  ({choice}{})\n", d.name, specialisation(d, cols));
+            let cost = cost / d.tokens as f64;
+            let tuned = if engine.is_tuned(kernel, cols) { "tuned; " } else { "" };
+            lines += &format!("    {cost:>6.3}  {}  ({choice}{tuned}{})\n", d.name, specialisation(d, cols));
         }
     }
     lines

@@ -9,6 +9,7 @@ mod progress;
 mod run;
 mod synth;
 mod tokenize;
+mod tune;
 mod verify;
 
 use std::io::{self, Write};
@@ -45,6 +46,8 @@ enum Command {
     Tokenize(tokenize::Args),
     /// Measure how fast a model runs, and how close that is to what the machine can do.
     Bench(bench::Args),
+    /// Find the fastest kernels, threads and block sizes of this machine, for later runs.
+    Tune(tune::Args),
 }
 
 /// What a command ends with: an error becomes one line and a non-zero exit code.
@@ -60,6 +63,7 @@ fn main() -> ExitCode {
         Command::Verify(args) => verify::verify(args),
         Command::Tokenize(args) => tokenize::tokenize(args),
         Command::Bench(args) => bench::bench(args),
+        Command::Tune(args) => tune::tune(args),
     };
     outcome.unwrap_or_else(|error| {
         if is_closed_pipe(error.as_ref()) {

@@ -10,6 +10,7 @@ use tritforge::format::{FormatError, LoadOptions, RawModel, load_path, load_toke
 use tritforge::head::HeadType;
 use tritforge::model::{Activation, KvType, Model, Profile, ProfileOptions};
 use tritforge::tokenizer::{PreTokenizer, TokenizerState};
+use tritforge::tuned;
 
 use crate::progress;
 
@@ -111,8 +112,12 @@ impl EngineArgs {
     }
 }
 
-/// Says on stderr what this CPU claims and does not do. The results are right all the same.
+/// Says on stderr what this CPU claims and does not do, and which tuned profiles are not followed. The results are right all
+/// the same.
 pub fn warn_of_faults(engine: &Engine) -> io::Result<()> {
     let mut err = io::stderr().lock();
+    // What cannot be followed at all ended the command before.
+    let refused = tuned::in_force().map_or(&[][..], |in_force| &in_force.refused);
+    refused.iter().try_for_each(|profile| writeln!(err, "warning: tuned profile {profile}"))?;
     engine.faults().iter().try_for_each(|fault| writeln!(err, "warning: {fault}"))
 }

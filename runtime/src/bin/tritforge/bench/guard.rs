@@ -1,8 +1,7 @@
 //! `tritforge bench --check` and `--record`: ratios held against recorded ones.
 
 use std::io::{self, Write};
-use std::path::Path;
-use std::process::{Command, ExitCode, Stdio};
+use std::process::ExitCode;
 
 use tritforge::bench::guard::{self, Baseline, Gauge, GuardError, PASSES};
 use tritforge::bench::{Options, Progress};
@@ -33,8 +32,7 @@ pub fn record(args: &Args) -> Outcome {
     let mut baseline = Baseline::read_or_new(&args.baseline)?;
     let engines = args.engines(|_| vec![1])?;
     let passes = if args.quick { 1 } else { PASSES };
-    let commit = commit(&args.baseline);
-    let entry = with_gauge(args, engines, |gauge, show| guard::record(gauge, passes, commit, show))?;
+    let entry = with_gauge(args, engines, |gauge, show| guard::record(gauge, passes, show))?;
     let mut out = io::stdout().lock();
     for (key, recorded) in &entry.ratios {
         writeln!(out, "{:.3} (noise {:.3})  {key}", recorded.ratio, recorded.noise)?;
@@ -62,13 +60,4 @@ fn with_gauge<T>(
     let found = run(&mut Gauge::new(&model, &engines, cases, &memory, &options), &mut show)?;
     bar.finish_and_clear();
     Ok(found)
-}
-
-/// The commit that the baseline's folder is at.
-fn commit(baseline: &Path) -> String {
-    let folder = baseline.parent().filter(|folder| !folder.as_os_str().is_empty());
-    let mut git = Command::new("git");
-    git.arg("-C").arg(folder.unwrap_or(Path::new("."))).args(["rev-parse", "--short=12", "HEAD"]);
-    let output = git.stderr(Stdio::null()).output().ok().filter(|output| output.status.success());
-    output.map_or("unknown".to_owned(), |output| String::from_utf8_lossy(&output.stdout).trim().to_owned())
 }

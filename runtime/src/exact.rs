@@ -1,0 +1,108 @@
+//! Operands to try and to time kernels with, and the check that comes before every measurement: a kernel that is not
+//! bit-exact has no speed.
+
+use std::ops::Range;
+
+use rand_core::Rng;
+use rand_pcg::Pcg32;
+
+use crate::kernels::abi::{Kernel, KernelError, Problem};
+use crate::kernels::layouts::i2a16;
+use crate::numerics::quantize::STRIDE_GRANULE;
+
+/// Why a kernel is refused.
+#[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
+#[non_exhaustive]
+pub enum Inexact {
+    /// It returned a wrong sum.
+    #[error("{kernel}: row {row} of activation vector {token} is {found}, the exact product is {expected}")]
+    Wrong {
+        /// The kernel.
+        kernel: &'static str,
+        /// Row of the matrix.
+        row: usize,
+        /// Activation vector.
+        token: usize,
+        /// What it returned.
+        found: i32,
+        /// The naive product.
+        expected: i64,
+    },
+    /// It does not take the operands.
+    #[error(transparent)]
+    Refused(#[from] KernelError),
+}
+
+/// Random activation vectors that a matrix of some shape is multiplied with.
+#[derive(Debug)]
+pub struct Activations {
+    /// Rows M of the matrix.
+    pub rows: usize,
+    /// Columns K of the matrix.
+    pub cols: usize,
+    stride: usize,
+    /// Where the vectors begin: at a cache line, as in the engine.
+    first: usize,
+    values: Vec<i8>,
+    sums: Vec<i32>,
+}
+
+impl Activations {
+    /// So many vectors for a matrix `[rows][cols]`.
+    pub fn new(tokens: usize, (rows, cols): (usize, usize)) -> Self {
+        let stride = cols.next_multiple_of(STRIDE_GRANULE);
+        let mut random = Pcg32::new(2, 2);
+        let mut values = vec![0; STRIDE_GRANULE + tokens * stride];
+        let first = values.as_ptr().align_offset(STRIDE_GRANULE);
+        let vectors = &mut values[first..][..tokens * stride];
+        for vector in vectors.chunks_mut(stride) {
+            vector[..cols].fill_with(|| random.next_u32() as i8);
+        }
+        let sums = vectors.chunks(stride).map(|vector| vector.iter().map(|q| i32::from(*q)).sum()).collect();
+        Activations { rows, cols, stride, first, values, sums }
+    }
+
+    /// The product of a matrix with some of the vectors.
+    ///
+    /// # Panics
+    /// If there are fewer of them.
+    pub fn problem<'a>(&'a self, weights: &'a [u8], tokens: Range<usize>) -> Problem<'a> {
+        Problem {
+            rows: self.rows,
+            cols: self.cols,
+            weights,
+            acts: &self.values[self.first..][tokens.start * self.stride..tokens.end * self.stride],
+            act_stride: self.stride,
+            act_sums: &self.sums[tokens],
+        }
+    }
+}
+
+/// Compares every result of a kernel with the naive product of the unpacked weights.
+///
+/// # Errors
+/// [`Inexact`] for the first that differs, or operands that the kernel does not take.
+///
+/// # Panics
+/// If the weights are not packed trits.
+pub fn check(kernel: &Kernel, problem: &Problem<'_>) -> Result<(), Inexact> {
+    let Problem { rows, cols, weights, acts, act_stride, .. } = *problem;
+    let descriptor = kernel.descriptor();
+    // What a kernel leaves out must not pass for a sum.
+    let mut out = vec![i32::MIN; descriptor.tokens * rows];
+    let tiles = rows.div_ceil(i2a16::ROW_GRANULE);
+    kernel.run(problem, 0..tiles, &mut out, rows)?;
+    let mut trits = vec![0; cols];
+    for row in 0..rows {
+        i2a16::unpack_row(weights, rows, cols, row, &mut trits).expect("weights that are trits");
+        for token in 0..descriptor.tokens {
+            let vector = &acts[token * act_stride..][..cols];
+            let expected: i64 = trits.iter().zip(vector).map(|(w, q)| i64::from(*w) * i64::from(*q)).sum();
+            let found = out[token * rows + row];
+            if i64::from(found) != expected {
+                return Err(Inexact::Wrong { kernel: descriptor.name, row, token, found, expected });
+            }
+        }
+    }
+    Ok(())
+}

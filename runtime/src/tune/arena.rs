@@ -1,0 +1,202 @@
+//! Where kernels are timed: matrices of a shape, from memory or in the cache, and the threads that multiply with them.
+
+use std::hint::black_box;
+use std::ops::Range;
+use std::time::{Duration, Instant};
+
+use crate::engine::Engine;
+use crate::exact::{self, Activations, Inexact};
+use crate::kernels::abi::{ATOM_BYTES, ATOM_COLS, Kernel, SHORT_COLS, TILE_ROWS};
+use crate::kernels::layouts::i2a16;
+use crate::os::AlignedBytes;
+use crate::probe::memory::WeightMemory;
+use crate::shares::{Blocks, Shares};
+use crate::team::Team;
+
+/// The most tokens of a product that is bound by the reading of weights: decoding, of one sequence or some together.
+pub const STREAMED_TOKENS: usize = 8;
+
+/// Bytes of weights of a sample that comes from memory.
+const WINDOW: usize = 16 << 20;
+/// How long threads work before anything is timed.
+const WARM_UP: Duration = Duration::from_millis(12);
+/// Tokens of a prompt of which a product is timed that takes more than [`STREAMED_TOKENS`] at once.
+const PROMPT: usize = 256;
+/// Multiply-adds of a sample whose weights are in the cache, at least.
+const MACS: usize = 1 << 28;
+/// Bytes of weights that stay in a small second-level cache.
+const CACHED: usize = 128 << 10;
+
+/// Rows and columns of the matrix on which kernels are checked: for every K modulo the atoms of an unroll, and rows that end
+/// inside of a tile.
+const CHECKED: [(usize, usize); 3] = [(35, 1003), (16, 64), (83, 2063)];
+
+/// Where kernels are timed: a matrix shape and a number of threads.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, serde::Serialize, serde::Deserialize)]
+pub struct Place {
+    /// Rows M.
+    pub rows: usize,
+    /// Columns K.
+    pub cols: usize,
+    /// Threads; 1 where weights stay in the cache.
+    pub threads: usize,
+}
+
+/// What every contest needs: weights in memory, and engines.
+#[derive(Debug)]
+pub struct Ground<'a> {
+    /// Weights of more bytes than the caches have.
+    pub memory: &'a WeightMemory,
+    /// Engines of one thread, and of as many as are used.
+    pub engines: &'a [Engine],
+}
+
+impl Ground<'_> {
+    /// The engine of so many threads.
+    ///
+    /// # Panics
+    /// If there is none.
+    pub fn engine(&self, threads: usize) -> &Engine {
+        self.engines.iter().find(|engine| engine.threads() == threads).expect("an engine for the place")
+    }
+}
+
+/// Whether a product with so many tokens is timed with weights from memory: what has few columns stays in the cache.
+pub fn is_streamed(tokens: usize, cols: usize) -> bool {
+    tokens <= STREAMED_TOKENS && cols > SHORT_COLS
+}
+
+/// Says whether a kernel's results are exact on shapes of every kind.
+///
+/// # Errors
+/// [`Inexact`] for the first sum that is wrong, or operands that the kernel does not take.
+pub fn check(kernel: &Kernel, memory: &WeightMemory) -> Result<(), Inexact> {
+    let tokens = kernel.descriptor().tokens;
+    for (rows, cols) in CHECKED {
+        let acts = Activations::new(tokens, (rows, cols));
+        // Codes of weights beyond K are those of zeros.
+        let mut weights = AlignedBytes::filled(i2a16::packed_bytes(rows, cols), i2a16::ZERO_BYTE);
+        let mut source = memory.bytes().iter().cycle();
+        for row in 0..rows {
+            let trits: Vec<i8> = source.by_ref().take(cols).map(|byte| (byte & 3) as i8 - 1).collect();
+            i2a16::pack_row(&mut weights, rows, cols, row, &trits);
+        }
+        exact::check(kernel, &acts.problem(&weights, 0..tokens))?;
+    }
+    Ok(())
+}
+
+/// A place, with operands for kernels of so many tokens at once.
+#[derive(Debug)]
+pub struct Arena<'a> {
+    place: Place,
+    acts: Activations,
+    /// Tokens that the activations are of: a multiple of those of a call.
+    all_tokens: usize,
+    tokens: usize,
+    matrices: Vec<&'a [u8]>,
+    blocks: Blocks,
+    /// The matrix that is read next.
+    next: usize,
+}
+
+impl<'a> Arena<'a> {
+    /// Operands for kernels of so many tokens at once, with so much of the weights at a time.
+    ///
+    /// # Panics
+    /// If the memory does not hold a matrix.
+    pub fn new(ground: &Ground<'a>, place: Place, tokens: usize, blocks: Blocks) -> Self {
+        let Place { rows, cols, .. } = place;
+        let all_tokens = if tokens <= STREAMED_TOKENS { tokens } else { PROMPT.next_multiple_of(tokens) };
+        let acts = Activations::new(all_tokens, (rows, cols));
+        let matrices = ground.memory.matrices(i2a16::packed_bytes(rows, cols));
+        Arena { place, acts, all_tokens, tokens, matrices, blocks, next: 0 }
+    }
+
+    /// Where it is.
+    pub fn place(&self) -> Place {
+        self.place
+    }
+
+    /// Bytes of weights of a tile of 16 rows.
+    fn tile_bytes(&self) -> usize {
+        self.place.cols.div_ceil(ATOM_COLS) * ATOM_BYTES
+    }
+
+    /// Packed bytes of a weight, padding included.
+    pub fn bytes_per_weight(&self) -> f64 {
+        let Place { rows, cols, .. } = self.place;
+        i2a16::packed_bytes(rows, cols) as f64 / (rows * cols) as f64
+    }
+
+    fn tiles(&self) -> usize {
+        self.place.rows.div_ceil(TILE_ROWS)
+    }
+
+    /// Weights a second with the matrices from memory, shared out over the team as an engine does it.
+    pub fn stream(&mut self, kernel: &Kernel, team: &Team<'_>) -> f64 {
+        let (tiles, tile_bytes) = (self.tiles(), self.tile_bytes());
+        let (first, all) = (self.next, self.matrices.len());
+        let count = WINDOW.div_ceil(self.matrices[0].len()).min(all);
+        self.next = (first + count) % all;
+        let streams = kernel.descriptor().streams;
+        let shares = Shares::streamed(self.blocks, count * tiles, tile_bytes, streams, team.size());
+        let this = &*self;
+        let start = Instant::now();
+        team.run(|member| {
+            let mut out = Vec::new();
+            while let Some(claimed) = shares.claim(member) {
+                for index in claimed.start / tiles..claimed.end.div_ceil(tiles) {
+                    let own = claimed.start.max(index * tiles)..claimed.end.min((index + 1) * tiles);
+                    let own = own.start - index * tiles..own.end - index * tiles;
+                    this.run(kernel, this.matrices[(first + index) % all], own, 0, &mut out);
+                }
+            }
+        });
+        (count * self.place.rows * self.place.cols) as f64 / start.elapsed().as_secs_f64().max(1e-9)
+    }
+
+    /// Streams for a while: threads that were asleep wake up on one core, and it takes the system some milliseconds to give
+    /// each its own. What is timed before that is not what a model sees.
+    pub fn warm_up(&mut self, kernel: &Kernel, team: &Team<'_>) {
+        let start = Instant::now();
+        while start.elapsed() < WARM_UP {
+            self.stream(kernel, team);
+        }
+    }
+
+    /// Weights a second of a few tiles that stay in the cache, each time for as many tokens as the kernel takes, on the
+    /// calling thread.
+    pub fn repeat(&self, kernel: &Kernel) -> f64 {
+        let streams = kernel.descriptor().streams;
+        // As many as the activations of a call, as in the products of a model.
+        let bytes = if self.all_tokens == self.tokens { CACHED } else { self.chunk_bytes() };
+        let own = (bytes / self.tile_bytes() / streams * streams).max(streams).min(self.tiles());
+        let rows = (own * TILE_ROWS).min(self.place.rows);
+        let calls = self.all_tokens / self.tokens;
+        let times = (MACS / (rows * self.place.cols * self.all_tokens)).max(1);
+        let mut out = Vec::new();
+        let mut once = || {
+            for call in 0..calls {
+                self.run(kernel, self.matrices[0], 0..own, call * self.tokens, &mut out);
+            }
+        };
+        // Once before, so that the weights are there.
+        once();
+        let start = Instant::now();
+        (0..times).for_each(|_| once());
+        (times * calls * rows * self.place.cols) as f64 / start.elapsed().as_secs_f64().max(1e-9)
+    }
+
+    fn chunk_bytes(&self) -> usize {
+        self.blocks.chunk_bytes.max(self.tokens * self.place.cols)
+    }
+
+    fn run(&self, kernel: &Kernel, matrix: &[u8], tiles: Range<usize>, token: usize, out: &mut Vec<i32>) {
+        let rows = TILE_ROWS * tiles.len();
+        // Few enough that they stay in the first-level cache, as in the products of a model.
+        out.resize((rows * self.tokens).max(out.len()), 0);
+        let problem = self.acts.problem(matrix, token..token + self.tokens);
+        kernel.run(&problem, tiles, black_box(out), rows).expect("operands that were checked");
+    }
+}

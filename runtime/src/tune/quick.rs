@@ -1,0 +1,132 @@
+//! Tuning with the kernels that are linked.
+
+use std::time::{Duration, Instant};
+
+use kernelgen::tuned::{Made, Settings, TunedProfile, VERSION};
+
+use super::arena::Ground;
+use super::contest::Contest;
+use super::events::{Event, events};
+use super::outcome::{Outcome, linked, round};
+use super::settings::settings;
+use super::{Control, Options, Progress, TuneError, Tuned};
+use crate::cpu;
+use crate::engine::Engine;
+use crate::probe::MEMORY;
+use crate::probe::bandwidth::ReadProbe;
+use crate::probe::memory::WeightMemory;
+use crate::shares::Blocks;
+
+/// The share of the time that the contests get; the rest is for making memory and for the settings.
+const CONTESTS: f64 = 0.85;
+
+/// Times the linked kernels and what can be set.
+///
+/// # Errors
+/// [`TuneError`]; [`TuneError::Interrupted`] where the caller wants it to end.
+pub fn tune(options: &Options, control: Control<'_>) -> Result<Tuned, TuneError> {
+    let start = Instant::now();
+    let events = events(options)?;
+    let stage = Stage::new(options)?;
+    let ground = stage.ground();
+    let mut outcomes = Vec::new();
+    for (index, event) in events.iter().enumerate() {
+        (control.progress)(Progress { done: index, all: events.len(), now: event.name() });
+        let left = options.seconds * CONTESTS - start.elapsed().as_secs_f64();
+        let time = Duration::from_secs_f64((left / (events.len() - index) as f64).max(0.0));
+        outcomes.extend(hold(&ground, event, time, control)?);
+    }
+    stage.finish(options, outcomes, control)
+}
+
+/// Holds a contest of linked kernels; `None` where the default one is not exact.
+fn hold(
+    ground: &Ground<'_>,
+    event: &Event,
+    time: Duration,
+    control: Control<'_>,
+) -> Result<Option<Outcome>, TuneError> {
+    let contest = Contest::new(ground, &event.kernels, &event.places, event.class, Blocks::default());
+    let Some(mut contest) = contest else { return Ok(None) };
+    if !contest.run(time, control.stop) {
+        return Err(TuneError::Interrupted);
+    }
+    Ok(Some(contest.outcome()))
+}
+
+/// What contests are held on.
+pub(super) struct Stage {
+    memory: WeightMemory,
+    /// Of 1, 2, 4 and so on up to all threads.
+    engines: Vec<Engine>,
+}
+
+impl Stage {
+    /// Memory and engines.
+    pub fn new(options: &Options) -> Result<Self, TuneError> {
+        let mut counts: Vec<usize> =
+            std::iter::successors(Some(1), |n| Some(n * 2)).take_while(|n| *n < options.threads).collect();
+        counts.push(options.threads.max(1));
+        let engines = counts.into_iter().map(Engine::with_threads).collect::<Result<_, _>>()?;
+        Ok(Stage { memory: WeightMemory::new(MEMORY), engines })
+    }
+
+    pub fn ground(&self) -> Ground<'_> {
+        Ground { memory: &self.memory, engines: &self.engines }
+    }
+
+    /// The settings that go with the winners, and the profile of it all.
+    pub fn finish(
+        &self,
+        options: &Options,
+        outcomes: Vec<Outcome>,
+        control: Control<'_>,
+    ) -> Result<Tuned, TuneError> {
+        let all = outcomes.len();
+        (control.progress)(Progress { done: all, all, now: "threads and block sizes".to_owned() });
+        let settings = settings(&self.ground(), &self.engines, &outcomes, control.stop);
+        let settings = settings.ok_or(TuneError::Interrupted)?;
+        let probe = self.probe();
+        let profile = profile(options, &outcomes, settings, probe)?;
+        Ok(Tuned { profile, outcomes, probe })
+    }
+
+    /// GB/s that one thread reads.
+    fn probe(&self) -> f64 {
+        let mut probe = ReadProbe::new(self.memory.bytes(), crate::probe::WINDOW);
+        (0..3).for_each(|_| self.engines[0].region(|team| probe.sample(team)));
+        probe.bandwidth().rate.best / 1e9
+    }
+}
+
+/// The profile that contests make.
+fn profile(
+    options: &Options,
+    outcomes: &[Outcome],
+    settings: Settings,
+    probe: f64,
+) -> Result<TunedProfile, TuneError> {
+    let cpu = cpu::identify();
+    let mut others = linked()?;
+    others.retain(|(_, other)| other.cpu != cpu);
+    let made = Made {
+        date: jiff::Timestamp::now().strftime("%Y-%m-%d").to_string(),
+        commit: commit(),
+        by: options.command.clone(),
+        probe: round(probe),
+    };
+    let kernels = outcomes.iter().filter_map(|outcome| outcome.tuned(&others)).collect();
+    Ok(TunedProfile { version: VERSION, cpu, made, settings, kernels })
+}
+
+/// The commit of the sources that the program was built from, where they still are; else the version.
+pub(crate) fn commit() -> String {
+    let git = std::process::Command::new("git")
+        .args(["-C", env!("CARGO_MANIFEST_DIR"), "rev-parse", "--short=12", "HEAD"])
+        .stderr(std::process::Stdio::null())
+        .output();
+    let text = git.ok().filter(|output| output.status.success()).map(|output| output.stdout);
+    let text = text.map(|bytes| String::from_utf8_lossy(&bytes).trim().to_owned());
+    text.filter(|commit| !commit.is_empty())
+        .unwrap_or_else(|| concat!("version ", env!("CARGO_PKG_VERSION")).to_owned())
+}
