@@ -6,15 +6,16 @@ use super::GuardError;
 use crate::bench::kernels::{Case, KernelBench};
 use crate::bench::survey::SurveyOptions;
 use crate::bench::{Kind, Options, run_on};
-use crate::engine::Engine;
+use crate::engine::{Engine, EngineError};
 use crate::kernels::MODELS;
+use crate::kernels::abi::Kernel;
 use crate::model::Model;
 use crate::probe::PLAUSIBLE;
 use crate::probe::memory::WeightMemory;
 
 /// Tokens of the prompt that a model is measured with, and tokens that it decodes.
 const PROMPT: usize = 256;
-const DECODED: usize = 64;
+const DECODED: usize = 256;
 
 /// A ratio as measured.
 #[derive(Debug, Clone, Copy, PartialEq)]
@@ -106,19 +107,26 @@ impl<'m> Gauge<'m> {
 }
 
 /// The products that are guarded: those of the largest matrix of each model that this program was built for, with the kernels
-/// that the engine selects for it.
-pub fn selected(engine: &Engine, prompt: usize) -> Vec<Case> {
+/// that the engine selects for batches and for a prompt.
+///
+/// # Errors
+/// [`EngineError`] where no kernel takes a matrix.
+pub fn selected(engine: &Engine, prompt: usize) -> Result<Vec<Case>, EngineError> {
     let largest = MODELS.iter().filter_map(|model| model.matrices.iter().max_by_key(|m| m.rows * m.cols));
     let mut shapes: Vec<_> = largest.map(|matrix| (matrix.rows, matrix.cols)).collect();
     shapes.sort_unstable();
     shapes.dedup();
     let mut cases = Vec::new();
     for (rows, cols) in shapes {
-        let kernels =
-            engine.token_counts().into_iter().filter_map(|tokens| engine.kernel(rows, cols, tokens));
-        cases.extend(Case::all(&kernels.collect::<Vec<_>>(), &[(rows, cols)], prompt));
+        let counts = engine.token_counts().into_iter();
+        let kernels: Vec<Kernel> = counts.filter_map(|tokens| engine.kernel(rows, cols, tokens)).collect();
+        let of_prompt = engine.plan(rows, cols, prompt)?;
+        let is_of_prompt =
+            |case: &Case| of_prompt.iter().any(|k| k.descriptor().name == case.kernel.descriptor().name);
+        let all = Case::all(&kernels, &[(rows, cols)], prompt).into_iter();
+        cases.extend(all.filter(|case| case.is_streamed() || is_of_prompt(case)));
     }
-    cases
+    Ok(cases)
 }
 
 /// Without the schedule: a kernel that is arranged anew is held against what was before.

@@ -55,7 +55,7 @@ fn with_gauge<T>(
     let options = args.survey_options();
     let Options { probe_mib, .. } = options.speed;
     let memory = WeightMemory::new(probe_mib * MIB);
-    let cases = guard::selected(packer, options.effort.prompt);
+    let cases = guard::selected(packer, options.effort.prompt)?;
     let (bar, mut show) = progress::steps("measuring");
     let found = run(&mut Gauge::new(&model, &engines, cases, &memory, &options), &mut show)?;
     bar.finish_and_clear();
