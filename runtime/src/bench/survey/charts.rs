@@ -113,7 +113,7 @@ pub fn speeds(survey: &Survey) -> Vec<Plot> {
     plots
         .map(|(title, note, label, tests, x, line)| {
             let note = format!(
-                "{note} Medians, with the worst and the best of {} repetitions.",
+                "{note} Medians, with the worst and the best; samples of each: {}.",
                 survey.speed.repetitions
             );
             Plot { title: title.to_owned(), note, kind: PlotKind::Points(lines(label, &tests, x, line)) }

@@ -104,7 +104,8 @@ fn table(table: &Table) -> String {
 }
 
 fn cell(cell: &Cell) -> String {
-    let text = escaped(&cell.text);
+    // Where the names of kernels may be broken.
+    let text = escaped(&cell.text).replace('_', "_<wbr>");
     match cell.share {
         Some(share) => {
             let share = (share * 100.0).clamp(0.0, 100.0);
