@@ -1,9 +1,13 @@
-//! A bench for every descriptor, named like the kernel, and for the float parts (`numerics`). GEMV reads weights from memory (bytes a second, and the ratio
-//! to the bandwidth probed in the same run), GEMM keeps them in the cache (multiply-adds a second). One thread. A
-//! kernel that is not bit-exact is not timed, it ends the run.
+//! A bench for every descriptor, named like the kernel, for the output head in every format (`heads`), for attention
+//! (`attention`) and for the float parts (`numerics`). Up to eight tokens read their weights from memory, more keep them in
+//! the cache. One thread. What is not bit-exact is not timed, it ends the run. At the end stand the bytes and the multiply-adds
+//! a second of each, and their ratio to the bandwidth or the peak probed right before and after.
 //!
 //! `cargo bench -- --test` runs each once on little memory; `cargo bench -- <part of a name>` runs some of them.
 
+mod attention;
+mod heads;
+mod limits;
 mod numerics;
 mod report;
 
@@ -15,22 +19,20 @@ use tritforge::exact::Activations;
 use tritforge::kernels::abi::{Descriptor, Kernel};
 use tritforge::kernels::layouts::i2a16;
 use tritforge::kernels::{DESCRIPTORS, ISAS};
-use tritforge::probe::bandwidth::ReadProbe;
+use tritforge::probe::Samples;
 use tritforge::probe::memory::WeightMemory;
-use tritforge::team::Team;
 use tritforge_benches::check;
 
-use report::{Report, Row};
+use limits::Limit;
+use report::{Bound, Report, Row};
 
 /// The shape that generic kernels are timed at.
 const GENERIC_SHAPE: (usize, usize) = (2560, 2560);
 /// Weights read one after another, so that none is in a cache when its turn comes again.
 const MEMORY: usize = 256 << 20;
-/// Bytes of a sample of the probe: about what a kernel reads in one.
-const WINDOW: usize = 16 << 20;
-/// Samples of the probe.
-const PROBE_ROUNDS: usize = 128;
-/// The same where nothing is measured: room for the largest shape of the default configs.
+/// The most tokens that read their weights from memory: decoding, of one sequence or some together.
+const STREAMED_TOKENS: usize = 8;
+/// The memory where nothing is measured: room for the largest shape of the default configs.
 const TEST_MEMORY: usize = 8 << 20;
 
 fn main() {
@@ -44,18 +46,15 @@ fn main() {
         .measurement_time(Duration::from_secs(1))
         .configure_from_args();
     let memory = WeightMemory::new(if test { TEST_MEMORY } else { MEMORY });
-    let mut probe = ReadProbe::new(memory.bytes(), WINDOW.min(memory.bytes().len()));
-    (0..if test { 1 } else { PROBE_ROUNDS }).for_each(|_| probe.sample(&Team::solo()));
-    let mut report = Report::new(probe.bandwidth());
-    if !test && !list {
-        report.print_probe();
-    }
+    let mut report = Report::default();
     for descriptor in DESCRIPTORS {
         match Kernel::new(descriptor) {
             Some(kernel) => bench(&mut criterion, &kernel, &memory, &mut report),
             None => report.skip(descriptor),
         }
     }
+    heads::benches(&mut criterion, &memory, &mut report, test);
+    attention::benches(&mut criterion, &mut report);
     numerics::benches(&mut criterion);
     if !list {
         report.print(ISAS, test);
@@ -76,11 +75,13 @@ fn bench(criterion: &mut Criterion, kernel: &Kernel, memory: &WeightMemory, repo
     let problem = |weights| acts.problem(weights, 0..descriptor.tokens);
     let matrices = memory.matrices(bytes);
     // Decode streams the weights; a prompt is long enough to use each row tile again and again.
-    let streaming = descriptor.tokens == 1;
+    let streaming = descriptor.tokens <= STREAMED_TOKENS;
     let matrices = if streaming { &matrices[..] } else { &matrices[..1] };
     let tiles = rows.div_ceil(i2a16::ROW_GRANULE);
     let mut out = vec![0; descriptor.tokens * rows];
-    let mut best: Option<Duration> = None;
+    let mut calls = Samples::default();
+    let bound = if streaming { Bound::Bandwidth } else { Bound::Peak };
+    let mut limit = Limit::new(bound, descriptor.isa, memory);
     let mut next = 0;
     let mut checked = false;
     let mut group = criterion.benchmark_group(descriptor.operation);
@@ -92,23 +93,30 @@ fn bench(criterion: &mut Criterion, kernel: &Kernel, memory: &WeightMemory, repo
         if !checked {
             check(kernel, &problem(matrices[0]));
             checked = true;
+            limit.probe();
         }
         bencher.iter_custom(|iterations| {
-            let start = Instant::now();
-            for _ in 0..iterations {
+            time(iterations, &mut calls, || {
                 let result = kernel.run(&problem(matrices[next]), 0..tiles, black_box(&mut out), rows);
                 result.expect("operands that were checked");
                 next = (next + 1) % matrices.len();
-            }
-            let elapsed = start.elapsed();
-            let each = elapsed / u32::try_from(iterations).unwrap_or(u32::MAX);
-            best = Some(best.map_or(each, |best| best.min(each)));
-            elapsed
+            })
         });
     });
     group.finish();
-    if let Some(best) = best {
-        let macs = descriptor.tokens * rows * cols;
-        report.add(Row { name: descriptor.name, streaming, bytes, macs, best });
+    // Where it was left out, nothing was probed either.
+    if checked {
+        limit.probe();
+        let (macs, (bound, limit)) = (descriptor.tokens * rows * cols, limit.found());
+        report.add(Row { name: descriptor.name.to_owned(), bound, bytes, macs, calls, limit });
     }
+}
+
+/// The time of so many calls, which is a sample of the calls a second.
+fn time(iterations: u64, calls: &mut Samples, mut call: impl FnMut()) -> Duration {
+    let start = Instant::now();
+    (0..iterations).for_each(|_| call());
+    let elapsed = start.elapsed();
+    calls.push(iterations as f64 / elapsed.as_secs_f64().max(1e-9));
+    elapsed
 }

@@ -1,38 +1,43 @@
-//! What the run says at its end: each kernel beside the probed bandwidth, and what was skipped.
-
-use std::time::Duration;
+//! What the run says at its end: each kernel beside what bounds it, and what was skipped.
 
 use tritforge::kernels::abi::{Descriptor, IsaInfo};
-use tritforge::probe::PLAUSIBLE;
-use tritforge::probe::bandwidth::Bandwidth;
+use tritforge::probe::{PLAUSIBLE, Samples};
+
+/// What a kernel cannot be faster than.
+#[derive(Clone, Copy)]
+pub enum Bound {
+    /// The reading of its weights from memory.
+    Bandwidth,
+    /// The arithmetic of its instruction set.
+    Peak,
+    /// Neither: what is read stays in the cache, and the arithmetic is of floats.
+    Cache,
+}
 
 /// The measurement of one kernel.
 pub struct Row {
     /// The kernel.
-    pub name: &'static str,
-    /// Whether its weights come from memory.
-    pub streaming: bool,
-    /// Bytes of weights a call.
+    pub name: String,
+    /// What it cannot be faster than.
+    pub bound: Bound,
+    /// Bytes of weights, or of keys and values, a call.
     pub bytes: usize,
     /// Multiply-adds a call.
     pub macs: usize,
-    /// The best sample's time a call.
-    pub best: Duration,
+    /// Calls a second.
+    pub calls: Samples,
+    /// Bytes or multiply-adds a second that bound it, probed right before and after; of no meaning for [`Bound::Cache`].
+    pub limit: f64,
 }
 
 /// All measurements of a run.
+#[derive(Default)]
 pub struct Report {
-    bandwidth: Bandwidth,
     rows: Vec<Row>,
     skipped: Vec<&'static Descriptor>,
 }
 
 impl Report {
-    /// A report without measurements.
-    pub fn new(bandwidth: Bandwidth) -> Self {
-        Report { bandwidth, rows: Vec::new(), skipped: Vec::new() }
-    }
-
     /// Adds a measurement.
     pub fn add(&mut self, row: Row) {
         self.rows.push(row);
@@ -41,14 +46,6 @@ impl Report {
     /// Notes a kernel that this CPU cannot run.
     pub fn skip(&mut self, descriptor: &'static Descriptor) {
         self.skipped.push(descriptor);
-    }
-
-    /// Prints what the memory gives, by each way to read it.
-    pub fn print_probe(&self) {
-        for (name, rate) in &self.bandwidth.all {
-            let (best, median) = (rate.best / 1e9, rate.median / 1e9);
-            println!("read bandwidth, one thread, {name}: {best:.2} GB/s at best, {median:.2} as a rule");
-        }
     }
 
     /// Prints everything; in a test run only what was run and what was not, for its times say nothing.
@@ -66,19 +63,24 @@ impl Report {
             println!("{} kernels run, {} skipped", self.rows.len(), self.skipped.len());
             return;
         }
-        let best = self.bandwidth.rate.best;
-        println!("\nprobed read bandwidth {:.2} GB/s; best samples:", best / 1e9);
-        println!("    GB/s    GMAC/s  of bandwidth  kernel");
+        println!(
+            "\nmedians, of the bandwidth or of the instruction set's peak that was probed right before and after:"
+        );
+        println!("    GB/s    GMAC/s  of probe             kernel");
         for row in &self.rows {
-            let seconds = row.best.as_secs_f64().max(1e-9);
-            let (bytes, macs) = (row.bytes as f64 / seconds, row.macs as f64 / seconds);
-            let ratio = bytes / best;
-            let share = match row.streaming {
-                false => "in cache".to_owned(),
-                true if ratio > PLAUSIBLE => format!("{ratio:.2}, probe too low"),
-                true => format!("{ratio:.2}"),
+            let calls = row.calls.rate().median;
+            let (bytes, macs) = (row.bytes as f64 * calls, row.macs as f64 * calls);
+            let ratio = match row.bound {
+                Bound::Bandwidth => Some((bytes / row.limit, "bandwidth")),
+                Bound::Peak => Some((macs / row.limit, "peak")),
+                Bound::Cache => None,
             };
-            println!("{:>8.2}  {:>8.2}  {share:>12}  {}", bytes / 1e9, macs / 1e9, row.name);
+            let share = match ratio {
+                None => "in cache".to_owned(),
+                Some((ratio, of)) if ratio > PLAUSIBLE => format!("{ratio:.2} {of}, a fault of the probe"),
+                Some((ratio, of)) => format!("{ratio:.2} {of}"),
+            };
+            println!("{:>8.2}  {:>8.2}  {share:<19}  {}", bytes / 1e9, macs / 1e9, row.name);
         }
     }
 }

@@ -1,6 +1,8 @@
 //! What the benches share. What they measure against is [`tritforge::probe`], what comes before every measurement
 //! [`tritforge::exact`].
 
+pub mod heads;
+
 use tritforge::exact;
 use tritforge::kernels::abi::{Kernel, Problem};
 use tritforge::probe::PLAUSIBLE;
