@@ -27,6 +27,8 @@ pub const PASSES: usize = 5;
 const AGAIN: usize = 2;
 /// Noise that every ratio may have, whatever was recorded.
 const LEAST_NOISE: f64 = 0.03;
+/// The greatest fall that noise excuses.
+const MOST_FALL: f64 = 0.5;
 
 /// Why a check or a recording came to nothing, or what it found.
 #[derive(Debug, thiserror::Error)]
@@ -94,9 +96,9 @@ pub enum GuardError {
 }
 
 /// The share of a ratio that it may fall by: twice its noise, for what is recorded is half the spread of a few passes, and
-/// another day has the other half; noise of less than 3% is luck.
+/// another day has the other half; noise of less than 3% is luck. What halves has fallen, however noisy it was.
 pub fn allowed_fall(noise: f64) -> f64 {
-    2.0 * noise.max(LEAST_NOISE)
+    (2.0 * noise.max(LEAST_NOISE)).min(MOST_FALL)
 }
 
 /// Holds a gauge's ratios against recorded ones.

@@ -47,6 +47,14 @@ fn a_ratio_may_fall_by_twice_its_noise_and_six_per_cent_at_least() {
 }
 
 #[test]
+fn what_halves_has_fallen_however_noisy_it_was() {
+    let recorded = recorded([("wild", 0.3, 0.8)]);
+    for (now, fallen) in [(0.16, 0), (0.14, 1)] {
+        assert_eq!(Verdict::new(&recorded, &readings([("wild", now)])).fallen().count(), fallen);
+    }
+}
+
+#[test]
 fn more_than_is_possible_is_a_fault_of_the_probe() {
     let recorded = recorded([("memory", 0.9, 0.01), ("cached", 1.4, 0.01)]);
     for (memory, faults) in [(1.02, 0), (1.03, 1)] {
