@@ -85,6 +85,7 @@ fn numbers_out_of_range_are_errors() {
         &["bench", "-r", "0"],
         &["bench", "--batch", "0"],
         &["bench", "--probe-mib", "1"],
+        &["bench", "-p", "16,0"],
     ] {
         tritforge(refused).refused();
     }

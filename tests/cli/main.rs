@@ -1,6 +1,8 @@
 //! The `tritforge` command as its users see it: output, messages and exit codes.
 
 mod bench;
+mod bench_guard;
+mod bench_report;
 mod command;
 mod convert;
 mod errors;

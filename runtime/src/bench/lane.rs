@@ -50,8 +50,8 @@ impl<'m> Lane<'m> {
         memory: &'m [u8],
     ) -> Result<Self, ForwardError> {
         let mut trials = Vec::new();
-        if options.prompt > 0 {
-            trials.push(Trial::new(model, engine, Kind::Prefill, options.prompt, options.prompt, 1));
+        for &prompt in &options.prompts {
+            trials.push(Trial::new(model, engine, Kind::Prefill, prompt, prompt, 1));
         }
         for sequences in options.sequences.iter().copied().filter(|_| options.decode > 0) {
             trials.push(Trial::new(model, engine, Kind::Decode, options.depth, options.decode, sequences));

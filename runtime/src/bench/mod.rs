@@ -3,8 +3,13 @@
 //! Tests and probes take turns: every repetition goes through all numbers of threads and all tests, a sample of the probe
 //! before each, so that what is compared has seen the same of the machine's other users.
 
+pub mod guard;
+pub mod kernels;
 mod lane;
+#[cfg(test)]
+mod planted;
 mod report;
+pub mod survey;
 mod table;
 
 pub use report::{Breakdown, Kind, ModelFacts, Precision, Probed, ProbedPeak, Read, Report, Test, VERSION};
@@ -21,8 +26,8 @@ pub const LEAST_PROBE_MIB: usize = probe::WINDOW / MIB;
 /// What is measured.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Options {
-    /// Tokens of the prompt; 0 leaves the prefill out.
-    pub prompt: usize,
+    /// Tokens of prompts, each a test; none leaves the prefill out.
+    pub prompts: Vec<usize>,
     /// Tokens that are decoded; 0 leaves decoding out.
     pub decode: usize,
     /// Positions of each sequence before the first of these.
@@ -41,7 +46,7 @@ pub struct Options {
 impl Default for Options {
     fn default() -> Self {
         Options {
-            prompt: 512,
+            prompts: vec![512],
             decode: 128,
             depth: 0,
             sequences: vec![1],
@@ -96,6 +101,20 @@ pub enum BenchError {
     Forward(#[from] ForwardError),
 }
 
+/// Today in UTC, as in 2026-01-31.
+fn today() -> String {
+    jiff::Timestamp::now().strftime("%Y-%m-%d").to_string()
+}
+
+/// Steps of something that takes long.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Progress {
+    /// Done.
+    pub done: usize,
+    /// In all.
+    pub total: usize,
+}
+
 /// Measures a model with each engine in turn.
 ///
 /// # Errors
@@ -103,14 +122,32 @@ pub enum BenchError {
 /// fails.
 pub fn run(model: &Model, engines: &[Engine], options: &Options) -> Result<Report, BenchError> {
     check_options(model, engines, options)?;
+    run_on(&WeightMemory::new(options.probe_mib * MIB), model, engines, options, &mut || ())
+}
+
+/// The same with the probe's memory at hand, whose size then counts, not that of the options. `tick` is called after each
+/// repetition on each engine.
+///
+/// # Errors
+/// As [`run`].
+pub fn run_on(
+    memory: &WeightMemory,
+    model: &Model,
+    engines: &[Engine],
+    options: &Options,
+    tick: &mut dyn FnMut(),
+) -> Result<Report, BenchError> {
+    check_options(model, engines, options)?;
     check_kernels(model, engines)?;
-    let memory = WeightMemory::new(options.probe_mib * MIB);
     let mut lanes = Vec::with_capacity(engines.len());
     for engine in engines {
         lanes.push(Lane::new(model, engine, options, memory.bytes())?);
     }
     for _ in 0..options.repetitions {
-        lanes.iter_mut().try_for_each(Lane::repeat)?;
+        for lane in &mut lanes {
+            lane.repeat()?;
+            tick();
+        }
     }
     let mut report = Report {
         version: VERSION,
@@ -128,13 +165,14 @@ pub fn run(model: &Model, engines: &[Engine], options: &Options) -> Result<Repor
 }
 
 fn check_options(model: &Model, engines: &[Engine], options: &Options) -> Result<(), BenchError> {
-    let Options { prompt, decode, depth, ref sequences, repetitions, probe_mib, .. } = *options;
-    if engines.is_empty() || (prompt == 0 && (decode == 0 || sequences.is_empty())) {
+    let Options { ref prompts, decode, depth, ref sequences, repetitions, probe_mib, .. } = *options;
+    if engines.is_empty() || (prompts.is_empty() && (decode == 0 || sequences.is_empty())) {
         return Err(BenchError::Nothing);
     }
     for (what, found, least) in [
         ("the number of repetitions", repetitions, 1),
         ("the probe's memory in MiB", probe_mib, LEAST_PROBE_MIB),
+        ("the number of tokens of a prompt", prompts.iter().copied().min().unwrap_or(1), 1),
         ("the number of sequences", sequences.iter().copied().min().unwrap_or(1), 1),
     ] {
         if found < least {
@@ -142,6 +180,7 @@ fn check_options(model: &Model, engines: &[Engine], options: &Options) -> Result
         }
     }
     let context = model.config.context;
+    let prompt = prompts.iter().copied().max().unwrap_or(0);
     for (what, wanted) in [("the prompt", prompt), ("decoding", depth.saturating_add(decode))] {
         if wanted > context {
             return Err(BenchError::Context { what, wanted, context });

@@ -139,6 +139,24 @@ pub struct Read {
     pub cacheable: bool,
 }
 
+impl Test {
+    /// What was done: `decode 128, 4 together`.
+    pub(super) fn name(&self) -> String {
+        let kind = match self.kind {
+            Kind::Prefill => "prefill",
+            Kind::Decode => "decode",
+        };
+        let mut name = format!("{kind} {}", self.tokens);
+        if self.depth > 0 {
+            name += &format!(" after {}", self.depth);
+        }
+        if self.sequences > 1 {
+            name += &format!(", {} together", self.sequences);
+        }
+        name
+    }
+}
+
 impl Read {
     /// Bytes for a token.
     pub fn bytes(&self) -> f64 {

@@ -2,7 +2,7 @@
 
 use std::fmt::{self, Display, Formatter};
 
-use super::report::{Breakdown, Kind, Probed, Report, Test};
+use super::report::{Breakdown, Probed, Report, Test};
 use crate::probe::PLAUSIBLE;
 
 /// Units that the table counts in.
@@ -60,7 +60,7 @@ impl Report {
         for test in &self.tests {
             let rate = test.tokens_per_second;
             let spread = format!("({:.1}..{:.1})", rate.worst, rate.best);
-            write!(f, "{:>7}  {:<22} {:>9.1} {spread:<19}", test.threads, name(test), rate.median)?;
+            write!(f, "{:>7}  {:<22} {:>9.1} {spread:<19}", test.threads, test.name(), rate.median)?;
             match &test.read {
                 Some(read) => write!(
                     f,
@@ -93,7 +93,7 @@ impl Report {
         writeln!(f, "\nKernels")?;
         let mut told: Vec<String> = Vec::new();
         for test in &self.tests {
-            let line = format!("  {:<22} {}", name(test), test.kernels.join(", "));
+            let line = format!("  {:<22} {}", test.name(), test.kernels.join(", "));
             if !told.contains(&line) {
                 writeln!(f, "{line}")?;
                 told.push(line);
@@ -114,7 +114,7 @@ impl Report {
         for test in &self.tests {
             let Some(parts) = &test.breakdown else { continue };
             let probed = self.probes.iter().find(|probed| probed.threads == test.threads);
-            writeln!(f, "{:>7}  {:<22} {}", test.threads, name(test), self.parts(test, parts, probed))?;
+            writeln!(f, "{:>7}  {:<22} {}", test.threads, test.name(), self.parts(test, parts, probed))?;
         }
         Ok(())
     }
@@ -165,21 +165,6 @@ fn probes(f: &mut Formatter<'_>, probed: &Probed) -> fmt::Result {
         )?;
     }
     Ok(())
-}
-
-fn name(test: &Test) -> String {
-    let kind = match test.kind {
-        Kind::Prefill => "prefill",
-        Kind::Decode => "decode",
-    };
-    let mut name = format!("{kind} {}", test.tokens);
-    if test.depth > 0 {
-        name += &format!(" after {}", test.depth);
-    }
-    if test.sequences > 1 {
-        name += &format!(", {} together", test.sequences);
-    }
-    name
 }
 
 fn ratio(ratio: f64) -> String {

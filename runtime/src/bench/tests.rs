@@ -8,7 +8,7 @@ fn demo(engine: &Engine) -> Model {
 
 fn small() -> Options {
     Options {
-        prompt: 5,
+        prompts: vec![5],
         decode: 3,
         depth: 2,
         repetitions: 2,
@@ -68,7 +68,7 @@ fn every_test_on_every_engine_and_the_object_survives_json() {
 fn an_impossible_ratio_is_a_fault_of_the_probe_in_both_forms() {
     let engines = [Engine::with_threads(1).unwrap()];
     let model = demo(&engines[0]);
-    let mut report = run(&model, &engines, &Options { prompt: 0, ..small() }).unwrap();
+    let mut report = run(&model, &engines, &Options { prompts: vec![], ..small() }).unwrap();
     report.tests[0].of_peak = 0.5;
     // The demo model is so small that it is read from caches.
     assert!(report.tests[0].read.as_ref().unwrap().cacheable && report.to_string().contains("caches"));
@@ -88,11 +88,12 @@ fn options_that_make_no_sense_are_refused() {
     let model = demo(&engines[0]);
     let error = |options: &Options| run(&model, &engines, options).unwrap_err().to_string();
     assert!(matches!(run(&model, &[], &small()), Err(BenchError::Nothing)));
-    assert!(error(&Options { prompt: 0, decode: 0, ..small() }).contains("nothing to measure"));
+    assert!(error(&Options { prompts: vec![], decode: 0, ..small() }).contains("nothing to measure"));
     for (options, parts) in [
-        (Options { prompt: 1025, ..small() }, ["the prompt takes 1025", "has 1024"]),
+        (Options { prompts: vec![8, 1025], ..small() }, ["the prompt takes 1025", "has 1024"]),
         (Options { depth: 1022, ..small() }, ["decoding takes 1025", "has 1024"]),
         (Options { depth: usize::MAX, ..small() }, ["decoding takes", "-d"]),
+        (Options { prompts: vec![0], ..small() }, ["prompt is 0", "at least 1"]),
         (Options { repetitions: 0, ..small() }, ["repetitions", "at least 1"]),
         (Options { sequences: vec![2, 0], ..small() }, ["sequences", "at least 1"]),
         (Options { probe_mib: 1, ..small() }, ["MiB is 1", "at least 64"]),

@@ -22,6 +22,19 @@ impl Samples {
             if sorted.len() % 2 == 1 { at(half) } else { (at(half.wrapping_sub(1)) + at(half)) / 2.0 };
         Rate { median, worst: at(0), best: at(sorted.len().wrapping_sub(1)) }
     }
+
+    /// Half the spread of the middle half of the samples as a share of their median: how far a sample lies from it as a
+    /// rule. Zero where there are fewer than three.
+    pub fn spread(&self) -> f64 {
+        let mut sorted = self.0.clone();
+        sorted.sort_by(f64::total_cmp);
+        let outside = (sorted.len() + 1) / 4;
+        let middle = &sorted[outside..sorted.len() - outside];
+        match middle {
+            [first, .., last] if sorted.len() > 2 => (last - first) / 2.0 / self.rate().median,
+            _ => 0.0,
+        }
+    }
 }
 
 /// The middle and the ends of some samples of a rate.
@@ -55,5 +68,15 @@ mod tests {
         assert_eq!(rate(&[3.0]), Rate { median: 3.0, worst: 3.0, best: 3.0 });
         assert_eq!(rate(&[9.0, 1.0, 2.0]), Rate { median: 2.0, worst: 1.0, best: 9.0 });
         assert_eq!(rate(&[9.0, 1.0, 2.0, 4.0]), Rate { median: 3.0, worst: 1.0, best: 9.0 });
+    }
+
+    #[test]
+    fn the_spread_is_that_of_the_middle_half() {
+        let spread = |samples: &[f64]| Samples(samples.to_vec()).spread();
+        assert_eq!((spread(&[]), spread(&[3.0]), spread(&[3.0, 4.0])), (0.0, 0.0, 0.0));
+        assert_eq!(spread(&[4.0, 4.0, 4.0, 4.0]), 0.0);
+        // Of seven the outer two on each side are left out.
+        assert_eq!(spread(&[90.0, 1.0, 9.0, 10.0, 11.0, 2.0, 30.0]), 0.1);
+        assert_eq!(spread(&[1.0, 8.0, 10.0, 12.0, 99.0]), 0.2);
     }
 }

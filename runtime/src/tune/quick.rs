@@ -125,7 +125,7 @@ fn profile(
 }
 
 /// The commit of the sources that the program was built from, where they still are; else the version.
-fn commit() -> String {
+pub(crate) fn commit() -> String {
     let git = std::process::Command::new("git")
         .args(["-C", env!("CARGO_MANIFEST_DIR"), "rev-parse", "--short=12", "HEAD"])
         .stderr(std::process::Stdio::null())

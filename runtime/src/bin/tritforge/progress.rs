@@ -1,10 +1,11 @@
-//! A bar on a terminal's stderr while a model is loaded, if that takes longer than a second.
+//! Bars on a terminal's stderr: while a model is loaded, if that takes longer than a second, and while something is measured.
 
 use std::io::{self, IsTerminal};
 use std::sync::OnceLock;
 use std::time::{Duration, Instant};
 
 use indicatif::{ProgressBar, ProgressDrawTarget, ProgressStyle};
+use tritforge::bench::Progress;
 use tritforge::engine::Engine;
 use tritforge::format::RawModel;
 use tritforge::model::{LoadProgress, Model, ModelError, ProfileOptions};
@@ -39,4 +40,18 @@ fn new_bar(total: u64) -> ProgressBar {
         Ok(style) => bar.with_style(style),
         Err(_) => bar,
     }
+}
+
+/// A bar, which is nowhere to be seen where stderr is no terminal, and what moves it.
+pub fn steps(what: &'static str) -> (ProgressBar, impl FnMut(Progress)) {
+    let bar = ProgressBar::with_draw_target(Some(1), ProgressDrawTarget::stderr()).with_message(what);
+    if let Ok(style) = ProgressStyle::with_template("{msg} {bar:40} {pos} of {len}, {eta} left") {
+        bar.set_style(style);
+    }
+    let shown = bar.clone();
+    let show = move |Progress { done, total }: Progress| {
+        shown.set_length(total as u64);
+        shown.set_position(done as u64);
+    };
+    (bar, show)
 }

@@ -1,0 +1,80 @@
+//! One sample of a kernel after the other.
+
+use std::hint::black_box;
+use std::time::Instant;
+
+use super::{Case, Effort};
+use crate::exact::Activations;
+use crate::kernels::abi::{ATOM_BYTES, ATOM_COLS, TILE_ROWS};
+use crate::shares::{Blocks, Shares};
+use crate::team::Team;
+
+/// A kernel on its way through matrices in memory, so many that none is in a cache when its turn comes again.
+pub struct Sampler<'a> {
+    case: &'a Case,
+    acts: &'a Activations,
+    matrices: Vec<&'a [u8]>,
+    /// The matrix that is read next.
+    next: usize,
+    /// Matrices of a sample.
+    count: usize,
+    blocks: Blocks,
+}
+
+impl<'a> Sampler<'a> {
+    /// A sampler of a kernel that was checked with these operands.
+    pub fn new(
+        case: &'a Case,
+        acts: &'a Activations,
+        matrices: Vec<&'a [u8]>,
+        effort: &Effort,
+        blocks: Blocks,
+    ) -> Self {
+        let count = match case.is_streamed() {
+            true => effort.window.div_ceil(matrices[0].len()),
+            false => effort.sample_macs.div_ceil(case.macs()),
+        };
+        Sampler { case, acts, matrices, next: 0, count: count.max(1), blocks }
+    }
+
+    /// Products a second, shared out as the products of the same activations are: as if their matrices stood one below the
+    /// other.
+    pub fn sample(&mut self, team: &Team<'_>) -> f64 {
+        let (first, all) = (self.next, self.matrices.len());
+        self.next = (first + self.count) % all;
+        let tiles = self.case.rows.div_ceil(TILE_ROWS);
+        let shares = self.shares(self.count * tiles, team.size());
+        let at_once = self.case.kernel.descriptor().tokens;
+        let start = Instant::now();
+        team.run(|member| {
+            let mut out = Vec::new();
+            while let Some(claimed) = shares.claim(member) {
+                for index in claimed.start / tiles..claimed.end.div_ceil(tiles) {
+                    let own = claimed.start.max(index * tiles)..claimed.end.min((index + 1) * tiles);
+                    let own = own.start - index * tiles..own.end - index * tiles;
+                    let rows = TILE_ROWS * own.len();
+                    out.resize((at_once * rows).max(out.len()), 0);
+                    for token in (0..self.case.tokens).step_by(at_once) {
+                        let problem =
+                            self.acts.problem(self.matrices[(first + index) % all], token..token + at_once);
+                        let result = self.case.kernel.run(&problem, own.clone(), black_box(&mut out), rows);
+                        result.expect("operands that were checked");
+                    }
+                }
+            }
+        });
+        self.count as f64 / start.elapsed().as_secs_f64().max(1e-9)
+    }
+
+    fn shares(&self, tiles: usize, parts: usize) -> Shares {
+        let descriptor = self.case.kernel.descriptor();
+        let tile_bytes = self.case.cols.div_ceil(ATOM_COLS) * ATOM_BYTES;
+        if self.case.is_streamed() {
+            Shares::streamed(self.blocks, tiles, tile_bytes, descriptor.streams, parts)
+        } else {
+            // As in the engine's products: as many weights as the activations of a call where these are more.
+            let bytes = self.blocks.chunk_bytes.max(descriptor.tokens * self.case.cols);
+            Shares::new(tiles, parts, bytes / tile_bytes)
+        }
+    }
+}
