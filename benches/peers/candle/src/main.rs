@@ -3,19 +3,26 @@
 //!     candle-lane FILE PROMPT DECODE DEPTH
 //!
 //! prints `{"prefill": tokens/s, "decode": tokens/s}`. The number of threads is that of RAYON_NUM_THREADS.
+//!
+//!     candle-lane FILE --logits OUT.safetensors
+//!
+//! writes the logits of a few tokens, as `tritforge verify --reference` reads them.
 
 mod model;
 
+use std::collections::HashMap;
 use std::path::Path;
 use std::process::ExitCode;
 use std::time::Instant;
 
-use candle_core::{Error, Result};
+use candle_core::{Device, Error, Result, Tensor};
 
 use model::Model;
 
 /// Tokens of the untimed prompt that comes first.
 const WARM_UP: usize = 16;
+/// Tokens whose logits are written.
+const COMPARED: usize = 8;
 
 fn main() -> ExitCode {
     match run() {
@@ -29,13 +36,19 @@ fn main() -> ExitCode {
 
 fn run() -> Result<()> {
     let arguments: Vec<String> = std::env::args().skip(1).collect();
-    let [file, prompt, decode, depth] = &arguments[..] else {
-        return Err(Error::msg("usage: candle-lane FILE PROMPT DECODE DEPTH"));
-    };
-    let [prompt, decode, depth] = [prompt, decode, depth].map(|text| text.parse::<usize>().map_err(Error::wrap));
-    let (prompt, decode, depth) = (prompt?, decode?, depth?);
-    let mut model = Model::load(Path::new(file), prompt.max(depth + decode).max(WARM_UP + 1))?;
+    match arguments.iter().map(String::as_str).collect::<Vec<_>>()[..] {
+        [file, "--logits", out] => write_logits(Path::new(file), Path::new(out)),
+        [file, prompt, decode, depth] => {
+            let number = |text: &str| text.parse::<usize>().map_err(Error::wrap);
+            time(Path::new(file), number(prompt)?, number(decode)?, number(depth)?)
+        }
+        _ => Err(Error::msg("usage: candle-lane FILE (PROMPT DECODE DEPTH | --logits OUT)")),
+    }
+}
 
+/// Prints the tokens a second of both tests.
+fn time(file: &Path, prompt: usize, decode: usize, depth: usize) -> Result<()> {
+    let mut model = Model::load(file, prompt.max(depth + decode).max(WARM_UP + 1))?;
     let next = model.feed(&tokens(WARM_UP, model.vocab()))?;
     model.feed(&[next])?;
 
@@ -57,8 +70,22 @@ fn run() -> Result<()> {
     Ok(())
 }
 
+/// Writes the logits of a few tokens to the safetensors file `out`.
+fn write_logits(file: &Path, out: &Path) -> Result<()> {
+    let mut model = Model::load(file, COMPARED)?;
+    let ids = tokens(COMPARED, model.vocab());
+    let rows = ids.iter().map(|&id| model.logits(&[id])).collect::<Result<Vec<_>>>()?;
+    let ids = Tensor::from_iter(ids.into_iter().map(i64::from), &Device::Cpu)?;
+    let tensors = HashMap::from([("input_ids", ids), ("logits", Tensor::stack(&rows, 0)?)]);
+    candle_core::safetensors::save(&tensors, out)
+}
+
 /// Token ids that look random, the same in every run.
 fn tokens(count: usize, vocab: usize) -> Vec<u32> {
     let next = |state: &u32| Some(state.wrapping_mul(1_103_515_245).wrapping_add(12345) % (1 << 31));
-    std::iter::successors(Some(1u32), next).skip(1).take(count).map(|state| (state >> 8) % vocab as u32).collect()
+    std::iter::successors(Some(1u32), next)
+        .skip(1)
+        .take(count)
+        .map(|state| (state >> 8) % vocab as u32)
+        .collect()
 }

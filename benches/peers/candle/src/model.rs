@@ -103,6 +103,11 @@ impl Model {
 
     /// Appends tokens to the sequence; returns the most likely next one.
     pub fn feed(&mut self, tokens: &[u32]) -> Result<u32> {
+        self.logits(tokens)?.argmax(D::Minus1)?.to_scalar()
+    }
+
+    /// Appends tokens to the sequence; returns the logits of the last one.
+    pub fn logits(&mut self, tokens: &[u32]) -> Result<Tensor> {
         let count = tokens.len();
         let cos = self.cos.narrow(0, self.held, count)?;
         let sin = self.sin.narrow(0, self.held, count)?;
@@ -112,8 +117,7 @@ impl Model {
         }
         self.held += count;
         let last = x.narrow(1, count - 1, 1)?.contiguous()?;
-        let logits = self.head.forward(&rms_norm(&last, &self.output_norm, self.facts.eps)?)?;
-        logits.flatten_all()?.argmax(D::Minus1)?.to_scalar()
+        self.head.forward(&rms_norm(&last, &self.output_norm, self.facts.eps)?)?.flatten_all()
     }
 }
 
@@ -136,7 +140,13 @@ impl Layer {
         })
     }
 
-    fn forward(&mut self, x: &Tensor, facts: &Facts, (cos, sin): (&Tensor, &Tensor), held: usize) -> Result<Tensor> {
+    fn forward(
+        &mut self,
+        x: &Tensor,
+        facts: &Facts,
+        (cos, sin): (&Tensor, &Tensor),
+        held: usize,
+    ) -> Result<Tensor> {
         let Facts { heads, kv_heads, head_dim, eps, squared_relu } = *facts;
         let count = x.dim(1)?;
         let normed = rms_norm(x, &self.attn_norm, eps)?;
