@@ -54,8 +54,8 @@ class Tools:
         self.install_packages(CONVERTER, {})
 
     def install_llama(self):
-        """Compiles llama.cpp; returns its version."""
-        self.install_packages([LLAMA], {"CMAKE_ARGS": LLAMA_CMAKE})
+        """Compiles llama.cpp; returns its version. What pip has compiled before may have been for another CPU."""
+        self.install_packages([LLAMA], {"CMAKE_ARGS": LLAMA_CMAKE, "PIP_NO_CACHE_DIR": "1"})
         return f"{LLAMA} {self.pinned(LLAMA)}"
 
     def install_packages(self, names, variables):
