@@ -49,8 +49,6 @@ def main():
     work.mkdir(parents=True, exist_ok=True)
     chosen = [engine for engine in ENGINES if engine.key in options.engines]
     tools = Tools(work, {engine.family for engine in chosen})
-    comparison = Comparison(tools, Runner(tools, options.under), chosen, options)
-    cells = [cell for model in options.models for cell in comparison.cells(model)]
     result = {
         "version": VERSION,
         "cpu": cpu_name(),
@@ -63,9 +61,13 @@ def main():
         "decode": options.test.decode,
         "depth": options.test.depth,
         "repetitions": options.repetitions,
-        "cells": cells,
+        "cells": [],
     }
-    options.json.write_text(json.dumps(result, indent=1) + "\n")
+    comparison = Comparison(tools, Runner(tools, options.under), chosen, options)
+    for cell in (cell for model in options.models for cell in comparison.cells(model)):
+        result["cells"].append(cell)
+        # After each, so that a run that is cut off leaves what it has.
+        options.json.write_text(json.dumps(result, indent=1) + "\n")
     print(tables(result))
 
 
@@ -128,14 +130,15 @@ class Comparison:
         self.probe_file = self.synthetic(SMALL)
 
     def cells(self, model):
-        """The results of a model, one for each number of threads."""
+        """Yields the results of a model, one for each number of threads."""
         files, errors = {}, {}
         for engine in self.engines:
             try:
                 files[engine] = self.file(model, engine)
             except Failed as error:
                 errors[engine] = str(error)
-        return [self.cell(model, files, dict(errors), threads) for threads in self.options.threads]
+        for threads in self.options.threads:
+            yield self.cell(model, files, dict(errors), threads)
 
     def cell(self, model, files, errors, threads):
         """The results of a model on so many threads; the engines take turns, and another begins each time."""
