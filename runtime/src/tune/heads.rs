@@ -9,7 +9,7 @@ use rand_pcg::Pcg32;
 use super::contest::{WORTHWHILE, median};
 use crate::engine::Engine;
 use crate::format::{FloatType, StorageType, VocabMatrix};
-use crate::head::{Head, HeadError, HeadType, Walk};
+use crate::head::{Head, HeadError, HeadType, Scratch, Walk};
 
 /// Rows and columns: more bytes in 8 bits than caches hold.
 const SHAPE: (usize, usize) = (65_536, 2560);
@@ -42,20 +42,23 @@ pub fn heads(engine: &Engine, stop: &AtomicBool) -> Result<Option<(Option<Walk>,
         heads.push(Head::new(&matrix, head_type, engine)?);
     }
     let mut times = vec![[const { Vec::new() }; Walk::ALL.len()]; heads.len()];
-    let (state, mut logits) = (vec![0.5; SHAPE.1], vec![0.0; SHAPE.0]);
+    let (state, mut logits, mut scratch) = (vec![0.5; SHAPE.1], vec![0.0; SHAPE.0], Scratch::default());
     for _ in 0..ROUNDS {
-        for (head, times) in heads.iter_mut().zip(&mut times) {
-            for (walk, times) in Walk::ALL.into_iter().zip(times) {
-                if stop.load(Ordering::Relaxed) {
-                    return Ok(None);
-                }
-                head.set_walk(walk);
-                let start = Instant::now();
-                // Operands of the head's own shape are taken.
-                let _ = head.logits(engine, &state, &mut logits);
-                times.push(start.elapsed().as_secs_f64().max(1e-9));
-            }
+        if stop.load(Ordering::Relaxed) {
+            return Ok(None);
         }
+        engine.region(|team| {
+            // What wakes the threads is not timed.
+            heads[0].run(team, engine.numerics(), &state, &mut logits, &mut scratch);
+            for (head, times) in heads.iter_mut().zip(&mut times) {
+                for (walk, times) in Walk::ALL.into_iter().zip(times) {
+                    head.set_walk(walk);
+                    let start = Instant::now();
+                    head.run(team, engine.numerics(), &state, &mut logits, &mut scratch);
+                    times.push(start.elapsed().as_secs_f64().max(1e-9));
+                }
+            }
+        });
     }
     let default = Walk::ALL.iter().position(|walk| *walk == Walk::default()).unwrap_or(0);
     // The product over the precisions of what a walk gains.
