@@ -239,9 +239,11 @@ impl Builder {
         let mut depends: Vec<PathBuf> = self.schedules.iter().cloned().collect();
         depends.extend(self.configs.iter().cloned());
         depends.extend(config::model_files(&self.configs)?);
-        // The folder too: profiles come and go. What is not there counts as changed at every build.
-        if let Some(folder) = self.tuned.as_deref().filter(|folder| folder.exists()) {
-            depends.push(folder.to_owned());
+        if let Some(folder) = &self.tuned {
+            // The folder too: profiles come and go. What is not there counts as changed at every build, so that where it is not,
+            // its parent has to tell of it.
+            let there = folder.ancestors().find(|folder| folder.is_dir());
+            depends.extend(there.map(Path::to_owned));
             depends.extend(profile_files(folder)?);
         }
         for path in &depends {

@@ -18,7 +18,7 @@ const PROBE_WINDOW: usize = 16 * MIB;
 
 /// The share by which a kernel has to be faster than the default one to take its place: less is as likely noise.
 pub const WORTHWHILE: f64 = 0.01;
-/// The share by which it may be slower at any place.
+/// The share by which it may be slower at any place; or its noise, where that is more.
 const BEARABLE: f64 = 0.02;
 
 /// Rounds that are made whatever time is left.
@@ -170,7 +170,8 @@ impl<'a> Contest<'a> {
         // Where the default one holds its place, the others come after it.
         let rank = |kernel: &Ranked| {
             let is_default = kernel.name == descriptor.name;
-            let slower = kernel.relative.iter().any(|ratio| *ratio < 1.0 - BEARABLE);
+            let bearable = BEARABLE.max(kernel.noise);
+            let slower = kernel.relative.iter().any(|ratio| *ratio < 1.0 - bearable);
             let wins = kernel.score > 1.0 + WORTHWHILE && !slower;
             (!wins && !is_default, std::cmp::Reverse((kernel.score * 1e6) as u64))
         };
