@@ -30,27 +30,37 @@ pub struct HeadCost {
     pub bytes_per_second: f64,
 }
 
-/// The walk that is the fastest on an engine, where that is not the default one, and what each precision costs with the best;
-/// `None` where the caller has set `stop`.
+/// What was found of heads.
+pub struct HeadTuning {
+    /// The walk that is the fastest on the whole, where that is not the default one.
+    pub walk: Option<Walk>,
+    /// What each precision costs with it on the last engine.
+    pub costs: Vec<HeadCost>,
+}
+
+/// Times every precision with every walk on some engines; `None` where the caller has set `stop`.
 ///
 /// # Errors
 /// [`HeadError`] where a head cannot be made.
-pub fn heads(engine: &Engine, stop: &AtomicBool) -> Result<Option<(Option<Walk>, Vec<HeadCost>)>, HeadError> {
+pub fn heads(engines: &[&Engine], stop: &AtomicBool) -> Result<Option<HeadTuning>, HeadError> {
+    let Some(last) = engines.last() else { return Ok(None) };
     let matrix = matrix();
     let mut heads = Vec::new();
     for head_type in TYPES {
-        heads.push(Head::new(&matrix, head_type, engine)?);
+        heads.push(Head::new(&matrix, head_type, last)?);
     }
-    let mut times = vec![[const { Vec::new() }; Walk::ALL.len()]; heads.len()];
+    let mut times = vec![vec![[const { Vec::new() }; Walk::ALL.len()]; heads.len()]; engines.len()];
     let (state, mut logits, mut scratch) = (vec![0.5; SHAPE.1], vec![0.0; SHAPE.0], Scratch::default());
-    for _ in 0..ROUNDS {
+    for round in 0..ROUNDS * engines.len() {
+        let index = round % engines.len();
+        let (engine, times) = (engines[index], &mut times[index]);
         if stop.load(Ordering::Relaxed) {
             return Ok(None);
         }
         engine.region(|team| {
             // What wakes the threads is not timed.
             heads[0].run(team, engine.numerics(), &state, &mut logits, &mut scratch);
-            for (head, times) in heads.iter_mut().zip(&mut times) {
+            for (head, times) in heads.iter_mut().zip(times) {
                 for (walk, times) in Walk::ALL.into_iter().zip(times) {
                     head.set_walk(walk);
                     let start = Instant::now();
@@ -61,16 +71,18 @@ pub fn heads(engine: &Engine, stop: &AtomicBool) -> Result<Option<(Option<Walk>,
         });
     }
     let default = Walk::ALL.iter().position(|walk| *walk == Walk::default()).unwrap_or(0);
-    // The product over the precisions of what a walk gains.
+    // The geometric mean over engines and precisions of what a walk gains.
+    let count = (engines.len() * heads.len()) as f64;
     let gain = |walk: usize| -> f64 {
-        times
+        let each = times
             .iter()
-            .map(|times| median(times[default].iter().zip(&times[walk]).map(|(a, b)| a / b)))
-            .product()
+            .flatten()
+            .map(|times| median(times[default].iter().zip(&times[walk]).map(|(a, b)| a / b)));
+        each.product::<f64>().powf(1.0 / count)
     };
     let best = (0..Walk::ALL.len()).max_by(|&a, &b| gain(a).total_cmp(&gain(b))).unwrap_or(default);
-    let best = if gain(best) > 1.0 + TYPES.len() as f64 * WORTHWHILE { best } else { default };
-    let costs = heads.iter().zip(&times).map(|(head, times)| {
+    let best = if gain(best) > 1.0 + WORTHWHILE { best } else { default };
+    let costs = heads.iter().zip(times.last().into_iter().flatten()).map(|(head, times)| {
         let seconds = median(times[best].iter().copied());
         HeadCost {
             format: head.type_name(),
@@ -78,8 +90,7 @@ pub fn heads(engine: &Engine, stop: &AtomicBool) -> Result<Option<(Option<Walk>,
             bytes_per_second: head.bytes_per_token() as f64 / seconds,
         }
     });
-    let walk = (best != default).then_some(Walk::ALL[best]);
-    Ok(Some((walk, costs.collect())))
+    Ok(Some(HeadTuning { walk: (best != default).then_some(Walk::ALL[best]), costs: costs.collect() }))
 }
 
 /// Random binary16 weights, far below 1.

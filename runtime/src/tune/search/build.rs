@@ -1,12 +1,12 @@
 //! Candidates are compiled by `rustc` to a library, which is loaded into this process.
 
+use std::env::consts::{DLL_PREFIX, DLL_SUFFIX};
 use std::path::Path;
 use std::process::{Command, Stdio};
 
 use kernelgen::compile::Kernel as Compiled;
 use kernelgen::emit::{self, Contents};
 use kernelgen::table::ScheduleTable;
-use libloading::Library;
 
 use super::SearchError;
 use crate::kernels::abi::{Descriptor, Gain, IsaInfo, Kernel, Operands};
@@ -35,7 +35,7 @@ pub fn build(
     };
     std::fs::create_dir_all(folder).map_err(|error| io(folder, error))?;
     let source = folder.join(format!("{name}.rs"));
-    let library = folder.join(libloading::library_filename(name));
+    let library = folder.join(format!("{DLL_PREFIX}{name}{DLL_SUFFIX}"));
     let table = ScheduleTable::built_in().map_err(|error| SearchError::Table(error.to_string()))?;
     let isas = [first.spec.isa];
     let contents = Contents { kernels: compiled, isas: &isas, table: &table, models: &[], profiles: &[] };
@@ -79,11 +79,13 @@ fn rustc(source: &Path, library: &Path) -> Result<(), SearchError> {
     Err(SearchError::Rustc { path: source.to_owned(), complaint: complaint.join("; ") })
 }
 
+/// The entry points of a library.
+#[cfg(any(unix, windows))]
 fn load(path: &Path, count: usize) -> Result<Vec<unsafe extern "C" fn(&Operands)>, SearchError> {
     let wrong =
         |error: libloading::Error| SearchError::Load { path: path.to_owned(), error: error.to_string() };
     // SAFETY: the library was just made from our own source; it has no code that runs when it is loaded.
-    let library = unsafe { Library::new(path) }.map_err(wrong)?;
+    let library = unsafe { libloading::Library::new(path) }.map_err(wrong)?;
     // SAFETY: the source says that the symbol is an array of so many of these, and `Operands` has C's representation.
     let entries = unsafe {
         let symbol = library.get::<*const unsafe extern "C" fn(&Operands)>(ENTRIES).map_err(wrong)?;
