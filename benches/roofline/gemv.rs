@@ -12,7 +12,7 @@ use tritforge::probe::bandwidth::ReadProbe;
 use tritforge::probe::memory::WeightMemory;
 use tritforge::probe::peak::PeakProbe;
 use tritforge::probe::{Rate, Samples};
-use tritforge::shares::{Blocks, Shares};
+use tritforge::shares::{Blocks, Shares, by_matrix};
 use tritforge::team::Team;
 use tritforge_benches::{check, ratio};
 
@@ -122,12 +122,8 @@ impl<'a> Bench<'a> {
             Shares::streamed(Blocks::default(), count * tiles, self.tile_bytes(), streams, team.size());
         self.run(team, |member, run| {
             while let Some(claimed) = shares.claim(member) {
-                for index in claimed.start / tiles..claimed.end.div_ceil(tiles) {
-                    let own = claimed.start.max(index * tiles)..claimed.end.min((index + 1) * tiles);
-                    run(
-                        self.matrices[(first + index) % all],
-                        own.start - index * tiles..own.end - index * tiles,
-                    );
+                for (index, own) in by_matrix(claimed, tiles) {
+                    run(self.matrices[(first + index) % all], own);
                 }
             }
         })

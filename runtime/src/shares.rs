@@ -118,6 +118,16 @@ impl Shares {
     }
 }
 
+/// Tiles of matrices of so many each that stand one below the other: which matrix, counted from 0, and which of its tiles.
+pub fn by_matrix(tiles: Range<usize>, each: usize) -> impl Iterator<Item = (usize, Range<usize>)> {
+    let matrices = tiles.start / each.max(1)..tiles.end.div_ceil(each.max(1));
+    let parts = matrices.map(move |index| {
+        let first = index * each;
+        (index, tiles.start.max(first) - first..tiles.end.min(first + each) - first)
+    });
+    parts.filter(|(_, own)| !own.is_empty())
+}
+
 fn pack(start: u32, end: u32) -> u64 {
     u64::from(start) << 32 | u64::from(end)
 }
@@ -191,6 +201,15 @@ mod tests {
         assert_eq!(shares.claim(1), Some(3..5));
         assert_eq!(shares.claim(0), Some(2..3));
         assert_eq!((shares.claim(0), shares.claim(1)), (None, None));
+    }
+
+    #[test]
+    fn tiles_are_told_by_their_matrix() {
+        let of = |tiles, each| by_matrix(tiles, each).collect::<Vec<_>>();
+        assert_eq!(of(3..12, 5), [(0, 3..5), (1, 0..5), (2, 0..2)]);
+        assert_eq!(of(5..10, 5), [(1, 0..5)]);
+        assert_eq!(of(6..8, 5), [(1, 1..3)]);
+        assert_eq!(of(4..4, 5), []);
     }
 
     #[test]

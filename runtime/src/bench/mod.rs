@@ -7,7 +7,7 @@ pub mod guard;
 pub mod kernels;
 mod lane;
 #[cfg(test)]
-mod planted;
+pub(crate) mod planted;
 mod report;
 pub mod survey;
 mod table;

@@ -12,49 +12,17 @@ fn original() -> &'static Descriptor {
 }
 
 fn with(name: &'static str, entry: unsafe extern "C" fn(&Operands)) -> Kernel {
-    let Descriptor {
-        operation,
-        tokens,
-        streams,
-        layout,
-        shape,
-        schedule,
-        isa,
-        k_max,
-        proof,
-        registers,
-        cycles_per_256_weights,
-        gain,
-        standard,
-        ..
-    } = *original();
-    let descriptor = Descriptor {
-        name,
-        operation,
-        tokens,
-        streams,
-        layout,
-        shape,
-        schedule,
-        isa,
-        k_max,
-        proof,
-        registers,
-        cycles_per_256_weights,
-        gain,
-        standard,
-        entry,
-    };
+    let descriptor = Descriptor { name, entry, ..*original() };
     Kernel::new(Box::leak(Box::new(descriptor))).expect("a portable kernel")
 }
 
 /// The portable kernel for one token.
-pub(super) fn sound() -> Kernel {
+pub(crate) fn sound() -> Kernel {
     Kernel::new(original()).expect("a portable kernel")
 }
 
 /// The same, wrong by one in its first row.
-pub(super) fn broken() -> Kernel {
+pub(crate) fn broken() -> Kernel {
     unsafe extern "C" fn entry(operands: &Operands) {
         // SAFETY: these are the operands of the kernel, which has written its first result.
         unsafe {
@@ -66,7 +34,7 @@ pub(super) fn broken() -> Kernel {
 }
 
 /// The same, right but slow.
-pub(super) fn slowed() -> Kernel {
+pub(crate) fn slowed() -> Kernel {
     unsafe extern "C" fn entry(operands: &Operands) {
         for _ in 0..TIMES {
             // SAFETY: these are the operands of the kernel.

@@ -10,7 +10,7 @@ use crate::kernels::abi::{ATOM_BYTES, ATOM_COLS, Kernel, SHORT_COLS, TILE_ROWS};
 use crate::kernels::layouts::i2a16;
 use crate::os::AlignedBytes;
 use crate::probe::memory::WeightMemory;
-use crate::shares::{Blocks, Shares};
+use crate::shares::{Blocks, Shares, by_matrix};
 use crate::team::Team;
 
 /// The most tokens of a product that is bound by the reading of weights: decoding, of one sequence or some together.
@@ -146,9 +146,7 @@ impl<'a> Arena<'a> {
         team.run(|member| {
             let mut out = Vec::new();
             while let Some(claimed) = shares.claim(member) {
-                for index in claimed.start / tiles..claimed.end.div_ceil(tiles) {
-                    let own = claimed.start.max(index * tiles)..claimed.end.min((index + 1) * tiles);
-                    let own = own.start - index * tiles..own.end - index * tiles;
+                for (index, own) in by_matrix(claimed, tiles) {
                     this.run(kernel, this.matrices[(first + index) % all], own, 0, &mut out);
                 }
             }

@@ -233,62 +233,32 @@ pub fn median(values: impl Iterator<Item = f64>) -> f64 {
 
 #[cfg(test)]
 mod tests {
-    use std::sync::LazyLock;
-
     use super::*;
+    use crate::bench::planted::{broken, sound};
     use crate::engine::Engine;
-    use crate::kernels::DESCRIPTORS;
-    use crate::kernels::abi::{Descriptor, Operands};
     use crate::probe::memory::WeightMemory;
-
-    static PORTABLE: LazyLock<&Descriptor> = LazyLock::new(|| {
-        let mut gemv = DESCRIPTORS.iter().filter(|d| d.isa.rank == 0 && d.shape.is_none() && d.tokens == 1);
-        gemv.next().expect("a portable kernel")
-    });
-
-    /// The portable kernel, but for one sum of a large matrix.
-    ///
-    /// # Safety
-    /// That of the kernel.
-    unsafe extern "C" fn broken(p: &Operands) {
-        // SAFETY: the caller promises it; the first sum of the tiles is always there.
-        unsafe {
-            (PORTABLE.entry)(p);
-            if p.rows == 83 {
-                *p.out += 1;
-            }
-        }
-    }
-
-    fn descriptor(name: &'static str, entry: unsafe extern "C" fn(&Operands)) -> Kernel {
-        let d: &Descriptor = &PORTABLE;
-        let descriptor = Descriptor { name, entry, standard: false, ..*d };
-        Kernel::new(Box::leak(Box::new(descriptor))).expect("a portable kernel runs anywhere")
-    }
 
     #[test]
     fn a_kernel_that_is_not_exact_is_refused_and_not_timed() {
         let (memory, engines) = (WeightMemory::new(40 * MIB), [Engine::with_threads(1).unwrap()]);
         let ground = Ground { memory: &memory, engines: &engines };
         let place = Place { rows: 64, cols: 512, threads: 1 };
-        let right = Kernel::new(&PORTABLE).unwrap();
-        let kernels = [right, descriptor("a_broken_one", broken), descriptor("a_right_one", PORTABLE.entry)];
         let contest = |kernels: &[Kernel]| {
             Contest::new(&ground, kernels, &[place], Class::Long, Blocks::default()).map(|mut contest| {
                 contest.round(0);
                 contest.outcome()
             })
         };
-        let outcome = contest(&kernels).unwrap();
-        let mut names: Vec<&str> = outcome.ranked.iter().map(|kernel| kernel.name.as_str()).collect();
-        names.sort_unstable();
-        assert_eq!(names, ["a_right_one", PORTABLE.name]);
-        assert!(outcome.ranked.iter().all(|kernel| kernel.of_probe[0] > 0.0 && kernel.cost > 0.0));
+        let outcome = contest(&[sound(), broken()]).unwrap();
+        let name = sound().descriptor().name;
+        let [ranked] = &outcome.ranked[..] else { panic!("{outcome:?}") };
+        assert_eq!((&*ranked.name, &*outcome.default), (name, name));
+        assert!(ranked.of_probe[0] > 0.0 && ranked.cost > 0.0 && ranked.score == 1.0, "{ranked:?}");
         let [refused] = &outcome.refused[..] else { panic!("{outcome:?}") };
-        assert_eq!(refused.name, "a_broken_one");
-        assert!(refused.reason.starts_with("a_broken_one: row 0 of activation vector 0 is "), "{refused:?}");
+        assert_eq!(refused.name, broken().descriptor().name);
+        assert!(refused.reason.contains(": row 0 of activation vector 0 is "), "{refused:?}");
         // Without a default one to compare with there is no contest.
-        assert!(contest(&kernels[1..2]).is_none() && contest(&[]).is_none());
+        assert!(contest(&[broken(), sound()]).is_none() && contest(&[]).is_none());
     }
 
     #[test]
@@ -296,7 +266,7 @@ mod tests {
         let (memory, engines) = (WeightMemory::new(40 * MIB), [Engine::with_threads(1).unwrap()]);
         let ground = Ground { memory: &memory, engines: &engines };
         let place = Place { rows: 64, cols: 512, threads: 1 };
-        let kernels = [Kernel::new(&PORTABLE).unwrap()];
+        let kernels = [sound()];
         let mut contest = Contest::new(&ground, &kernels, &[place], Class::Long, Blocks::default()).unwrap();
         assert!(!contest.run(Duration::from_secs(3600), &AtomicBool::new(true)));
     }

@@ -6,7 +6,7 @@ use std::time::Instant;
 use super::{Case, Effort};
 use crate::exact::Activations;
 use crate::kernels::abi::{ATOM_BYTES, ATOM_COLS, TILE_ROWS};
-use crate::shares::{Blocks, Shares};
+use crate::shares::{Blocks, Shares, by_matrix};
 use crate::team::Team;
 
 /// A kernel on its way through matrices in memory, so many that none is in a cache when its turn comes again.
@@ -49,9 +49,7 @@ impl<'a> Sampler<'a> {
         team.run(|member| {
             let mut out = Vec::new();
             while let Some(claimed) = shares.claim(member) {
-                for index in claimed.start / tiles..claimed.end.div_ceil(tiles) {
-                    let own = claimed.start.max(index * tiles)..claimed.end.min((index + 1) * tiles);
-                    let own = own.start - index * tiles..own.end - index * tiles;
+                for (index, own) in by_matrix(claimed, tiles) {
                     let rows = TILE_ROWS * own.len();
                     out.resize((at_once * rows).max(out.len()), 0);
                     for token in (0..self.case.tokens).step_by(at_once) {
