@@ -5,6 +5,9 @@ use super::document::{Block, Cell, Document, Table};
 use super::plot::{Kind, Plot};
 use super::{sections, svg};
 
+/// Warnings that stand open; more are folded away, for a disturbed machine gives one a kernel.
+const OPEN: usize = 4;
+
 const STYLE: &str = include_str!("style.css");
 
 impl Survey {
@@ -53,6 +56,11 @@ fn block(block: &Block) -> String {
     match block {
         Block::Text(text) => format!("<p>{}</p>\n", escaped(text)),
         Block::List(points) => list("", points),
+        Block::Warning(points) if points.len() > OPEN => {
+            let (count, first) = (points.len(), escaped(&points[0]));
+            let summary = format!("<summary>{count} warnings, such as: {first}</summary>");
+            format!("<details class=\"warning\">\n{summary}\n{}</details>\n", list("", points))
+        }
         Block::Warning(points) => list(" class=\"warning\"", points),
         Block::Command(command) => format!("<pre>{}</pre>\n", escaped(command)),
         Block::Table(rows) => table(rows),

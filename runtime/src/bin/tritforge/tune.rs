@@ -112,7 +112,6 @@ impl Args {
 pub fn tune(args: Args) -> CommandOutcome {
     let options = args.options()?;
     static STOP: AtomicBool = AtomicBool::new(false);
-    #[cfg(any(unix, windows))]
     ctrlc::set_handler(|| STOP.store(true, Ordering::Relaxed))?;
     let bar = bar();
     let progress = |Progress { done, all, now }: Progress| {

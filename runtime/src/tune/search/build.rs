@@ -97,6 +97,12 @@ fn load(path: &Path, count: usize) -> Result<Vec<unsafe extern "C" fn(&Operands)
     Ok(entries)
 }
 
+/// The same where there are no libraries.
+#[cfg(not(any(unix, windows)))]
+fn load(path: &Path, _count: usize) -> Result<Vec<unsafe extern "C" fn(&Operands)>, SearchError> {
+    Err(SearchError::Load { path: path.to_owned(), error: "this system has no shared libraries".to_owned() })
+}
+
 fn descriptor(
     kernel: &Compiled,
     isa: &'static IsaInfo,
