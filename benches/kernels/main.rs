@@ -15,7 +15,7 @@ use std::hint::black_box;
 use std::time::{Duration, Instant};
 
 use criterion::{BenchmarkId, Criterion, Throughput};
-use tritforge::exact::Activations;
+use tritforge::exact::{Activations, STREAMED_TOKENS};
 use tritforge::kernels::abi::{Descriptor, Kernel};
 use tritforge::kernels::layouts::i2a16;
 use tritforge::kernels::{DESCRIPTORS, ISAS};
@@ -30,8 +30,6 @@ use report::{Bound, Report, Row};
 const GENERIC_SHAPE: (usize, usize) = (2560, 2560);
 /// Weights read one after another, so that none is in a cache when its turn comes again.
 const MEMORY: usize = 256 << 20;
-/// The most tokens that read their weights from memory: decoding, of one sequence or some together.
-const STREAMED_TOKENS: usize = 8;
 /// The memory where nothing is measured: room for the largest shape of the default configs.
 const TEST_MEMORY: usize = 8 << 20;
 

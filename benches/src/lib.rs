@@ -5,12 +5,11 @@ pub mod heads;
 
 use tritforge::exact;
 use tritforge::kernels::abi::{Kernel, Problem};
-use tritforge::probe::PLAUSIBLE;
+use tritforge::probe::marked;
 
 /// A ratio to a probed limit, marked where it says that the probe was too low.
 pub fn ratio(value: f64, limit: f64) -> String {
-    let ratio = value / limit;
-    format!("{ratio:.2}{}", if ratio > PLAUSIBLE { "!" } else { "" })
+    marked(value / limit)
 }
 
 /// Compares every result of a kernel with the naive product.

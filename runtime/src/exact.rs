@@ -10,6 +10,10 @@ use crate::kernels::abi::{Kernel, KernelError, Problem};
 use crate::kernels::layouts::i2a16;
 use crate::numerics::quantize::STRIDE_GRANULE;
 
+/// The most tokens of a product that is timed with weights from memory, for one call: decoding, of one sequence or some
+/// together.
+pub const STREAMED_TOKENS: usize = 8;
+
 /// Why a kernel is refused.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
 #[non_exhaustive]

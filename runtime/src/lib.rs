@@ -41,6 +41,7 @@ pub mod format;
 pub mod generate;
 pub mod head;
 pub mod kernels;
+mod made;
 pub mod memory;
 pub mod model;
 pub mod new_file;

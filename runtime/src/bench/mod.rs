@@ -101,11 +101,6 @@ pub enum BenchError {
     Forward(#[from] ForwardError),
 }
 
-/// Today in UTC, as in 2026-01-31.
-fn today() -> String {
-    jiff::Timestamp::now().strftime("%Y-%m-%d").to_string()
-}
-
 /// Steps of something that takes long.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct Progress {

@@ -3,7 +3,7 @@
 use std::fmt::{self, Display, Formatter};
 
 use super::report::{Breakdown, Probed, Report, Test};
-use crate::probe::PLAUSIBLE;
+use crate::probe::marked;
 
 /// Units that the table counts in.
 const GIGA: f64 = 1e9;
@@ -73,12 +73,12 @@ impl Report {
                     if read.cacheable {
                         format!("{:.2}c", read.of_bandwidth)
                     } else {
-                        ratio(read.of_bandwidth)
+                        marked(read.of_bandwidth)
                     },
                 )?,
                 None => write!(f, " {:>9} {:>8} {:>8} {:>8} {:>7} {:>8}", "-", "-", "-", "-", "-", "-")?,
             }
-            writeln!(f, " {:>8.1} {:>7}", test.ternary_macs.median / GIGA, ratio(test.of_peak))?;
+            writeln!(f, " {:>8.1} {:>7}", test.ternary_macs.median / GIGA, marked(test.of_peak))?;
         }
         if self.tests.iter().filter_map(|test| test.read.as_ref()).any(|read| read.cacheable) {
             writeln!(
@@ -165,8 +165,4 @@ fn probes(f: &mut Formatter<'_>, probed: &Probed) -> fmt::Result {
         )?;
     }
     Ok(())
-}
-
-fn ratio(ratio: f64) -> String {
-    format!("{ratio:.2}{}", if ratio > PLAUSIBLE { "!" } else { "" })
 }

@@ -38,3 +38,8 @@ pub const WINDOW: usize = 64 * MIB;
 
 /// A ratio to a probed limit above this is a fault of the probe: nothing is faster than the machine.
 pub const PLAUSIBLE: f64 = 1.02;
+
+/// A ratio to a probed limit in words, marked where it says that the probe was too low.
+pub fn marked(ratio: f64) -> String {
+    format!("{ratio:.2}{}", if ratio > PLAUSIBLE { "!" } else { "" })
+}

@@ -5,16 +5,13 @@ use std::ops::Range;
 use std::time::{Duration, Instant};
 
 use crate::engine::Engine;
-use crate::exact::{self, Activations, Inexact};
+use crate::exact::{self, Activations, Inexact, STREAMED_TOKENS};
 use crate::kernels::abi::{ATOM_BYTES, ATOM_COLS, Kernel, SHORT_COLS, TILE_ROWS};
 use crate::kernels::layouts::i2a16;
 use crate::os::AlignedBytes;
 use crate::probe::memory::WeightMemory;
 use crate::shares::{Blocks, Shares, by_matrix};
 use crate::team::Team;
-
-/// The most tokens of a product that is bound by the reading of weights: decoding, of one sequence or some together.
-pub const STREAMED_TOKENS: usize = 8;
 
 /// Bytes of weights of a sample that comes from memory.
 const WINDOW: usize = 16 << 20;

@@ -160,6 +160,11 @@ impl<'a> Contest<'a> {
         (relative.iter().map(|ratio| ratio.ln()).sum::<f64>() / relative.len() as f64).exp()
     }
 
+    /// Kernels that are not exact.
+    pub fn refused(&self) -> &[Refused] {
+        &self.refused
+    }
+
     /// What was found so far, the winner first: the fastest on the whole that is nowhere slower than the default one by more
     /// than noise, and not the default one's equal.
     pub fn outcome(&self) -> Outcome {
@@ -187,18 +192,14 @@ impl<'a> Contest<'a> {
         }
     }
 
-    /// How much a kernel's rate at a place varies beside that of all kernels in the same round: half the interquartile
-    /// range, of the median.
+    /// How much a kernel's rate at a place varies beside that of all kernels in the same round.
     fn noise(&self, index: usize, place: usize) -> f64 {
         let mean = |round: usize| {
             let all = self.contestants.iter().filter_map(|one| one.rates[place].get(round));
             all.sum::<f64>() / self.contestants.len() as f64
         };
         let rates = self.contestants[index].rates[place].iter().enumerate();
-        let mut sorted: Vec<f64> = rates.map(|(round, rate)| rate / mean(round)).collect();
-        sorted.sort_by(f64::total_cmp);
-        let at = |part: usize| sorted.get(sorted.len() * part / 4).copied().unwrap_or(0.0);
-        if at(2) > 0.0 { (at(3) - at(1)) / 2.0 / at(2) } else { 0.0 }
+        samples(rates.map(|(round, rate)| rate / mean(round))).spread()
     }
 
     fn ranked(&self, index: usize, peak: f64) -> Ranked {
@@ -226,9 +227,13 @@ impl<'a> Contest<'a> {
 
 /// The median; of an even number the mean of the two in the middle, of none 0.
 pub fn median(values: impl Iterator<Item = f64>) -> f64 {
+    samples(values).rate().median
+}
+
+fn samples(values: impl Iterator<Item = f64>) -> Samples {
     let mut samples = Samples::default();
     values.for_each(|value| samples.push(value));
-    samples.rate().median
+    samples
 }
 
 #[cfg(test)]

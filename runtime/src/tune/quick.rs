@@ -11,9 +11,12 @@ use super::heads::{HeadTuning, heads};
 use super::outcome::{Outcome, linked, round};
 use super::settings::settings;
 use super::{Control, Options, Progress, TuneError, Tuned};
+use crate::bench::survey::thread_counts;
 use crate::cpu;
 use crate::engine::Engine;
 use crate::head::Walk;
+use crate::kernels::abi::Kernel;
+use crate::made::{commit, today};
 use crate::probe::MEMORY;
 use crate::probe::bandwidth::ReadProbe;
 use crate::probe::memory::WeightMemory;
@@ -36,24 +39,26 @@ pub fn tune(options: &Options, control: Control<'_>) -> Result<Tuned, TuneError>
         (control.progress)(Progress { done: index, all: events.len(), now: event.name() });
         let left = options.seconds * CONTESTS - start.elapsed().as_secs_f64();
         let time = Duration::from_secs_f64((left / (events.len() - index) as f64).max(0.0));
-        outcomes.extend(hold(&ground, event, time, control)?);
+        let contest = hold(&ground, event, &event.kernels, time, control)?;
+        outcomes.extend(contest.map(|contest| contest.outcome()));
     }
     stage.finish(options, outcomes, control)
 }
 
-/// Holds a contest of linked kernels; `None` where the default one is not exact.
-fn hold(
-    ground: &Ground<'_>,
+/// Holds a contest of some kernels, the default one first; `None` where that is not exact.
+///
+/// # Errors
+/// [`TuneError::Interrupted`] where the caller wants it to end.
+pub(super) fn hold<'g>(
+    ground: &'g Ground<'g>,
     event: &Event,
+    kernels: &[Kernel],
     time: Duration,
     control: Control<'_>,
-) -> Result<Option<Outcome>, TuneError> {
-    let contest = Contest::new(ground, &event.kernels, &event.places, event.class, Blocks::default());
+) -> Result<Option<Contest<'g>>, TuneError> {
+    let contest = Contest::new(ground, kernels, &event.places, event.class, Blocks::default());
     let Some(mut contest) = contest else { return Ok(None) };
-    if !contest.run(time, control.stop) {
-        return Err(TuneError::Interrupted);
-    }
-    Ok(Some(contest.outcome()))
+    if contest.run(time, control.stop) { Ok(Some(contest)) } else { Err(TuneError::Interrupted) }
 }
 
 /// What contests are held on.
@@ -66,10 +71,8 @@ pub(super) struct Stage {
 impl Stage {
     /// Memory and engines.
     pub fn new(options: &Options) -> Result<Self, TuneError> {
-        let mut counts: Vec<usize> =
-            std::iter::successors(Some(1), |n| Some(n * 2)).take_while(|n| *n < options.threads).collect();
-        counts.push(options.threads.max(1));
-        let engines = counts.into_iter().map(Engine::with_threads).collect::<Result<_, _>>()?;
+        let counts = thread_counts(options.threads.max(1)).into_iter();
+        let engines = counts.map(Engine::with_threads).collect::<Result<_, _>>()?;
         Ok(Stage { memory: WeightMemory::new(MEMORY), engines })
     }
 
@@ -86,7 +89,7 @@ impl Stage {
     ) -> Result<Tuned, TuneError> {
         let all = outcomes.len();
         (control.progress)(Progress { done: all, all, now: "threads and block sizes".to_owned() });
-        let settings = settings(&self.ground(), &self.engines, &outcomes, control.stop);
+        let settings = settings(&self.ground(), &outcomes, control.stop);
         let mut settings = settings.ok_or(TuneError::Interrupted)?;
         let mut ends = vec![&self.engines[0]];
         ends.extend(self.engines[1..].last());
@@ -115,24 +118,7 @@ fn profile(
     let cpu = cpu::identify();
     let mut others = linked()?;
     others.retain(|(_, other)| other.cpu != cpu);
-    let made = Made {
-        date: jiff::Timestamp::now().strftime("%Y-%m-%d").to_string(),
-        commit: commit(),
-        by: options.command.clone(),
-        probe: round(probe),
-    };
+    let made = Made { date: today(), commit: commit(), by: options.command.clone(), probe: round(probe) };
     let kernels = outcomes.iter().filter_map(|outcome| outcome.tuned(&others)).collect();
     Ok(TunedProfile { version: VERSION, cpu, made, settings, kernels })
-}
-
-/// The commit of the sources that the program was built from, where they still are; else the version.
-pub(crate) fn commit() -> String {
-    let git = std::process::Command::new("git")
-        .args(["-C", env!("CARGO_MANIFEST_DIR"), "rev-parse", "--short=12", "HEAD"])
-        .stderr(std::process::Stdio::null())
-        .output();
-    let text = git.ok().filter(|output| output.status.success()).map(|output| output.stdout);
-    let text = text.map(|bytes| String::from_utf8_lossy(&bytes).trim().to_owned());
-    text.filter(|commit| !commit.is_empty())
-        .unwrap_or_else(|| concat!("version ", env!("CARGO_PKG_VERSION")).to_owned())
 }

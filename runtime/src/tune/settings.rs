@@ -4,10 +4,11 @@ use std::sync::atomic::{AtomicBool, Ordering};
 
 use kernelgen::tuned::Settings;
 
-use super::arena::{Arena, Ground, Place, STREAMED_TOKENS};
+use super::arena::{Arena, Ground, Place};
 use super::contest::{WORTHWHILE, median};
 use super::outcome::Outcome;
 use crate::engine::Engine;
+use crate::exact::STREAMED_TOKENS;
 use crate::kernels::DESCRIPTORS;
 use crate::kernels::abi::Kernel;
 use crate::shares::Blocks;
@@ -21,12 +22,7 @@ const CHUNK_KIB: [usize; 3] = [32, 128, 256];
 const ROUNDS: usize = 15;
 
 /// What is best with the winners of the contests; `None` where the caller has set `stop`.
-pub fn settings(
-    ground: &Ground<'_>,
-    engines: &[Engine],
-    outcomes: &[Outcome],
-    stop: &AtomicBool,
-) -> Option<Settings> {
+pub fn settings(ground: &Ground<'_>, outcomes: &[Outcome], stop: &AtomicBool) -> Option<Settings> {
     let mut settings = Settings::default();
     let cost = |outcome: &&Outcome| outcome.ranked.first().map_or(f64::MAX, |winner| winner.cost);
     let cheapest = |wanted: &dyn Fn(usize) -> bool| {
@@ -42,7 +38,7 @@ pub fn settings(
     if let Some((outcome, kernel)) = cheapest(&|tokens| tokens == 1)
         && let Some(place) = largest(outcome).filter(|place| super::arena::is_streamed(1, place.cols))
     {
-        settings.threads = Some(threads(ground, engines, &kernel, place, stop)?);
+        settings.threads = Some(threads(ground, &kernel, place, stop)?);
         let sizes = STREAM_KIB.map(|kib| Blocks { stream_bytes: kib << 10, ..Blocks::default() });
         let engine = ground.engine(place.threads);
         let rate = |arena: &mut Arena<'_>, team: &Team<'_>| arena.stream(&kernel, team);
@@ -67,13 +63,8 @@ fn winner(outcome: &Outcome) -> Option<Kernel> {
 }
 
 /// The number of threads that streams weights the fastest: of about equal ones the fewest.
-fn threads(
-    ground: &Ground<'_>,
-    engines: &[Engine],
-    kernel: &Kernel,
-    place: Place,
-    stop: &AtomicBool,
-) -> Option<usize> {
+fn threads(ground: &Ground<'_>, kernel: &Kernel, place: Place, stop: &AtomicBool) -> Option<usize> {
+    let engines = ground.engines;
     let arena = |engine: &Engine| {
         Arena::new(ground, Place { threads: engine.threads(), ..place }, 1, Blocks::default())
     };

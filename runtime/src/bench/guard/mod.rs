@@ -16,10 +16,10 @@ pub use baseline::{Baseline, Entry, Recorded, VERSION};
 pub use gauge::{Gauge, Reading, selected};
 pub use verdict::{Row, Verdict};
 
-use super::{BenchError, Progress, today};
+use super::{BenchError, Progress};
 use crate::cpu::identify;
 use crate::exact::Inexact;
-use crate::tune::quick::commit;
+use crate::made::{commit, today};
 
 /// Complete passes that a recorded ratio is the median of.
 pub const PASSES: usize = 5;

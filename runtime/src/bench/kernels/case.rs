@@ -1,9 +1,7 @@
 //! What is measured of a kernel.
 
+use crate::exact::STREAMED_TOKENS;
 use crate::kernels::abi::Kernel;
-
-/// The most tokens of a product whose weights are read from memory for one call: decoding of some sequences together.
-const MOST_STREAMED: usize = 8;
 
 /// A product that a kernel computes: of a matrix in memory with the tokens of one call, or with those of a prompt, part of
 /// the matrix after part so that each stays in the cache for all tokens.
@@ -32,7 +30,7 @@ impl Case {
             let prompt = prompt.next_multiple_of(at_once);
             for (rows, cols) in shapes {
                 let case = |tokens| Case { kernel, rows, cols, tokens };
-                cases.extend((at_once <= MOST_STREAMED).then(|| case(at_once)));
+                cases.extend((at_once <= STREAMED_TOKENS).then(|| case(at_once)));
                 cases.extend((at_once > 1 && prompt > at_once).then(|| case(prompt)));
             }
         }

@@ -16,10 +16,11 @@ use kernelgen::tuned::CpuId;
 use serde::{Deserialize, Serialize};
 
 use super::kernels::{self, Effort, KernelReport};
-use super::{BenchError, Options, Progress, Report, run_on, today};
+use super::{BenchError, Options, Progress, Report, run_on};
 use crate::cpu::identify;
 use crate::engine::Engine;
 use crate::kernels::abi::Kernel;
+use crate::made::today;
 use crate::model::Model;
 use crate::probe::MIB;
 use crate::probe::memory::WeightMemory;

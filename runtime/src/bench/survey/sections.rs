@@ -6,7 +6,7 @@ use super::document::{Block, Cell, Document, Section, Table, number};
 use super::peers::{PeerRate, Peers};
 use crate::bench::kernels::{KernelTest, Roof};
 use crate::bench::{Kind, Test};
-use crate::probe::PLAUSIBLE;
+use crate::probe::{PLAUSIBLE, marked};
 
 const GIGA: f64 = 1e9;
 const MEGA: f64 = 1e6;
@@ -229,5 +229,5 @@ fn method(survey: &Survey) -> Section {
 
 /// A share of what can be, marked where it is more.
 fn share(share: f64) -> Cell {
-    Cell { text: format!("{share:.2}{}", if share > PLAUSIBLE { "!" } else { "" }), share: Some(share) }
+    Cell { text: marked(share), share: Some(share) }
 }

@@ -18,14 +18,12 @@ use rayon::prelude::*;
 use self::space::Aim;
 use self::state::State;
 use super::arena::Ground;
-use super::contest::Contest;
 use super::events::{Event, events};
 use super::outcome::Outcome;
-use super::quick::Stage;
+use super::quick::{Stage, hold};
 use super::{Control, Options, Progress, TuneError, Tuned};
 use crate::cpu;
 use crate::kernels::abi::Kernel;
-use crate::shares::Blocks;
 
 /// Structures that go on to the prefetch distances.
 const STRUCTURES: usize = 3;
@@ -177,15 +175,11 @@ fn contest(
 ) -> Result<Option<Outcome>, TuneError> {
     let start = Instant::now();
     let linked = event.kernels.len();
-    let round = |kernels: &[Kernel], time: Duration| {
-        let contest = Contest::new(ground, kernels, &event.places, event.class, Blocks::default());
-        let Some(mut contest) = contest else { return Ok(None) };
-        if contest.run(time, control.stop) { Ok(Some(contest)) } else { Err(TuneError::Interrupted) }
-    };
+    let round = |kernels: &[Kernel], time: Duration| hold(ground, event, kernels, time, control);
     let mut kernels = event.kernels.clone();
     kernels.extend(candidates);
     let Some(first) = round(&kernels, time.mul_f64(STAGES[0]))? else { return Ok(None) };
-    let mut refused = first.outcome().refused;
+    let mut refused = first.refused().to_vec();
     let best = first.best(STRUCTURES, 0);
 
     let mut nearby = Vec::new();
@@ -206,7 +200,7 @@ fn contest(
     kernels.extend(best.iter().filter(not_linked));
     kernels.extend(nearby);
     let Some(second) = round(&kernels, time.mul_f64(STAGES[1]))? else { return Ok(None) };
-    refused.extend(second.outcome().refused);
+    refused.extend_from_slice(second.refused());
 
     let mut kernels = event.kernels.clone();
     kernels.extend(second.best(FINALISTS, linked));

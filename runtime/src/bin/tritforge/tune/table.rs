@@ -2,7 +2,7 @@
 
 use std::io::{self, Write};
 
-use tritforge::probe::PLAUSIBLE;
+use tritforge::probe::{PLAUSIBLE, marked};
 use tritforge::tune::Tuned;
 use tritforge::tune::arena::Place;
 use tritforge::tune::outcome::{Outcome, Ranked, schedule};
@@ -62,10 +62,7 @@ fn line(
     default: &Ranked,
     out: &mut impl Write,
 ) -> io::Result<()> {
-    let of_probe = |kernel: &Ranked| {
-        let ratio = kernel.of_probe[index];
-        format!("{ratio:.2}{}", if ratio > PLAUSIBLE { "!" } else { "" })
-    };
+    let of_probe = |kernel: &Ranked| marked(kernel.of_probe[index]);
     let tuned = if winner.name == default.name { "the same" } else { schedule(&winner.name) };
     writeln!(
         out,
