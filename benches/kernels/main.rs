@@ -69,7 +69,8 @@ fn bench(criterion: &mut Criterion, kernel: &Kernel, memory: &WeightMemory, repo
     let descriptor = kernel.descriptor();
     let (rows, cols) = shape(descriptor);
     let bytes = i2a16::packed_bytes(rows, cols);
-    let acts = Activations::new(descriptor.tokens, (rows, cols));
+    let mut acts = Activations::new(descriptor.tokens, (rows, cols));
+    acts.prepare(kernel);
     let problem = |weights| acts.problem(weights, 0..descriptor.tokens);
     let matrices = memory.matrices(bytes);
     // Decode streams the weights; a prompt is long enough to use each row tile again and again.

@@ -20,7 +20,6 @@ struct Operands {
     y: Vec<f32>,
     sums: Vec<i32>,
     /// Two a value.
-    bytes: Vec<u8>,
     /// Rows for the head.
     rows: Vec<f32>,
     out: Vec<f32>,
@@ -36,8 +35,7 @@ impl Operands {
         let rows = values(4 * len);
         let (x, y) = (values(len), values(len));
         let sums = x.iter().map(|x| (x * 4000.0) as i32).collect();
-        let bytes = x.iter().flat_map(|x: &f32| x.to_le_bytes()[2..].to_vec()).collect();
-        Operands { x, y, sums, bytes, rows, out: vec![0.0; len], q: vec![0; len] }
+        Operands { x, y, sums, rows, out: vec![0.0; len], q: vec![0; len] }
     }
 }
 
@@ -55,7 +53,7 @@ const fn case(name: &'static str, len: usize, run: fn(&Numerics, &mut Operands))
 }
 
 /// What works in place gets its operand copied first, and that is timed too.
-const CASES: [Case; 11] = [
+const CASES: [Case; 10] = [
     case("rms_norm", 2560, |n, o| n.rms_norm(&o.x, &o.y, 1e-5, &mut o.out).expect("finite values")),
     case("quantize_row", 2560, |n, o| (o.sums[0], o.out[0]) = n.quantize_row(&o.x, &mut o.q)),
     case("rotate_heads", 2560, |n, o| {
@@ -80,7 +78,6 @@ const CASES: [Case; 11] = [
         values: 4 * 2560,
         run: |n, o| n.dot_rows(&o.rows, &o.x, &mut o.out[..4]),
     },
-    case("widen_bf16", 2560, |n, o| n.widen_bf16(&o.bytes, &mut o.out)),
     case("all_finite", 2560, |n, o| o.sums[0] = i32::from(n.all_finite(&o.x))),
     case("scale_by_tensor", 2560, |n, o| n.scale_by_tensor(&o.sums, 0.3, 0.02, &mut o.out)),
     case("scale_by_row", 2560, |n, o| n.scale_by_row(&o.sums, &o.x, 0.02, &mut o.out)),

@@ -46,7 +46,8 @@ fn row(
     let descriptor = kernel.descriptor();
     // A kernel takes its tokens at once or not at all.
     let tokens = effort.tokens.next_multiple_of(descriptor.tokens);
-    let acts = Activations::new(tokens, (rows, cols));
+    let mut acts = Activations::new(tokens, (rows, cols));
+    acts.prepare(kernel);
     let matrices = memory.matrices(i2a16::packed_bytes(rows, cols));
     check(kernel, &acts.problem(matrices[0], 0..descriptor.tokens));
     let (mut peak, mut samples) = (PeakProbe::new(&[descriptor.isa.id]), Samples::default());

@@ -49,6 +49,7 @@ impl<'a> Operands<'a> {
             weights: self.weights,
             acts: &self.acts,
             act_stride: self.cols.next_multiple_of(ATOM_COLS),
+            interleaved: None,
             act_sums: &self.sums,
         };
         let tiles = 0..self.rows.div_ceil(TILE_ROWS);

@@ -31,9 +31,9 @@ pub const SCRATCH_BYTES: usize = 1024;
 pub struct Operands {
     /// Packed weights of the whole matrix.
     pub weights: *const u8,
-    /// Activation vectors, `act_stride` bytes apart.
+    /// Activation vectors, `act_stride` bytes apart; for kernels that want them [interleaved](interleave), all of them so.
     pub acts: *const i8,
-    /// Bytes from one activation vector to the next.
+    /// Bytes from one activation vector to the next, where they are not interleaved.
     pub act_stride: usize,
     /// The sum of each activation vector.
     pub act_sums: *const i32,
@@ -224,6 +224,8 @@ pub struct Descriptor {
     pub tokens: usize,
     /// Weight streams that it reads in turn, at least one.
     pub streams: usize,
+    /// Whether it reads activations [interleaved](interleave).
+    pub interleaved: bool,
     /// The resident layout that it reads.
     pub layout: &'static str,
     /// Rows and columns that it serves; `None` for any.
@@ -263,6 +265,28 @@ pub struct Problem<'a> {
     pub act_stride: usize,
     /// The sum of each activation vector.
     pub act_sums: &'a [i32],
+    /// The vectors of `acts` once more, as [`interleave`] makes them, where they are at hand; a kernel that wants them makes them
+    /// otherwise, in each call. No other looks at them.
+    pub interleaved: Option<&'a [i8]>,
+}
+
+/// Activations that are read together.
+const QUAD: usize = 4;
+
+/// Interleaves some vectors of `len` values, a multiple of four, `stride` apart: four of the first, four of the second and so
+/// on, then the next four of each.
+///
+/// # Panics
+/// When `acts` ends before the last vector does, or `out` does not hold so many values for each.
+pub fn interleave(acts: &[i8], stride: usize, len: usize, out: &mut [i8]) {
+    let tokens = out.len() / len.max(1);
+    assert!(len.is_multiple_of(QUAD) && out.len() == tokens * len, "whole vectors of whole quads");
+    for token in 0..tokens {
+        let vector = acts[token * stride..][..len].chunks_exact(QUAD);
+        for (to, from) in out.chunks_exact_mut(tokens * QUAD).zip(vector) {
+            to[token * QUAD..][..QUAD].copy_from_slice(from);
+        }
+    }
 }
 
 /// Operands that a kernel cannot take.
@@ -393,10 +417,21 @@ impl Kernel {
     ) -> Result<(), KernelError> {
         let k_atoms = self.check(problem, &tiles, out.len(), out_stride)?;
         let mut scratch = Scratch(MaybeUninit::uninit());
+        let mut made = Vec::new();
+        let acts = match problem.interleaved {
+            _ if !self.descriptor.interleaved => problem.acts,
+            Some(interleaved) => interleaved,
+            None => {
+                let padded = k_atoms * ATOM_COLS;
+                made.resize(self.descriptor.tokens * padded, 0);
+                interleave(problem.acts, problem.act_stride, padded, &mut made);
+                &made
+            }
+        };
         for call in Streams::covering(tiles.clone(), self.descriptor.streams) {
             let operands = Operands {
                 weights: problem.weights.as_ptr(),
-                acts: problem.acts.as_ptr(),
+                acts: acts.as_ptr(),
                 act_stride: problem.act_stride,
                 act_sums: problem.act_sums.as_ptr(),
                 out: out[(call.first - tiles.start) * TILE_ROWS..].as_mut_ptr(),
@@ -426,7 +461,7 @@ impl Kernel {
         out_stride: usize,
     ) -> Result<usize, KernelError> {
         let Descriptor { name: kernel, shape, k_max, tokens, .. } = *self.descriptor;
-        let Problem { rows, cols, weights, acts, act_stride, act_sums } = *problem;
+        let Problem { rows, cols, weights, acts, act_stride, act_sums, interleaved } = *problem;
         if rows == 0 || cols == 0 || shape.is_some_and(|shape| shape != (rows, cols)) {
             return Err(KernelError::Shape { kernel, found: (rows, cols), expected: shape });
         }
@@ -451,6 +486,9 @@ impl Kernel {
         at_least("weights", weights.len(), row_tiles.checked_mul(k_atoms * ATOM_BYTES))?;
         at_least("activation stride", act_stride, Some(padded))?;
         at_least("activations", acts.len(), strided(act_stride, padded))?;
+        if let Some(interleaved) = interleaved.filter(|_| self.descriptor.interleaved) {
+            at_least("interleaved activations", interleaved.len(), tokens.checked_mul(padded))?;
+        }
         at_least("activation sums", act_sums.len(), Some(tokens))?;
         at_least("output stride", if tokens == 1 { usize::MAX } else { out_stride }, Some(covered))?;
         at_least("output", out_len, strided(out_stride, covered))?;

@@ -103,6 +103,14 @@ pub enum CompileError {
         /// What is wrong with it.
         reason: String,
     },
+    /// Interleaved activations where there is nothing to interleave.
+    #[error("{kernel}: {reason}; leave the 'i' out of the schedule")]
+    Interleaved {
+        /// The kernel's name.
+        kernel: String,
+        /// Why not.
+        reason: &'static str,
+    },
     /// A contraction on tiles that the operation or the schedule does not fit.
     #[error("{kernel}: {reason}")]
     Tile {
@@ -161,6 +169,16 @@ pub fn compile(spec: &KernelSpec) -> Result<Kernel, CompileError> {
         return Err(CompileError::Chains { kernel: name, chains: schedule.chains, unroll: schedule.unroll });
     }
     let atom = spec.isa.atom();
+    if schedule.interleaved {
+        let reason = match atom.accumulate {
+            Accumulate::Tile { .. } => "tiles read activations vector by vector",
+            _ if spec.operation.tokens() == 1 => "one vector is not interleaved with any other",
+            _ => "",
+        };
+        if !reason.is_empty() {
+            return Err(CompileError::Interleaved { kernel: name, reason });
+        }
+    }
     let fold = fold_distance(spec, &atom)?;
     let program = contract::build(spec, &atom, fold)?;
     let refuse =

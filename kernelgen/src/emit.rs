@@ -268,7 +268,7 @@ fn descriptor(kernel: &Kernel, table: &ScheduleTable) -> TokenStream {
     let spec = &kernel.spec;
     let cfg = cfg_attribute(spec.isa);
     let (name, operation, tokens) = (&kernel.name, spec.operation.to_string(), spec.operation.tokens());
-    let streams = spec.schedule.streams;
+    let (streams, interleaved) = (spec.schedule.streams, spec.schedule.interleaved);
     let (layout, schedule, isa) = (spec.layout.name, spec.schedule.to_string(), isa_name(spec.isa));
     let shape = match spec.shape {
         crate::spec::Shape::Any => quote!(None),
@@ -293,6 +293,7 @@ fn descriptor(kernel: &Kernel, table: &ScheduleTable) -> TokenStream {
             operation: #operation,
             tokens: #tokens,
             streams: #streams,
+            interleaved: #interleaved,
             layout: #layout,
             shape: #shape,
             schedule: #schedule,

@@ -102,7 +102,7 @@ impl Printer<'_> {
         self.line("// for a tile has `k_atoms` atoms and a vector `k_atoms * 16` activations.");
         self.open(quote!(unsafe));
         for (reg, inst) in &kernel.machine.setup {
-            self.tokens(define(*reg, inst, false));
+            self.tokens(self.define(*reg, inst, false));
         }
         if let Some(tiles) = &kernel.machine.region {
             region::print(self, tiles);
@@ -134,14 +134,14 @@ impl Printer<'_> {
                 MStmt::Comment(text) => self.line(format!("// {text}")),
                 MStmt::Let(reg, inst) => {
                     let mutable = self.is_set(*reg);
-                    self.tokens(define(*reg, inst, mutable));
+                    self.tokens(self.define(*reg, inst, mutable));
                 }
                 MStmt::Set(reg, inst) => {
-                    let (reg, value) = (name(*reg), call(inst));
+                    let (reg, value) = (name(*reg), self.call(inst));
                     self.tokens(quote!(#reg = #value;));
                 }
                 MStmt::Run(inst) => {
-                    let call = call(inst);
+                    let call = self.call(inst);
                     self.tokens(quote!(#call;));
                 }
                 MStmt::Store { stream: 0, first_row, rows, whole, part } => {
@@ -169,12 +169,12 @@ impl Printer<'_> {
                     self.block(body);
                     if *atoms > 0 {
                         let bytes = Literal::usize_unsuffixed(atoms * ATOM_BYTES);
-                        let columns = Literal::usize_unsuffixed(atoms * ATOM_COLS);
+                        let vectors = self.interleaved().unwrap_or(1);
+                        let columns = Literal::usize_unsuffixed(atoms * ATOM_COLS * vectors);
                         for w in self.weight_cursors() {
                             self.tokens(quote!(#w = #w.add(#bytes);));
                         }
-                        for token in 0..self.kernel.machine.tokens {
-                            let a = format_ident!("a{token}");
+                        for a in self.act_cursors() {
                             self.tokens(quote!(#a = #a.add(#columns);));
                         }
                     }
@@ -211,6 +211,17 @@ impl Printer<'_> {
         (0..self.kernel.machine.streams).map(|stream| of_stream("w", stream)).collect()
     }
 
+    /// The tokens whose activations are interleaved, if they are.
+    fn interleaved(&self) -> Option<usize> {
+        self.kernel.spec.schedule.interleaved.then_some(self.kernel.machine.tokens)
+    }
+
+    /// The cursor into the activations of each token, or the one into all of theirs.
+    fn act_cursors(&self) -> Vec<Ident> {
+        let cursors = if self.interleaved().is_some() { 1 } else { self.kernel.machine.tokens };
+        (0..cursors).map(|token| format_ident!("a{token}")).collect()
+    }
+
     fn cursors(&mut self) {
         let atom_bytes = Literal::usize_unsuffixed(ATOM_BYTES);
         for (stream, w) in self.weight_cursors().into_iter().enumerate() {
@@ -223,8 +234,7 @@ impl Printer<'_> {
                 None => self.tokens(quote!(let mut #w = p.weights.add(#tile * p.k_atoms * #atom_bytes);)),
             }
         }
-        for token in 0..self.kernel.machine.tokens {
-            let a = format_ident!("a{token}");
+        for (token, a) in self.act_cursors().into_iter().enumerate() {
             let offset = match token {
                 0 => quote!(p.acts),
                 1 => quote!(p.acts.add(p.act_stride)),
@@ -271,6 +281,103 @@ impl Printer<'_> {
         }
         sets(&self.kernel.machine.body, reg)
     }
+
+    fn define(&self, reg: Reg, inst: &Inst, mutable: bool) -> TokenStream {
+        let (reg, value) = (name(reg), self.call(inst));
+        if mutable { quote!(let mut #reg = #value;) } else { quote!(let #reg = #value;) }
+    }
+
+    fn call(&self, inst: &Inst) -> TokenStream {
+        let path = path(inst.intrinsic.name);
+        let constant = inst.args.iter().find_map(|arg| match arg {
+            Arg::Const(value) => {
+                let value = Literal::i64_unsuffixed(*value);
+                Some(quote!(::<#value>))
+            }
+            Arg::Ahead(_, ahead) => {
+                let ahead = Literal::usize_unsuffixed(*ahead);
+                Some(quote!(::<#ahead>))
+            }
+            _ => None,
+        });
+        let args = inst.args.iter().filter(|arg| !matches!(arg, Arg::Const(_))).map(|arg| self.argument(arg));
+        quote!(#path #constant (#(#args),*))
+    }
+
+    fn argument(&self, arg: &Arg) -> TokenStream {
+        let at = |pointer: TokenStream, offset: usize| match offset {
+            0 => pointer,
+            _ => {
+                let offset = Literal::usize_unsuffixed(offset);
+                quote!(#pointer.add(#offset))
+            }
+        };
+        let acts = |token: usize, offset: usize| match self.interleaved() {
+            // Whole quads, which is what a kernel is compiled for.
+            Some(tokens) => at(quote!(a0), offset * tokens + 4 * token),
+            None => {
+                let a = format_ident!("a{token}");
+                at(quote!(#a), offset)
+            }
+        };
+        match *arg {
+            Arg::Reg(reg) => {
+                let reg = name(reg);
+                quote!(#reg)
+            }
+            Arg::Imm(value) | Arg::Const(value) => {
+                let value = Literal::i64_unsuffixed(value);
+                quote!(#value)
+            }
+            Arg::Weights(stream, offset) => {
+                let w = of_stream("w", stream);
+                let pointer = at(quote!(#w), offset);
+                quote!(#pointer.cast())
+            }
+            // How far ahead of it is the function's constant.
+            Arg::Ahead(stream, _) => {
+                let w = of_stream("w", stream);
+                quote!(#w)
+            }
+            Arg::Acts(token, offset) => acts(token, offset),
+            Arg::ActsWord(token, offset) => {
+                let pointer = acts(token, offset);
+                quote!(abi::load_i32(#pointer))
+            }
+            Arg::ActSum(0) => quote!(*p.act_sums),
+            Arg::ActSum(token) => {
+                let token = Literal::usize_unsuffixed(token);
+                quote!(*p.act_sums.add(#token))
+            }
+            Arg::Out(token, row) => {
+                let pointer = match token {
+                    0 => quote!(out),
+                    1 => quote!(out.add(p.out_stride)),
+                    _ => {
+                        let token = Literal::usize_unsuffixed(token);
+                        quote!(out.add(#token * p.out_stride))
+                    }
+                };
+                // In the tile's last rows the address may lie past the results; nothing is then stored there.
+                let pointer = match row {
+                    0 => pointer,
+                    _ => {
+                        let row = Literal::usize_unsuffixed(row);
+                        quote!(#pointer.wrapping_add(#row))
+                    }
+                };
+                quote!(#pointer.cast())
+            }
+            Arg::RowsLeft(0) => quote!(rows),
+            Arg::RowsLeft(first_row) => {
+                let first_row = Literal::usize_unsuffixed(first_row);
+                quote!(rows - #first_row)
+            }
+            Arg::RowMask | Arg::Scratch(_) | Arg::ScratchRows | Arg::ActRows(..) => {
+                unreachable!("regions alone have {arg:?}")
+            }
+        }
+    }
 }
 
 fn name(reg: Reg) -> Ident {
@@ -285,103 +392,10 @@ fn of_stream(name: &str, stream: usize) -> Ident {
     }
 }
 
-fn define(reg: Reg, inst: &Inst, mutable: bool) -> TokenStream {
-    let (reg, value) = (name(reg), call(inst));
-    if mutable { quote!(let mut #reg = #value;) } else { quote!(let #reg = #value;) }
-}
-
 /// A path as tokens.
 pub fn path(path: &str) -> TokenStream {
     let segments = path.split("::").map(|s| format_ident!("{s}"));
     quote!(#(#segments)::*)
-}
-
-fn call(inst: &Inst) -> TokenStream {
-    let path = path(inst.intrinsic.name);
-    let constant = inst.args.iter().find_map(|arg| match arg {
-        Arg::Const(value) => {
-            let value = Literal::i64_unsuffixed(*value);
-            Some(quote!(::<#value>))
-        }
-        Arg::Ahead(_, ahead) => {
-            let ahead = Literal::usize_unsuffixed(*ahead);
-            Some(quote!(::<#ahead>))
-        }
-        _ => None,
-    });
-    let args = inst.args.iter().filter(|arg| !matches!(arg, Arg::Const(_))).map(argument);
-    quote!(#path #constant (#(#args),*))
-}
-
-fn argument(arg: &Arg) -> TokenStream {
-    let at = |pointer: TokenStream, offset: usize| match offset {
-        0 => pointer,
-        _ => {
-            let offset = Literal::usize_unsuffixed(offset);
-            quote!(#pointer.add(#offset))
-        }
-    };
-    let acts = |token: usize, offset: usize| {
-        let a = format_ident!("a{token}");
-        at(quote!(#a), offset)
-    };
-    match *arg {
-        Arg::Reg(reg) => {
-            let reg = name(reg);
-            quote!(#reg)
-        }
-        Arg::Imm(value) | Arg::Const(value) => {
-            let value = Literal::i64_unsuffixed(value);
-            quote!(#value)
-        }
-        Arg::Weights(stream, offset) => {
-            let w = of_stream("w", stream);
-            let pointer = at(quote!(#w), offset);
-            quote!(#pointer.cast())
-        }
-        // How far ahead of it is the function's constant.
-        Arg::Ahead(stream, _) => {
-            let w = of_stream("w", stream);
-            quote!(#w)
-        }
-        Arg::Acts(token, offset) => acts(token, offset),
-        Arg::ActsWord(token, offset) => {
-            let pointer = acts(token, offset);
-            quote!(abi::load_i32(#pointer))
-        }
-        Arg::ActSum(0) => quote!(*p.act_sums),
-        Arg::ActSum(token) => {
-            let token = Literal::usize_unsuffixed(token);
-            quote!(*p.act_sums.add(#token))
-        }
-        Arg::Out(token, row) => {
-            let pointer = match token {
-                0 => quote!(out),
-                1 => quote!(out.add(p.out_stride)),
-                _ => {
-                    let token = Literal::usize_unsuffixed(token);
-                    quote!(out.add(#token * p.out_stride))
-                }
-            };
-            // In the tile's last rows the address may lie past the results; nothing is then stored there.
-            let pointer = match row {
-                0 => pointer,
-                _ => {
-                    let row = Literal::usize_unsuffixed(row);
-                    quote!(#pointer.wrapping_add(#row))
-                }
-            };
-            quote!(#pointer.cast())
-        }
-        Arg::RowsLeft(0) => quote!(rows),
-        Arg::RowsLeft(first_row) => {
-            let first_row = Literal::usize_unsuffixed(first_row);
-            quote!(rows - #first_row)
-        }
-        Arg::RowMask | Arg::Scratch(_) | Arg::ScratchRows | Arg::ActRows(..) => {
-            unreachable!("regions alone have {arg:?}")
-        }
-    }
 }
 
 /// Tokens as a person would set them.

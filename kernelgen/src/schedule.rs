@@ -41,7 +41,7 @@ impl Unpack {
 }
 
 /// One schedule. In kernel names it is written `u4c2mr1p4096`, with `t4` behind it where row tiles are worked on several
-/// at a time, and `f32` where the distance between widenings is fixed by hand.
+/// at a time, `f32` where the distance between widenings is fixed by hand, and `i` where activations are interleaved.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, PartialOrd, Ord)]
 pub struct Schedule {
     /// Atoms in one iteration of the innermost loop (`u`).
@@ -59,6 +59,9 @@ pub struct Schedule {
     pub streams: usize,
     /// Atoms between two widenings of narrow accumulators (`f`); `None` lets the range analysis find the greatest.
     pub fold: Option<usize>,
+    /// Whether activations are read interleaved, four of each token in turn (`i`): one stream instead of one a token, which
+    /// is more than there are address registers, and whose distances may be such that they push each other out of the cache.
+    pub interleaved: bool,
 }
 
 impl fmt::Display for Schedule {
@@ -68,14 +71,15 @@ impl fmt::Display for Schedule {
         if self.streams > 1 {
             write!(f, "t{}", self.streams)?;
         }
-        self.fold.map_or(Ok(()), |fold| write!(f, "f{fold}"))
+        self.fold.map_or(Ok(()), |fold| write!(f, "f{fold}"))?;
+        f.write_str(if self.interleaved { "i" } else { "" })
     }
 }
 
 /// A text that is no schedule.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
 #[error(
-    "'{text}' is no schedule: expected u<unroll>c<chains><m|s|n>r<row split>p<prefetch bytes>[t<streams, from 2>][f<fold atoms>], as in u4c2mr1p4096, with at most u{UNROLL_LIMIT}, p{PREFETCH_LIMIT}, t{STREAMS_LIMIT} and f{FOLD_LIMIT}"
+    "'{text}' is no schedule: expected u<unroll>c<chains><m|s|n>r<row split>p<prefetch bytes>[t<streams, from 2>][f<fold atoms>][i], as in u4c2mr1p4096, with at most u{UNROLL_LIMIT}, p{PREFETCH_LIMIT}, t{STREAMS_LIMIT} and f{FOLD_LIMIT}"
 )]
 pub struct ScheduleSyntax {
     /// The text found.
@@ -103,6 +107,7 @@ fn parse(text: &str) -> Option<Schedule> {
     };
     let (streams, rest) = optional(rest, 't');
     let (fold, rest) = optional(rest, 'f');
+    let (interleaved, rest) = rest.strip_prefix('i').map_or((false, rest), |rest| (true, rest));
     // One stream is written by leaving it out, so that no schedule has two names.
     let counts = (1..=UNROLL_LIMIT).contains(&unroll)
         && chains > 0
@@ -117,6 +122,7 @@ fn parse(text: &str) -> Option<Schedule> {
         prefetch,
         streams: streams.unwrap_or(1),
         fold,
+        interleaved,
     })
 }
 
@@ -133,14 +139,23 @@ mod tests {
 
     #[test]
     fn names_are_read_back() {
-        for text in ["u4c2mr1p4096", "u1c1sr2p0", "u8c1nr1p0f16", "u8c1nr1p2048t4", "u8c1nr1p2048t2f8"] {
+        for text in [
+            "u4c2mr1p4096",
+            "u1c1sr2p0",
+            "u8c1nr1p0f16",
+            "u8c1nr1p2048t4",
+            "u8c1nr1p2048t2f8",
+            "u1c1sr1p0i",
+            "u8c1nr1p0t2f8i",
+        ] {
             assert_eq!(text.parse::<Schedule>().unwrap().to_string(), text);
         }
         let s: Schedule = "u4c2mr1p4096".parse().unwrap();
         assert_eq!((s.unroll, s.chains, s.unpack, s.row_split), (4, 2, Unpack::Mask, 1));
         assert_eq!((s.prefetch, s.streams, s.fold), (4096, 1, None));
         let s: Schedule = "u8c1nr1p2048t4f8".parse().unwrap();
-        assert_eq!((s.streams, s.fold), (4, Some(8)));
+        assert_eq!((s.streams, s.fold, s.interleaved), (4, Some(8), false));
+        assert!("u8c1nr1p2048f8i".parse::<Schedule>().unwrap().interleaved);
         for bad in [
             "",
             "u4",
@@ -156,6 +171,8 @@ mod tests {
             "u1c1sr1p0t1",
             "u1c1sr1p0t9",
             "u1c1sr1p0f8t2",
+            "u1c1sr1p0if8",
+            "u1c1sr1p0ii",
         ] {
             assert!(bad.parse::<Schedule>().is_err(), "{bad}");
         }

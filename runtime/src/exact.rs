@@ -6,9 +6,11 @@ use std::ops::Range;
 use rand_core::Rng;
 use rand_pcg::Pcg32;
 
+use crate::interleaved::Interleaved;
 use crate::kernels::abi::{Kernel, KernelError, Problem};
 use crate::kernels::layouts::i2a16;
 use crate::numerics::quantize::STRIDE_GRANULE;
+use crate::team::Team;
 
 /// The most tokens of a product that is timed with weights from memory, for one call: decoding, of one sequence or some
 /// together.
@@ -49,6 +51,8 @@ pub struct Activations {
     first: usize,
     values: Vec<i8>,
     sums: Vec<i32>,
+    /// Interleaved for calls of so many vectors.
+    interleaved: Vec<(usize, Interleaved)>,
 }
 
 impl Activations {
@@ -63,7 +67,19 @@ impl Activations {
             vector[..cols].fill_with(|| random.next_u32() as i8);
         }
         let sums = vectors.chunks(stride).map(|vector| vector.iter().map(|q| i32::from(*q)).sum()).collect();
-        Activations { rows, cols, stride, first, values, sums }
+        Activations { rows, cols, stride, first, values, sums, interleaved: Vec::new() }
+    }
+
+    /// Has what a kernel wants at hand, if it wants the vectors interleaved: what it would make itself in each call otherwise, and
+    /// the engine makes once.
+    pub fn prepare(&mut self, kernel: &Kernel) {
+        let tokens = kernel.descriptor().tokens;
+        if kernel.descriptor().interleaved && !self.interleaved.iter().any(|(known, _)| *known == tokens) {
+            let calls = (0..self.sums.len() / tokens).map(|call| (call * tokens, tokens));
+            let values = &self.values[self.first..];
+            let made = Interleaved::new(&Team::solo(), values, self.stride, self.cols, calls);
+            self.interleaved.push((tokens, made));
+        }
     }
 
     /// The product of a matrix with some of the vectors.
@@ -77,7 +93,8 @@ impl Activations {
             weights,
             acts: &self.values[self.first..][tokens.start * self.stride..tokens.end * self.stride],
             act_stride: self.stride,
-            act_sums: &self.sums[tokens],
+            act_sums: &self.sums[tokens.clone()],
+            interleaved: self.interleaved.iter().find_map(|(_, made)| made.of(tokens.start, tokens.len())),
         }
     }
 }

@@ -40,6 +40,7 @@ pub mod fault;
 pub mod format;
 pub mod generate;
 pub mod head;
+mod interleaved;
 pub mod kernels;
 mod made;
 pub mod memory;

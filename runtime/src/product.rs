@@ -2,9 +2,10 @@
 
 use std::ops::Range;
 use std::sync::atomic::{AtomicBool, Ordering};
-use std::sync::{Arc, Mutex, PoisonError};
+use std::sync::{Arc, Mutex, OnceLock, PoisonError};
 
 use crate::engine::EngineError;
+use crate::interleaved::Interleaved;
 use crate::kernels::abi::{ATOM_BYTES, ATOM_COLS, Kernel, KernelError, Problem, TILE_ROWS};
 use crate::numerics::Numerics;
 use crate::numerics::quantize::QuantizedActivations;
@@ -28,6 +29,8 @@ pub(crate) struct Product<'a> {
     numerics: Numerics,
     weights: &'a PackedTernaryWeights,
     x: &'a QuantizedActivations,
+    /// The activations for those kernels that want them so, made when the product is computed.
+    interleaved: OnceLock<Arc<Interleaved>>,
     y: SharedRows<'a>,
     /// A result that is not finite was seen: scales may be damaged, though the integers are exact.
     not_finite: AtomicBool,
@@ -47,7 +50,8 @@ impl<'a> Product<'a> {
         y: &'a mut [f32],
     ) -> Self {
         let y = SharedRows::new(y, weights.rows());
-        Product { plan, blocks, numerics, weights, x, y, not_finite: AtomicBool::new(false) }
+        let (interleaved, not_finite) = (OnceLock::new(), AtomicBool::new(false));
+        Product { plan, blocks, numerics, weights, x, interleaved, y, not_finite }
     }
 
     /// Whether all results that have been computed are finite.
@@ -71,6 +75,16 @@ impl<'a> Product<'a> {
         weights / 256.0 * kernels.sum::<f64>()
     }
 
+    /// The calls that want activations interleaved: first token and number of tokens.
+    fn interleaved_calls(&self) -> impl Iterator<Item = (usize, usize)> {
+        let calls = self.plan.iter().scan(0, |next, kernel| {
+            let (first, tokens) = (*next, kernel.descriptor().tokens);
+            *next += tokens;
+            Some((kernel.descriptor().interleaved, (first, tokens)))
+        });
+        calls.filter_map(|(wanted, call)| wanted.then_some(call))
+    }
+
     /// The rows of some tiles, which must have been claimed, for all tokens.
     fn tile_rows(&self, tiles: &Range<usize>, sums: &mut Vec<i32>) -> Result<(), KernelError> {
         let (weights, x) = (self.weights, self.x);
@@ -82,7 +96,9 @@ impl<'a> Product<'a> {
                 sums.resize(covered * taken, 0);
             }
             let sums = &mut sums[..covered * taken];
-            kernel.run(&problem(weights, x, token, taken), tiles.clone(), sums, covered)?;
+            let interleaved = self.interleaved.get().and_then(|made| made.of(token, taken));
+            let problem = Problem { interleaved, ..problem(weights, x, token, taken) };
+            kernel.run(&problem, tiles.clone(), sums, covered)?;
             for (t, sums) in (token..).zip(sums.chunks_exact(covered)) {
                 // SAFETY: the tiles were handed out to this call alone, and one token's slice is gone before the next.
                 let y = unsafe { self.y.of(t, tiles) };
@@ -108,6 +124,7 @@ impl<'a> Product<'a> {
 /// # Errors
 /// [`EngineError::Kernel`] where a kernel refuses its operands.
 pub(crate) fn run_all(team: &Team<'_>, products: &[Product<'_>]) -> Result<(), EngineError> {
+    interleave_all(team, &products.iter().collect::<Vec<_>>());
     let ends: Vec<usize> = products
         .iter()
         .scan(0, |end, product| {
@@ -144,6 +161,7 @@ pub(crate) fn run_joined(
 ) -> Result<(), EngineError> {
     let shape = |product: &Product<'_>| (product.weights.rows(), product.weights.cols(), product.x.tokens());
     assert_eq!(shape(first), shape(second), "results that are joined one by one");
+    interleave_all(team, &[first, second]);
     let work = 2.0 * first.cycles();
     share_tiles(team, std::slice::from_ref(first), first.tiles(), work, |tiles, sums| {
         first.tile_rows(&tiles, sums)?;
@@ -156,6 +174,26 @@ pub(crate) fn run_joined(
         }
         Ok(())
     })
+}
+
+/// Interleaves the activations of products for those kernels that want them so, once where several have the same.
+fn interleave_all(team: &Team<'_>, products: &[&Product<'_>]) {
+    for (index, product) in products.iter().enumerate() {
+        let mut calls = product.interleaved_calls().peekable();
+        if calls.peek().is_none() {
+            continue;
+        }
+        let is_same = |other: &&&Product<'_>| {
+            std::ptr::eq(other.x, product.x) && other.interleaved_calls().eq(product.interleaved_calls())
+        };
+        let known = products[..index].iter().find(is_same).and_then(|other| other.interleaved.get());
+        let x = product.x;
+        let made = known
+            .cloned()
+            .unwrap_or_else(|| Arc::new(Interleaved::new(team, x.data(), x.stride(), x.cols(), calls)));
+        // Nobody else has set it: a product is computed once, by one caller.
+        let _ = product.interleaved.set(made);
+    }
 }
 
 fn is_worth_sharing(cycles: f64) -> bool {
@@ -233,5 +271,6 @@ fn problem<'a>(
         acts: &x.data()[token * stride..(token + tokens) * stride],
         act_stride: stride,
         act_sums: &x.sums()[token..token + tokens],
+        interleaved: None,
     }
 }

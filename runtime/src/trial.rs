@@ -47,6 +47,7 @@ impl Activations {
             weights,
             acts: &self.acts[token * self.stride..],
             act_stride: self.stride,
+            interleaved: None,
             act_sums: &self.sums[token..],
         }
     }

@@ -33,8 +33,9 @@ fn three_files_say_the_same() {
     assert_eq!(survey.speed.tests.len(), 8);
     assert!(survey.kernels.refused.is_empty(), "{:?}", survey.kernels.refused);
     assert!(survey.kernels.tests.iter().any(|test| test.operation == "gemv" && test.threads == 2));
-    // Two rooflines, four plots of tokens a second, a prompt and decoding of the one program that ran.
-    assert_eq!(html.matches("data-points=").count(), 8);
+    assert_eq!(survey.precisions.tests.len(), 6);
+    // Two rooflines, four plots of tokens a second, one of precisions, a prompt and decoding of the one program that ran.
+    assert_eq!(html.matches("data-points=").count(), 9);
     assert_eq!(html.matches("data-points=\"0\"").count(), 0);
     for test in &survey.kernels.tests {
         assert!(html.contains(&test.kernel) && markdown.contains(&test.kernel.replace('_', "\\_")));
@@ -48,7 +49,7 @@ fn without_a_comparison_the_page_says_how_to_get_one() {
     tritforge(small("1", &["--report", folder.path().to_str().expect("UTF-8")])).success();
     let html = fs::read_to_string(folder.path().join("report.html")).expect("the page");
     assert!(html.contains("Not measured") && html.contains("compare.py"));
-    assert_eq!(html.matches("data-points=").count(), 5);
+    assert_eq!(html.matches("data-points=").count(), 6);
 }
 
 #[test]

@@ -265,6 +265,18 @@ fn what_no_tile_can_hold_is_refused() {
 }
 
 #[test]
+fn what_cannot_be_interleaved_is_refused() {
+    for (name, part) in [
+        ("gemv_i2a16_anyxany_u4c1nr1p0i__avx512vnni", "one vector is not interleaved with any other"),
+        ("gemm16_i2a16_anyxany_u4c1sr1p0i__amx", "tiles read activations vector by vector"),
+    ] {
+        let error = refusal(name);
+        assert!(matches!(error, CompileError::Interleaved { .. }), "{error}");
+        assert!(error.to_string().contains(part), "{error}");
+    }
+}
+
+#[test]
 fn widenings_that_no_loop_can_keep_are_refused() {
     for (name, part) in [
         ("gemv_i2a16_64x64_u4c1sr1p0f6__avx2", "every 6 atoms is no multiple of the unroll of 4"),

@@ -29,7 +29,7 @@ pub const CHECKS: [Check; 8] = [
 const ROWS: [usize; 6] = [1, 15, 16, 17, 50, 115];
 
 /// Tokens: every number that a kernel takes at once, and more.
-const TOKENS: [usize; 6] = [1, 2, 3, 4, 5, 9];
+const TOKENS: [usize; 7] = [1, 2, 3, 4, 5, 8, 13];
 
 /// How the bytes of a matrix are made.
 #[derive(Clone, Copy, Debug)]

@@ -117,6 +117,11 @@ fn activations(refused: &Refused<'_>) -> Result<(), String> {
     refused.problem(&short, &refused.length("activations", needed - 1, needed))?;
     let short = Problem { act_sums: &case.sums[..tokens - 1], ..case.problem() };
     refused.problem(&short, &refused.length("activation sums", tokens - 1, tokens))?;
+    if kernel.descriptor().interleaved {
+        let interleaved = vec![0; needed - 1];
+        let short = Problem { interleaved: Some(&interleaved), ..case.problem() };
+        refused.problem(&short, &refused.length("interleaved activations", needed - 1, needed))?;
+    }
     if tokens > 1 {
         let act_stride = usize::MAX;
         let error = refused.length("activations", case.acts.len(), usize::MAX);

@@ -1,7 +1,7 @@
 //! Operands that lie anywhere: misaligned activations and results, gaps between vectors.
 
 use tritforge::kernels::abi::{Kernel, Problem};
-use tritforge_tests::{Call, Placed, run, shared};
+use tritforge_tests::{Call, Case, Placed, run, shared};
 
 use crate::shape;
 
@@ -15,8 +15,24 @@ pub fn misaligned(kernel: &Kernel) -> Result<(), String> {
         let problem = Problem { acts: &acts, ..case.problem() };
         let call = Call { gap: offset % 5, offset: offset % 16 };
         run(kernel, &case, &problem, tiles.clone(), call).map_err(|e| format!("offset {offset}: {e}"))?;
+        // What a caller has interleaved lies anywhere too, and is what such a kernel reads; others do not look at it.
+        let interleaved = Placed::copy_of(&interleaved(&case, kernel.descriptor().tokens), offset);
+        let zeros = vec![0; case.acts.len()];
+        let acts = if kernel.descriptor().interleaved { &zeros } else { &case.acts };
+        let problem = Problem { acts, interleaved: Some(&interleaved), ..case.problem() };
+        run(kernel, &case, &problem, tiles.clone(), call)
+            .map_err(|e| format!("interleaved, offset {offset}: {e}"))?;
     }
     Ok(())
+}
+
+/// The first vectors of a case, four activations of each in turn.
+fn interleaved(case: &Case, tokens: usize) -> Vec<i8> {
+    let quad = |quad: usize| {
+        (0..tokens)
+            .flat_map(move |token| (0..4).map(move |value| case.acts[token * case.stride + 4 * quad + value]))
+    };
+    (0..case.stride / 4).flat_map(quad).collect()
 }
 
 /// Any distance between the activation vectors, and between the results, is kept to.

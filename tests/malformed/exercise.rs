@@ -119,7 +119,7 @@ fn exercise(file: Vec<u8>, engine: &Engine, text: bool) -> Measured {
         Err(error) => Outcome::NotRun(error.to_string()),
     };
     drop(session);
-    if text && let TokenizerState::Loaded(tokenizer) = &model.tokenizer {
+    if text && let TokenizerState::Loaded(tokenizer) = &*model.tokenizer {
         let all = u32::try_from(tokenizer.vocab_size()).expect("a number of tokens");
         (0..=all).for_each(|id| drop(tokenizer.decode_bytes(id)));
         if let Ok(ids) = tokenizer.encode("then the <|end_of_text|> banana\n", true) {

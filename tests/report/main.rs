@@ -50,8 +50,8 @@ fn renders(browser: &Browser, width: u32) -> Result<(), Failed> {
     let page = small_survey()?.html();
     let rendered = browser.render(&page, width)?;
     let expected = page.matches("data-points=").count();
-    // Two rooflines, four plots of tokens a second, and one of programs.
-    if expected != 7 {
+    // Two rooflines, four plots of tokens a second, one of precisions, and one of programs.
+    if expected != 8 {
         return Err(format!("{expected} plots on the page").into());
     }
     check(&rendered, expected).map_err(|fault| format!("{width} pixels wide: {fault}; {rendered:?}").into())

@@ -138,6 +138,7 @@ impl Case {
             acts: &self.acts,
             act_stride: self.stride,
             act_sums: &self.sums,
+            interleaved: None,
         }
     }
 }

@@ -143,6 +143,12 @@ pub(super) fn positions_read(depth: usize, tokens: usize) -> f64 {
     depth as f64 + (tokens as f64 + 1.0) / 2.0
 }
 
+/// So many token ids, the same every time.
+pub(super) fn random_tokens(model: &Model, count: usize) -> Vec<u32> {
+    let mut random = Pcg32::new(7, 7);
+    (0..count).map(|_| random.next_u32() % model.config.vocab as u32).collect()
+}
+
 impl<'m> Trial<'m> {
     fn new(
         model: &'m Model,
@@ -160,10 +166,9 @@ impl<'m> Trial<'m> {
         shapes.dedup();
         // A shape without a plan fails in the first pass, with the reason.
         let plans = shapes.into_iter().filter_map(|(rows, cols)| engine.plan(rows, cols, at_once).ok());
-        let mut random = Pcg32::new(7, 7);
         Trial {
             kind,
-            feed: (0..feed).map(|_| random.next_u32() % model.config.vocab as u32).collect(),
+            feed: random_tokens(model, feed),
             tokens,
             sessions: (0..sequences).map(|_| Session::new(model, engine)).collect(),
             plan: plans.flat_map(|plan| plan.to_vec()).collect(),

@@ -8,14 +8,16 @@ pub mod kernels;
 mod lane;
 #[cfg(test)]
 pub(crate) mod planted;
+pub mod precisions;
 mod report;
 pub mod survey;
 mod table;
+mod versioned;
 
 pub use report::{Breakdown, Kind, ModelFacts, Precision, Probed, ProbedPeak, Read, Report, Test, VERSION};
 
 use crate::engine::Engine;
-use crate::model::{ForwardError, Model};
+use crate::model::{ForwardError, Model, ModelError};
 use crate::probe::memory::WeightMemory;
 use crate::probe::{self, MIB};
 use lane::Lane;
@@ -99,6 +101,9 @@ pub enum BenchError {
     /// A forward pass failed.
     #[error(transparent)]
     Forward(#[from] ForwardError),
+    /// The model cannot be had in the profile that others are compared with.
+    #[error(transparent)]
+    Model(#[from] ModelError),
 }
 
 /// Steps of something that takes long.

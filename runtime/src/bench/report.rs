@@ -1,5 +1,7 @@
 //! What a bench found, as `tritforge bench --json` writes it.
 
+use std::fmt;
+
 use serde::{Deserialize, Serialize};
 
 use crate::probe::{PLAUSIBLE, Rate};
@@ -57,6 +59,13 @@ pub struct Precision {
     pub head: String,
     /// Type of the key/value cache.
     pub kv: String,
+}
+
+impl fmt::Display for Precision {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let Precision { profile, head, kv } = self;
+        write!(f, "{profile}, {head}, {kv}")
+    }
 }
 
 /// What the machine can do with so many threads, probed in the pauses between the tests.

@@ -72,6 +72,7 @@ const fn made_up(
         operation: "made up",
         tokens,
         streams: 1,
+        interleaved: false,
         layout: "i2a16",
         shape,
         schedule: "",

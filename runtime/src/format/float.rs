@@ -42,7 +42,11 @@ impl FloatType {
                     *value = f32::from_le_bytes([b[0], b[1], b[2], b[3]]);
                 }
             }
-            FloatType::Bf16 => widen_bf16(bytes, out),
+            FloatType::Bf16 => {
+                for (value, b) in out.iter_mut().zip(bytes.chunks_exact(2)) {
+                    *value = f32::from_bits(u32::from(u16::from_le_bytes([b[0], b[1]])) << 16);
+                }
+            }
             FloatType::F16 => {
                 // The vectorised conversion wants aligned values, which the file does not promise.
                 let mut aligned = [f16::ZERO; BLOCK];
@@ -55,15 +59,6 @@ impl FloatType {
                 }
             }
         }
-    }
-}
-
-/// See [`crate::numerics::Numerics::widen_bf16`].
-#[inline(always)]
-pub(crate) fn widen_bf16(bytes: &[u8], out: &mut [f32]) {
-    assert_eq!(bytes.len(), 2 * out.len(), "two bytes a value");
-    for (value, bytes) in out.iter_mut().zip(bytes.as_chunks().0) {
-        *value = f32::from_bits(u32::from(u16::from_le_bytes(*bytes)) << 16);
     }
 }
 
@@ -175,6 +170,25 @@ mod tests {
             assert!(tensor.values_from(1).eq([-2.5, third]));
             assert!(FloatTensor::new(2, 2, dtype, view.clone()).is_none());
             assert!(FloatTensor::new(usize::MAX, 2, dtype, view).is_none());
+        }
+    }
+
+    #[test]
+    fn all_bf16_bit_patterns_convert() {
+        let bytes: Vec<u8> = (0..=u16::MAX).flat_map(|v| v.to_le_bytes()).collect();
+        let tensor = FloatTensor::new(1, 65536, FloatType::Bf16, bytes.into()).unwrap();
+        for (bits, value) in tensor.to_f32_vec().into_iter().enumerate() {
+            // Sign, exponent and fraction by the definition of the format.
+            let (sign, exponent, fraction) = (bits >> 15, (bits >> 7) as i32 & 255, (bits & 127) as f64);
+            let magnitude = match exponent {
+                0 => fraction * 2f64.powi(-133),
+                255 if fraction > 0.0 => f64::NAN,
+                255 => f64::INFINITY,
+                _ => (128.0 + fraction) * 2f64.powi(exponent - 134),
+            };
+            let expected = if sign == 1 { -magnitude } else { magnitude } as f32;
+            let same = expected.to_bits() == value.to_bits() || (expected.is_nan() && value.is_nan());
+            assert!(same, "{bits:#06x} became {value}, not {expected}");
         }
     }
 

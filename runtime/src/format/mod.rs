@@ -21,7 +21,6 @@ mod vocab_matrix;
 pub use blocks::{BlockTensor, BlockType};
 pub use bytes::SharedBytes;
 pub use error::FormatError;
-pub(crate) use float::widen_bf16;
 pub use float::{FloatTensor, FloatType};
 pub use raw_model::{LoadOptions, RawLayer, RawModel, SourceInfo, TensorInfo};
 pub use strings::StringArray;

@@ -11,15 +11,13 @@ mod formats;
 
 use formats::{ByteRows, Bytes, Nibbles, SixBits};
 
-use super::lanes::{LANES, Lanes};
+use super::lanes::{LANES, Lanes, MANY};
 use super::layout::Format;
 use super::schedule::{Walk, rest, steps};
 
-/// The integers of one token.
+/// What is known of one token beside its integers.
 #[derive(Clone, Copy, Debug)]
 pub struct Token<'a> {
-    /// The activations, as many as the columns, rounded up to whole parts.
-    pub words: &'a [i16],
     /// What takes the codes' offset off: a number a group.
     pub offsets: &'a [i32],
     /// One over the scale.
@@ -35,16 +33,15 @@ pub struct Call<'a> {
     pub scales: &'a [f32],
     /// Parts of a tile.
     pub parts: usize,
-    /// One to [`TOKENS`] tokens.
+    /// The tokens' activations, `[columns / 2][tokens][2]`, the columns rounded up to whole parts.
+    pub words: &'a [i16],
+    /// One to [`FEW`](super::lanes::FEW) tokens, or [`Lanes::AT_ONCE`].
     pub tokens: &'a [Token<'a>],
     /// How the tiles are gone through for one token; for several there is one stream.
     pub walk: Walk,
     /// Results, `[tokens][16 * tiles]`.
     pub out: &'a mut [f32],
 }
-
-/// Tokens that a kernel takes at once.
-pub const TOKENS: usize = 4;
 
 /// A format of packed tiles: how a part of one is multiplied with some tokens.
 trait Packed {
@@ -60,7 +57,8 @@ trait Packed {
     /// # Safety
     /// The CPU must have the instruction set.
     unsafe fn none<L: Lanes, const T: usize>() -> Self::Sums<L, T>;
-    /// Adds a part, which begins at `bytes`, and asks for what lies so many bytes ahead of it.
+    /// Adds a part, which begins at `bytes` and is multiplied with the interleaved activations that begin at `words`, and asks for
+    /// what lies so many bytes ahead of it.
     ///
     /// # Safety
     /// The CPU must have the instruction set; the part's bytes, and activations and offsets for it.
@@ -68,6 +66,7 @@ trait Packed {
         sums: &mut Self::Sums<L, T>,
         bytes: *const u8,
         part: usize,
+        words: *const i16,
         tokens: &[Token<'_>; T],
         ahead: usize,
     );
@@ -117,8 +116,9 @@ unsafe fn tiles<L: Lanes, F: Packed>(call: Call<'_>) {
     assert!(tile_bytes > 0 && call.tiles.len() == count * tile_bytes, "whole tiles");
     assert!(call.out.len() == call.tokens.len() * count * LANES, "a result a token and row");
     assert!(F::FORMAT.group_cols > 0 || call.scales.len() == count * LANES, "a scale a row");
+    let words = call.tokens.len() * call.parts * F::FORMAT.part_cols;
+    assert!(call.words.len() == words, "activations for whole parts");
     for token in call.tokens {
-        assert!(token.words.len() == call.parts * F::FORMAT.part_cols, "activations for whole parts");
         assert!(
             token.offsets.len() == F::FORMAT.groups(call.parts * F::FORMAT.part_cols),
             "an offset a group"
@@ -132,7 +132,10 @@ unsafe fn tiles<L: Lanes, F: Packed>(call: Call<'_>) {
             [a, b] => in_turn::<L, F, 2, 1>(call, count, [a, b]),
             [a, b, c] => in_turn::<L, F, 3, 1>(call, count, [a, b, c]),
             [a, b, c, d] => in_turn::<L, F, 4, 1>(call, count, [a, b, c, d]),
-            _ => unreachable!("one to four tokens"),
+            [a, b, c, d, e, f, g, h] if L::AT_ONCE == MANY => {
+                in_turn::<L, F, MANY, 1>(call, count, [a, b, c, d, e, f, g, h])
+            }
+            _ => unreachable!("one to four tokens, or as many as are taken at once"),
         }
     }
 }
@@ -170,6 +173,7 @@ unsafe fn at_once<L: Lanes, F: Packed, const T: usize, const S: usize>(
     tokens: &[Token<'_>; T],
 ) {
     let (part_bytes, ahead) = (F::FORMAT.part_bytes, call.walk.ahead());
+    let words = |part: usize| call.words.as_ptr().wrapping_add(part * F::FORMAT.part_cols * T);
     // SAFETY: the caller promises the instruction set, and that what the parts read is there.
     unsafe {
         let bytes = tiles.map(|tile| call.tiles.as_ptr().add(tile * call.parts * part_bytes));
@@ -183,7 +187,7 @@ unsafe fn at_once<L: Lanes, F: Packed, const T: usize, const S: usize>(
             for stream in 0..S {
                 for part in part..part + F::TURN {
                     let bytes = bytes[stream].add(part * part_bytes);
-                    F::part::<L, T>(&mut sums[stream], bytes, part, tokens, ahead);
+                    F::part::<L, T>(&mut sums[stream], bytes, part, words(part), tokens, ahead);
                 }
             }
             part += F::TURN;
@@ -191,7 +195,7 @@ unsafe fn at_once<L: Lanes, F: Packed, const T: usize, const S: usize>(
         while part < call.parts {
             for stream in 0..S {
                 let bytes = bytes[stream].add(part * part_bytes);
-                F::part::<L, T>(&mut sums[stream], bytes, part, tokens, ahead);
+                F::part::<L, T>(&mut sums[stream], bytes, part, words(part), tokens, ahead);
             }
             part += 1;
         }

@@ -4,7 +4,7 @@
 //! to the lane, columns ascending; then the lanes fold 8, 4, 2, 1. These are the bits of
 //! [`crate::numerics::Numerics::dot_rows`].
 
-use super::lanes::{LANES, Lanes};
+use super::lanes::{LANES, Lanes, MANY};
 use super::schedule::{Walk, rest, steps};
 
 /// Whole rows and the tokens that they are multiplied with.
@@ -14,7 +14,7 @@ pub struct Call<'a> {
     pub rows: &'a [u8],
     /// Columns, at least one.
     pub cols: usize,
-    /// One to [`super::blocks::TOKENS`] tokens of so many values.
+    /// One to [`FEW`](super::lanes::FEW) tokens, or [`Lanes::AT_ONCE`], of so many values.
     pub tokens: &'a [&'a [f32]],
     /// How the rows are gone through.
     pub walk: Walk,
@@ -86,7 +86,10 @@ unsafe fn rows<L: Lanes, S: Stored>(call: Call<'_>) {
             [a, b] => walk::<L, S, 2>(call, count, [a, b]),
             [a, b, c] => walk::<L, S, 3>(call, count, [a, b, c]),
             [a, b, c, d] => walk::<L, S, 4>(call, count, [a, b, c, d]),
-            _ => unreachable!("one to four tokens"),
+            [a, b, c, d, e, f, g, h] if L::AT_ONCE == MANY => {
+                walk::<L, S, MANY>(call, count, [a, b, c, d, e, f, g, h])
+            }
+            _ => unreachable!("one to four tokens, or as many as are taken at once"),
         }
     }
 }

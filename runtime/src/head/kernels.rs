@@ -1,6 +1,6 @@
 //! The head's kernels, each compiled for every instruction set.
 
-use super::lanes::of;
+use super::lanes::{Lanes, of};
 use super::layout::Format;
 use super::schedule::Walk;
 use super::{blocks, floats};
@@ -24,6 +24,8 @@ macro_rules! kernels {
         pub struct Kernels {
             /// The instruction set that they need.
             pub isa: &'static IsaInfo,
+            /// See `Lanes::AT_ONCE`.
+            pub at_once: usize,
             $(
                 #[doc = concat!("See `", stringify!($family), "::", stringify!($name), "`.")]
                 pub $name: unsafe fn($family::Call<'_>),
@@ -61,7 +63,7 @@ macro_rules! table {
 /// One row of `KERNELS`.
 macro_rules! row {
     ([$($name:ident)*] $isa:ident $version:ident) => {
-        Kernels { isa: &crate::kernels::$isa, $($name: $name::$version),* }
+        Kernels { isa: &crate::kernels::$isa, at_once: of::$version::AT_ONCE, $($name: $name::$version),* }
     };
 }
 

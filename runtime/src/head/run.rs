@@ -3,8 +3,8 @@
 use std::borrow::Cow;
 use std::ops::Range;
 
-use super::activations::Activations;
-use super::blocks::{self, TOKENS, Token};
+use super::activations::{Activations, batches};
+use super::blocks::{self, Token};
 use super::kernels::Kernels;
 use super::lanes::LANES;
 use super::schedule::Walk;
@@ -33,8 +33,8 @@ trait Multiply: Sync {
     /// The weights of some tiles, read once for all tokens.
     fn weights(&self, tiles: &Range<usize>) -> Cow<'_, [u8]>;
 
-    /// Sets `out` to the results of each of at most [`TOKENS`] tokens for the rows of the tiles, those past the last row
-    /// included or not.
+    /// Sets `out` to the results of each of these tokens, of [`batches`], for the rows of the tiles, those past the last row included
+    /// or not.
     fn run(&self, tiles: &Range<usize>, weights: &[u8], tokens: Range<usize>, out: &mut Vec<f32>);
 }
 
@@ -101,6 +101,7 @@ struct Tiles<'a> {
     tile_bytes: usize,
     kernel: unsafe fn(blocks::Call<'_>),
     walk: Walk,
+    activations: &'a Activations,
     tokens: Vec<Token<'a>>,
 }
 
@@ -119,8 +120,9 @@ impl Multiply for Tiles<'_> {
             [] => &[],
             scales => &scales[tiles.start * LANES..tiles.end * LANES],
         };
+        let words = self.activations.words(tokens.clone());
         let (parts, tokens, walk) = (self.parts, &self.tokens[tokens], self.walk);
-        let call = blocks::Call { tiles: weights, scales, parts, tokens, walk, out };
+        let call = blocks::Call { tiles: weights, scales, parts, words, tokens, walk, out };
         // SAFETY: the kernel is that of an instruction set that the CPU has.
         unsafe { (self.kernel)(call) }
     }
@@ -181,7 +183,9 @@ impl Head {
         let tokens = hidden.len() / self.cols;
         assert!(hidden.len() == tokens * self.cols && logits.len() == tokens * self.rows, "whole vectors");
         if tokens > 0 {
-            self.with(numerics, hidden, scratch, |multiply| self.share(team, multiply, logits, tokens));
+            let at_once = Kernels::of(numerics).at_once;
+            let share = |multiply: &dyn Multiply| self.share(team, multiply, logits, (tokens, at_once));
+            self.with(numerics, hidden, scratch, share);
         }
     }
 
@@ -216,7 +220,7 @@ impl Head {
                 body(&Rows { matrix, bytes, kernel, walk, tokens: hidden.chunks_exact(self.cols).collect() });
             }
             Weights::Packed { format, tiles, scales } => {
-                scratch.0.quantize(numerics, format, self.cols, hidden);
+                scratch.0.quantize(numerics, format, self.cols, hidden, kernels.at_once);
                 let parts = format.parts(self.cols);
                 body(&Tiles {
                     tiles,
@@ -225,20 +229,27 @@ impl Head {
                     tile_bytes: parts * format.part_bytes,
                     kernel: kernels.of_format(format),
                     walk: self.walk,
+                    activations: &scratch.0,
                     tokens: scratch.0.tokens().collect(),
                 });
             }
         }
     }
 
-    /// Shares tiles out over the team, each for all tokens.
-    fn share(&self, team: &Team<'_>, multiply: &dyn Multiply, logits: &mut [f32], tokens: usize) {
+    /// Shares tiles out over the team, each for all tokens, so many at once.
+    fn share(
+        &self,
+        team: &Team<'_>,
+        multiply: &dyn Multiply,
+        logits: &mut [f32],
+        (tokens, at_once): (usize, usize),
+    ) {
         let tiles = self.rows.div_ceil(LANES);
         let products = self.rows.saturating_mul(self.cols).saturating_mul(tokens);
         let parts = if products < MIN_SHARED_PRODUCTS { 1 } else { team.size().clamp(1, tiles) };
         let tile_bytes = multiply.tile_bytes().max(1);
         let blocks = Blocks::default();
-        let shares = if tokens <= TOKENS {
+        let shares = if tokens <= at_once {
             Shares::streamed(blocks, tiles, tile_bytes, self.walk.streams(), parts)
         } else {
             let chunk = (blocks.chunk_bytes / tile_bytes).clamp(1, (tiles / (PIECES_EACH * parts)).max(1));
@@ -249,8 +260,7 @@ impl Head {
             let mut out = Vec::new();
             while let Some(tiles) = shares.claim(part) {
                 let weights = multiply.weights(&tiles);
-                for first in (0..tokens).step_by(TOKENS) {
-                    let some = first..(first + TOKENS).min(tokens);
+                for some in batches(tokens, at_once) {
                     multiply.run(&tiles, &weights, some.clone(), &mut out);
                     for (token, out) in some.clone().zip(out.chunks_exact(out.len() / some.len())) {
                         // SAFETY: the tiles were handed out to this call alone, and one token's slice is gone before the

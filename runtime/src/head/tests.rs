@@ -25,9 +25,9 @@ fn blocks(rows: usize, cols: usize, kind: BlockType) -> VocabMatrix {
 
 #[test]
 fn any_number_of_threads_and_tokens_gives_the_same_bits() {
-    // Enough products to be shared out, rows that do not fill the last tile.
-    let (rows, cols) = (1003, 256);
-    let hidden: Vec<f32> = (0..5 * cols).map(|i| ((i * 31) % 97) as f32 * 0.05 - 2.4).collect();
+    // Enough products to be shared out, rows that do not fill the last tile; tokens for a large batch and two small ones.
+    let (rows, cols, tokens) = (1003, 256, 8 + 4 + 1);
+    let hidden: Vec<f32> = (0..tokens * cols).map(|i| ((i * 31) % 97) as f32 * 0.05 - 2.4).collect();
     let mut heads = vec![
         (matrix(rows, cols), HeadType::Exact),
         (matrix(rows, cols), HeadType::Stored),
@@ -40,13 +40,13 @@ fn any_number_of_threads_and_tokens_gives_the_same_bits() {
     }
     for (matrix, head_type) in heads {
         let head = Head::new(&matrix, head_type, &engine(2)).unwrap();
-        let mut alone = vec![f32::NAN; 5 * rows];
+        let mut alone = vec![f32::NAN; tokens * rows];
         for (hidden, logits) in hidden.chunks_exact(cols).zip(alone.chunks_exact_mut(rows)) {
             head.logits_on(&Numerics::portable(), hidden, logits).unwrap();
         }
         for threads in [1, 2, 3] {
             let engine = engine(threads);
-            let mut together = vec![f32::NAN; 5 * rows];
+            let mut together = vec![f32::NAN; tokens * rows];
             head.logits(&engine, &hidden, &mut together).unwrap();
             assert!(alone == together, "{head:?}, {head_type}, {threads} threads");
         }

@@ -4,7 +4,7 @@
 use std::fmt;
 use std::str::FromStr;
 
-use crate::format::{RawModel, StorageType};
+use crate::format::{StorageType, VocabMatrix};
 use crate::head::HeadType;
 use crate::numerics::kv_block::KvType;
 
@@ -40,9 +40,9 @@ impl Profile {
         }
     }
 
-    /// What it makes of the output head of a model.
-    pub fn head(self, raw: &RawModel) -> HeadType {
-        match (self, raw.output.as_ref().unwrap_or(&raw.token_embd).storage()) {
+    /// What it makes of an output head that is stored like this.
+    pub fn head(self, stored: &VocabMatrix) -> HeadType {
+        match (self, stored.storage()) {
             (Profile::Exact, _) => HeadType::Exact,
             (Profile::Fast, StorageType::Blocks(_)) => HeadType::Stored,
             (Profile::Fast, StorageType::Float(_)) => HeadType::Int8,

@@ -1,5 +1,7 @@
 //! The weights of a model, packed for the kernels.
 
+use std::sync::Arc;
+
 use super::config::ModelConfig;
 use super::error::ModelError;
 use super::profile::{Profile, ProfileOptions};
@@ -19,18 +21,18 @@ pub struct Model {
     pub kv_type: KvType,
     /// Dimensions and constants, validated.
     pub config: ModelConfig,
-    /// One set of packed projections and norms a layer.
-    pub layers: Vec<PackedLayerWeights>,
+    /// One set of packed projections and norms a layer; shared with what [`Model::with_profile`] makes.
+    pub layers: Arc<[PackedLayerWeights]>,
     /// Embedding, `[vocab][hidden]`, as stored.
     pub token_embd: VocabMatrix,
-    /// Output head, `[vocab][hidden]`: the file's own, or made of the embedding (tied).
+    /// What the file has for the output head, `[vocab][hidden]`, as stored; none where that is the embedding (tied).
+    pub output: Option<VocabMatrix>,
+    /// Output head, `[vocab][hidden]`, made of one of the two.
     pub head: Head,
-    /// Whether the head is the embedding's.
-    pub tied: bool,
     /// Weights of the last norm, `[hidden]`.
     pub output_norm: Vec<f32>,
     /// The tokenizer that came with the model, or why there is none.
-    pub tokenizer: TokenizerState,
+    pub tokenizer: Arc<TokenizerState>,
     /// What the model was loaded from.
     pub source: SourceInfo,
 }
@@ -47,9 +49,9 @@ impl Model {
         Self::with_options(raw, engine, ProfileOptions::default(), &|_| ())
     }
 
-    /// The same for a numerics profile, whose output head is made at load. A head that is packed is the only copy of it in memory, for what is not copied stays in the file's. `progress`, for whoever
-    /// wants to show how far packing has come, is called on the engine's threads, many times a second, and should return at
-    /// once.
+    /// The same for a numerics profile, whose output head is made at load. A head that is packed is the only copy of it in
+    /// memory, for what is not copied stays in the file's. `progress`, for whoever wants to show how far packing has come, is
+    /// called on the engine's threads, many times a second, and should return at once.
     ///
     /// # Errors
     /// As [`Model::from_raw`], or types that the profile does not have.
@@ -59,15 +61,7 @@ impl Model {
         options: ProfileOptions,
         progress: &(dyn Fn(LoadProgress) + Sync),
     ) -> Result<Self, ModelError> {
-        let profile = options.profile;
-        let head = options.head.unwrap_or(profile.head(&raw));
-        let kv_type = options.kv_type.unwrap_or(profile.kv_type());
-        if (profile == Profile::Exact) != (head == HeadType::Exact) {
-            return Err(ModelError::ProfileHead { profile, head });
-        }
-        if profile == Profile::Exact && kv_type != profile.kv_type() {
-            return Err(ModelError::ProfileKvType { profile, kv_type });
-        }
+        let types = Types::of(options, raw.output.as_ref().unwrap_or(&raw.token_embd))?;
         let RawModel { config, token_embd, output, output_norm, layers, tokenizer, source } = raw;
         config.validate()?;
         check_shape("token_embd", token_embd.rows(), token_embd.cols(), config.vocab, config.hidden)?;
@@ -90,9 +84,66 @@ impl Model {
         let mut packed = packed.into_iter();
         let mut next = |_| packed.next().expect("every projection has been packed");
         let layers = norms.into_iter().map(|norms| layer_of(norms, std::array::from_fn(&mut next))).collect();
-        let tied = output.is_none();
+        let tokenizer = Arc::new(tokenizer);
+        let Types { profile, head, kv_type } = types;
         let head = Head::new(output.as_ref().unwrap_or(&token_embd), head, engine)?;
-        Ok(Self { profile, kv_type, config, layers, token_embd, head, tied, output_norm, tokenizer, source })
+        Ok(Self {
+            profile,
+            kv_type,
+            config,
+            layers,
+            token_embd,
+            output,
+            head,
+            output_norm,
+            tokenizer,
+            source,
+        })
+    }
+
+    /// The same model with another numerics profile: the ternary weights and the tokenizer are shared with this one, only the
+    /// output head is made anew, of what the file has.
+    ///
+    /// # Errors
+    /// [`ModelError`]: types that the profile does not have, a head that cannot be made.
+    pub fn with_profile(&self, engine: &Engine, options: ProfileOptions) -> Result<Self, ModelError> {
+        let stored = self.output.as_ref().unwrap_or(&self.token_embd);
+        let Types { profile, head, kv_type } = Types::of(options, stored)?;
+        Ok(Self {
+            profile,
+            kv_type,
+            config: self.config.clone(),
+            layers: Arc::clone(&self.layers),
+            token_embd: self.token_embd.clone(),
+            output: self.output.clone(),
+            head: Head::new(stored, head, engine)?,
+            output_norm: self.output_norm.clone(),
+            tokenizer: Arc::clone(&self.tokenizer),
+            source: self.source.clone(),
+        })
+    }
+}
+
+/// A profile with all that it leaves open.
+struct Types {
+    profile: Profile,
+    head: HeadType,
+    kv_type: KvType,
+}
+
+impl Types {
+    /// What is asked for, and the profile's own for the rest.
+    fn of(options: ProfileOptions, stored: &VocabMatrix) -> Result<Self, ModelError> {
+        let profile = options.profile;
+        let head = options.head.unwrap_or(profile.head(stored));
+        let kv_type = options.kv_type.unwrap_or(profile.kv_type());
+        if (profile == Profile::Exact) != (head == HeadType::Exact) {
+            return Err(ModelError::ProfileHead { profile, head });
+        }
+        if profile == Profile::Exact && kv_type != profile.kv_type() {
+            return Err(ModelError::ProfileKvType { profile, kv_type });
+        }
+        Ok(Types { profile, head, kv_type })
     }
 }
 

@@ -132,12 +132,6 @@ crate::kernels::with_isas! { versions!
     /// When the lengths do not fit or `x` is empty.
     fn dot_rows(rows: &[f32], x: &[f32], out: &mut [f32]) = reduce::dot_rows;
 
-    /// The f32 values of little-endian bf16 ones, exactly.
-    ///
-    /// # Panics
-    /// When `bytes` is not two bytes a value.
-    fn widen_bf16(bytes: &[u8], out: &mut [f32]) = crate::format::widen_bf16;
-
     /// True when no element is infinite or NaN.
     fn all_finite(x: &[f32]) -> bool = reduce::all_finite;
 

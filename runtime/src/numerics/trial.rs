@@ -19,7 +19,7 @@ const PART: usize = TOKENS * HEADS * (HEAD_DIM + EXTRA);
 /// Rows of the matrix.
 const ROWS: usize = 5;
 /// Results of all entry points together.
-const RESULTS: usize = 5 * LEN + (LEN + 2) + HEAD + 3 * (QUERIES + HEAD_DIM) + ROWS + 1 + 2 * LEN;
+const RESULTS: usize = 4 * LEN + (LEN + 2) + HEAD + 3 * (QUERIES + HEAD_DIM) + ROWS + 1 + 2 * LEN;
 
 /// Operands, and what the portable version makes of them. Running it allocates nothing.
 pub(crate) struct NumericsTrial {
@@ -33,7 +33,6 @@ pub(crate) struct NumericsTrial {
     blocks: Vec<Vec<KvBlock>>,
     work: Workspace,
     parts: Vec<f32>,
-    bf16: Vec<u8>,
     sums: Vec<i32>,
     q: Vec<i8>,
     found: Vec<f32>,
@@ -63,7 +62,6 @@ impl NumericsTrial {
             blocks: KvType::ALL.map(blocks).to_vec(),
             work: Workspace::default(),
             parts: vec![0.0; KEYS.div_ceil(CHUNK) * PART],
-            bf16: values(LEN, 9).iter().flat_map(|v| half::bf16::from_f32(*v).to_le_bytes()).collect(),
             sums: (0..LEN as i32).map(|i| i * 30_011 - 1_000_003).collect(),
             q: vec![0; LEN],
             found: vec![0.0; RESULTS],
@@ -125,7 +123,6 @@ impl NumericsTrial {
             in_place(numerics, out, y);
         }
         numerics.dot_rows(&self.rows, x, take(ROWS));
-        numerics.widen_bf16(&self.bf16, take(LEN));
         let finite = norm.is_ok() && numerics.all_finite(x) && !numerics.all_finite(&[f32::INFINITY]);
         take(1)[0] = f32::from(u8::from(finite));
         numerics.scale_by_tensor(&self.sums, 0.37, 1.3, take(LEN));

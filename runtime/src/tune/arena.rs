@@ -110,6 +110,11 @@ impl<'a> Arena<'a> {
         Arena { place, acts, all_tokens, tokens, matrices, blocks, next: 0 }
     }
 
+    /// Has at hand what a kernel wants, so that it is not timed how that is made.
+    pub fn prepare(&mut self, kernel: &Kernel) {
+        self.acts.prepare(kernel);
+    }
+
     /// Where it is.
     pub fn place(&self) -> Place {
         self.place

@@ -73,8 +73,9 @@ impl<'a> Contest<'a> {
         if exact.first().is_none_or(|kernel| kernel.descriptor().name != first.name) {
             return None;
         }
-        let arenas: Vec<Arena<'a>> =
+        let mut arenas: Vec<Arena<'a>> =
             places.iter().map(|place| Arena::new(ground, *place, first.tokens, blocks)).collect();
+        arenas.iter_mut().for_each(|arena| exact.iter().for_each(|kernel| arena.prepare(kernel)));
         let contestant =
             |kernel| Contestant { kernel, rates: vec![Vec::new(); places.len()], cached: Samples::default() };
         Some(Contest {

@@ -2,7 +2,7 @@
 
 use std::time::{Duration, Instant};
 
-use kernelgen::tuned::{Made, Settings, TunedProfile, VERSION};
+use kernelgen::tuned::{Kinship, Made, Settings, TunedProfile, VERSION};
 
 use super::arena::Ground;
 use super::contest::Contest;
@@ -117,7 +117,8 @@ fn profile(
 ) -> Result<TunedProfile, TuneError> {
     let cpu = cpu::identify();
     let mut others = linked()?;
-    others.retain(|(_, other)| other.cpu != cpu);
+    // A CPU is the same under another name of the market.
+    others.retain(|(_, other)| other.cpu.kinship(&cpu) != Kinship::Same);
     let made = Made { date: today(), commit: commit(), by: options.command.clone(), probe: round(probe) };
     let kernels = outcomes.iter().filter_map(|outcome| outcome.tuned(&others)).collect();
     Ok(TunedProfile { version: VERSION, cpu, made, settings, kernels })

@@ -101,6 +101,7 @@ fn best(
     let tokens = kernel.descriptor().tokens;
     let all = std::iter::once(Blocks::default()).chain(sizes.iter().copied());
     let mut arenas: Vec<Arena<'_>> = all.map(|blocks| Arena::new(ground, place, tokens, blocks)).collect();
+    arenas.iter_mut().for_each(|arena| arena.prepare(kernel));
     let mut ratios = vec![Vec::new(); sizes.len()];
     for _ in 0..ROUNDS {
         if stop.load(Ordering::Relaxed) {

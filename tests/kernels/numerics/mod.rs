@@ -11,7 +11,7 @@ use tritforge::numerics::Numerics;
 pub type Check = (&'static str, fn(&Numerics) -> Result<(), String>);
 
 /// Every entry point.
-pub const CHECKS: [Check; 15] = [
+pub const CHECKS: [Check; 14] = [
     ("rms_norm", vectors::rms_norm),
     ("quantize_row", vectors::quantize_row),
     ("rotate_heads", vectors::rotate_heads),
@@ -23,7 +23,6 @@ pub const CHECKS: [Check; 15] = [
     ("silu_gate", vectors::silu_gate),
     ("add", vectors::add),
     ("dot_rows", vectors::dot_rows),
-    ("widen_bf16", vectors::widen_bf16),
     ("all_finite", vectors::all_finite),
     ("scale_by_tensor", vectors::scale_by_tensor),
     ("scale_by_row", vectors::scale_by_row),

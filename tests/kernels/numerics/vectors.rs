@@ -120,32 +120,6 @@ pub fn dot_rows(numerics: &Numerics) -> Outcome {
     })
 }
 
-pub fn widen_bf16(numerics: &Numerics) -> Outcome {
-    // All there are, from places of any alignment, and every short length.
-    for (len, first) in lengths().map(|len| (len, len)).chain([(1 << 16, 0), (65_535, 1)]) {
-        let bits = || (first..first + len).map(|bits| bits as u16);
-        let mut bytes = vec![0xaa; len % 3];
-        bytes.extend(bits().flat_map(u16::to_le_bytes));
-        let mut out = vec![7.0; len];
-        numerics.widen_bf16(&bytes[len % 3..], &mut out);
-        let expected: Vec<f32> = bits().map(bf16).collect();
-        compare(format!("{len} from {first}"), &out, &expected)?;
-    }
-    Ok(())
-}
-
-/// Sign, exponent and fraction by the definition of the format.
-fn bf16(bits: u16) -> f32 {
-    let (exponent, fraction) = (i32::from(bits >> 7 & 0xff), f64::from(bits & 0x7f));
-    let magnitude = match exponent {
-        255 if fraction > 0.0 => f64::NAN,
-        255 => f64::INFINITY,
-        0 => fraction * 2f64.powi(-133),
-        _ => (128.0 + fraction) * 2f64.powi(exponent - 134),
-    };
-    if bits >> 15 == 1 { -magnitude as f32 } else { magnitude as f32 }
-}
-
 pub fn all_finite(numerics: &Numerics) -> Outcome {
     for len in lengths() {
         for kind in FINITE {

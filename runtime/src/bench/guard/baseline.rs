@@ -7,6 +7,7 @@ use kernelgen::tuned::{CpuId, Kinship};
 use serde::{Deserialize, Serialize};
 
 use super::GuardError;
+use crate::bench::versioned;
 use crate::cpu::identify;
 
 /// The version of [`Baseline`].
@@ -74,10 +75,9 @@ impl Baseline {
     /// [`GuardError`] for a file that cannot be read, or is something else.
     pub fn read(path: &Path) -> Result<Self, GuardError> {
         let text = std::fs::read(path).map_err(|source| GuardError::Io { path: path.to_owned(), source })?;
-        let baseline: Baseline = serde_json::from_slice(&text)
-            .map_err(|source| GuardError::Json { path: path.to_owned(), source })?;
-        match baseline.version {
-            VERSION => Ok(baseline),
+        let json = |source| GuardError::Json { path: path.to_owned(), source };
+        match versioned::version(&text).map_err(json)? {
+            VERSION => serde_json::from_slice(&text).map_err(json),
             found => Err(GuardError::Version { path: path.to_owned(), found }),
         }
     }

@@ -156,7 +156,7 @@ fn an_entry_replaces_that_of_its_cpu_alone() {
     assert_eq!((read.cpus.len(), &read), (2, &baseline));
     assert_eq!(read.entry(file.path()).unwrap().date, "3");
 
-    for (text, part) in [("{", "no baseline"), ("{\"version\": 9, \"cpus\": []}", "version 9")] {
+    for (text, part) in [("{", "no baseline"), ("{\"version\": 9, \"cpus\": [{\"a\": 1}]}", "version 9")] {
         std::fs::write(file.path(), text).unwrap();
         let error = Baseline::read_or_new(file.path()).unwrap_err().to_string();
         assert!(error.contains(part), "{error}");

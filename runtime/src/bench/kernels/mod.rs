@@ -89,6 +89,7 @@ impl<'m> KernelBench<'m> {
         if *count < tokens {
             (*count, *acts) = vectors(tokens);
         }
+        acts.prepare(&kernel);
         if !self.exact.contains(&(descriptor.name, rows, cols)) {
             exact::check(&kernel, &acts.problem(matrices[0], 0..descriptor.tokens))?;
             self.exact.insert((descriptor.name, rows, cols));
@@ -120,6 +121,8 @@ impl<'m> KernelBench<'m> {
             kernel: descriptor.name.to_owned(),
             operation: descriptor.operation.to_owned(),
             isa: descriptor.isa.id.to_owned(),
+            schedule: descriptor.schedule.to_owned(),
+            is_fixed: descriptor.shape.is_some(),
             rows,
             cols,
             tokens,
@@ -147,7 +150,7 @@ pub fn measure(
 ) -> KernelReport {
     let mut bench = KernelBench::new(memory, effort);
     let mut report = KernelReport::default();
-    for case in Case::all(kernels, &GENERIC_SHAPES, effort.prompt) {
+    for case in cases(kernels, effort.prompt) {
         for engine in engines {
             match bench.measure(&case, engine) {
                 Ok(test) => report.tests.push(test),
@@ -162,7 +165,23 @@ pub fn measure(
 
 /// Measurements that [`measure`] takes.
 pub fn steps(kernels: &[Kernel], engines: &[Engine], effort: Effort) -> usize {
-    Case::all(kernels, &GENERIC_SHAPES, effort.prompt).len() * engines.len()
+    cases(kernels, effort.prompt).len() * engines.len()
+}
+
+/// The products of every kernel; after those of a kernel of fixed shape, the same by the generic one with its schedule.
+fn cases(kernels: &[Kernel], prompt: usize) -> Vec<Case> {
+    let mut cases = Vec::new();
+    for kernel in kernels {
+        cases.extend(Case::all(std::slice::from_ref(kernel), &GENERIC_SHAPES, prompt));
+        let d = kernel.descriptor();
+        let Some(shape) = d.shape else { continue };
+        let generic = kernels.iter().find(|generic| {
+            let g = generic.descriptor();
+            (g.shape, g.isa.id, g.operation, g.schedule) == (None, d.isa.id, d.operation, d.schedule)
+        });
+        cases.extend(generic.into_iter().flat_map(|&generic| Case::all(&[generic], &[shape], prompt)));
+    }
+    cases
 }
 
 /// The shapes that generic kernels are measured at: the square matrices of the 2B-4T model.

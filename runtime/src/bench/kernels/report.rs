@@ -35,6 +35,12 @@ pub struct KernelTest {
     pub operation: String,
     /// Its instruction set.
     pub isa: String,
+    /// How its loops are arranged.
+    #[serde(default)]
+    pub schedule: String,
+    /// Whether it was made for the shape of this matrix, rather than for any.
+    #[serde(default)]
+    pub is_fixed: bool,
     /// Rows of the matrix.
     pub rows: usize,
     /// Columns of the matrix.
@@ -82,6 +88,15 @@ impl KernelTest {
     pub fn is_prompt(&self) -> bool {
         let at_once = self.operation.strip_prefix("gemm").and_then(|tokens| tokens.parse().ok()).unwrap_or(1);
         self.tokens > at_once
+    }
+
+    /// Whether that is the same product by the generic kernel with the schedule of this one, which is made for the shape.
+    pub fn is_twin(&self, generic: &KernelTest) -> bool {
+        fn product(test: &KernelTest) -> (&str, &str, &str, [usize; 4]) {
+            let sizes = [test.rows, test.cols, test.tokens, test.threads];
+            (&test.isa, &test.operation, &test.schedule, sizes)
+        }
+        self.is_fixed && !generic.is_fixed && product(self) == product(generic)
     }
 
     /// The fault of the probe that the ratio is proof of, if it is.

@@ -53,6 +53,33 @@ fn every_linked_kernel_is_measured_as_a_batch_or_a_prompt_or_both() {
     }
 }
 
+/// Every kernel of fixed shape that runs here, on one and on several tokens, has its generic twin measured.
+#[test]
+fn a_kernel_of_fixed_shape_is_measured_beside_the_generic_one() {
+    let kernels: Vec<Kernel> = crate::kernels::DESCRIPTORS.iter().filter_map(Kernel::new).collect();
+    let cases = cases(&kernels, 8);
+    let fixed: Vec<&Case> = cases.iter().filter(|case| case.kernel.descriptor().shape.is_some()).collect();
+    for case in &fixed {
+        let d = case.kernel.descriptor();
+        let twins = cases.iter().filter(|twin| {
+            let g = twin.kernel.descriptor();
+            g.shape.is_none()
+                && (g.isa.id, g.schedule, g.tokens) == (d.isa.id, d.schedule, d.tokens)
+                && (twin.rows, twin.cols, twin.tokens) == (case.rows, case.cols, case.tokens)
+        });
+        assert_eq!(twins.count(), 1, "{}", d.name);
+    }
+    let (memory, engine) = (memory(), Engine::with_threads(1).unwrap());
+    let mut bench = KernelBench::new(&memory, TINY);
+    let mut test = bench.measure(&Case::all(&[planted::sound()], &[(64, 64)], 1)[0], &engine).unwrap();
+    let generic = test.clone();
+    test.is_fixed = true;
+    assert!(test.is_twin(&generic) && !generic.is_twin(&test) && !test.is_twin(&test));
+    for other in [KernelTest { cols: 48, ..generic.clone() }, KernelTest { threads: 2, ..generic }] {
+        assert!(!test.is_twin(&other));
+    }
+}
+
 #[test]
 fn a_ratio_above_what_is_possible_is_a_fault_of_the_probe() {
     let (memory, engine) = (memory(), Engine::with_threads(1).unwrap());

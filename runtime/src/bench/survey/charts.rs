@@ -5,7 +5,9 @@ use super::document::number;
 use super::peers::{PeerRate, PeerRun, Peers};
 use super::plot::{Axis, Bar, Chart, Guide, Kind as PlotKind, Plot, Point, Series};
 use crate::bench::kernels::KernelTest;
+use crate::bench::precisions::PrecisionReport;
 use crate::bench::{Kind, Test};
+use crate::model::Profile;
 
 /// Units of the roofline.
 const GIGA: f64 = 1e9;
@@ -143,6 +145,28 @@ fn lines(label: &'static str, tests: &[&Test], x: fn(&Test) -> usize, line: fn(&
     let ticks = distinct(x).into_iter().map(|tick| tick as f64).collect();
     let y = Axis::linear("tokens/s", tests.iter().map(|test| test.tokens_per_second.best));
     Chart { x: Axis::at(label, ticks), y, series: series.collect(), guides: Vec::new() }
+}
+
+/// Bars of decoding in every precision, where that was measured.
+pub fn precisions(report: &PrecisionReport) -> Option<Plot> {
+    let bars: Vec<Bar> = report
+        .tests
+        .iter()
+        .filter_map(|test| {
+            let decode = test.tests.iter().find(|test| test.kind == Kind::Decode)?;
+            let rate = decode.tokens_per_second;
+            let style = usize::from(test.precision.profile != Profile::Fast.name());
+            let range = (rate.worst, rate.best);
+            Some(Bar { label: test.precision.to_string(), style, value: rate.median, range })
+        })
+        .collect();
+    let threads = report.tests.first()?.tests.first()?.threads;
+    (!bars.is_empty()).then(|| Plot {
+        title: format!("Decoding in every precision, {}", of_threads(threads)),
+        note: "Profile, head, keys and values; tokens/s: the median, and a line from the worst to the best."
+            .to_owned(),
+        kind: PlotKind::Bars(bars),
+    })
 }
 
 /// Bars for each model and number of threads, of prompts and of decoding.

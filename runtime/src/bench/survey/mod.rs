@@ -16,6 +16,7 @@ use kernelgen::tuned::CpuId;
 use serde::{Deserialize, Serialize};
 
 use super::kernels::{self, Effort, KernelReport};
+use super::precisions::{self, PrecisionReport};
 use super::{BenchError, Options, Progress, Report, run_on};
 use crate::cpu::identify;
 use crate::engine::Engine;
@@ -48,6 +49,9 @@ pub struct Survey {
     pub cpu: CpuId,
     /// The model on every number of threads, with prompts of several lengths and batches of several sizes.
     pub speed: Report,
+    /// The model in every numerics profile, output head and type of keys and values, on the most threads.
+    #[serde(default)]
+    pub precisions: PrecisionReport,
     /// Every kernel that this CPU runs, on the fewest and on the most threads.
     pub kernels: KernelReport,
     /// What other programs reach on this machine, where it was measured.
@@ -103,13 +107,19 @@ pub fn survey(
     let ends = ends(engines);
     let of_model = options.speed.repetitions * engines.len();
     let of_kernels: usize = ends.iter().map(|end| kernels::steps(kernels, end, options.effort)).sum();
-    let mut done = Progress { done: 0, total: of_model + of_kernels };
+    let longest = options.speed.prompts.iter().copied().max();
+    let each =
+        Options { prompts: longest.into_iter().collect(), sequences: vec![1], ..options.speed.clone() };
+    let mut done = Progress { done: 0, total: of_model + precisions::steps(&each) + of_kernels };
     let mut tick = || {
         done.done += 1;
         progress(done);
     };
     let memory = WeightMemory::new(options.speed.probe_mib * MIB);
     let speed = run_on(&memory, model, engines, &options.speed, &mut tick)?;
+    // There is an engine, or there would be no report.
+    let most = &engines[engines.len() - 1];
+    let precisions = precisions::measure(memory.bytes(), model, most, &each, &mut tick)?;
     let mut found = KernelReport::default();
     for end in ends {
         found.merge(kernels::measure(kernels, end, &memory, options.effort, &mut tick));
@@ -120,6 +130,7 @@ pub fn survey(
         date: today(),
         cpu: identify(),
         speed,
+        precisions,
         kernels: found,
         peers: None,
     })

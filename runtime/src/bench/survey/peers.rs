@@ -5,6 +5,8 @@ use std::path::{Path, PathBuf};
 
 use serde::{Deserialize, Serialize};
 
+use crate::bench::versioned;
+
 /// The version of the file that is read.
 const VERSION: u32 = 1;
 
@@ -95,8 +97,7 @@ impl Peers {
     pub fn read(path: &Path) -> Result<Self, PeersError> {
         let text = std::fs::read(path).map_err(|source| PeersError::Io { path: path.to_owned(), source })?;
         let json = |source| PeersError::Json { path: path.to_owned(), source };
-        // First, for other versions have other fields.
-        let Versioned { version } = serde_json::from_slice(&text).map_err(json)?;
+        let version = versioned::version(&text).map_err(json)?;
         if version != VERSION {
             return Err(PeersError::Version { path: path.to_owned(), found: version });
         }
@@ -110,12 +111,6 @@ impl Peers {
         });
         Ok(Peers { version, cpu, runs: runs.collect() })
     }
-}
-
-/// What every version has.
-#[derive(Deserialize)]
-struct Versioned {
-    version: u32,
 }
 
 /// The file, described at the top of `benches/peers/compare.py`.

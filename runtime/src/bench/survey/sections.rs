@@ -5,7 +5,8 @@ use super::charts::{self, of_threads};
 use super::document::{Block, Cell, Document, Section, Table, number};
 use super::peers::{PeerRate, Peers};
 use crate::bench::kernels::{KernelTest, Roof};
-use crate::bench::{Kind, Test};
+use crate::bench::precisions::PrecisionTest;
+use crate::bench::{Kind, Read, Test};
 use crate::probe::{PLAUSIBLE, marked};
 
 const GIGA: f64 = 1e9;
@@ -28,7 +29,9 @@ pub fn document(survey: &Survey) -> Document {
         sections: vec![
             findings(survey),
             kernels(survey),
+            fixed_shapes(survey),
             speed(survey),
+            precisions(survey),
             peers(survey.peers.as_ref()),
             method(survey),
         ],
@@ -133,6 +136,100 @@ fn kernel_row(test: &KernelTest) -> Vec<Cell> {
     row
 }
 
+fn fixed_shapes(survey: &Survey) -> Section {
+    let tests = &survey.kernels.tests;
+    let twins =
+        tests.iter().filter_map(|fixed| Some((fixed, tests.iter().find(|test| fixed.is_twin(test))?)));
+    let rows: Vec<Vec<Cell>> = twins
+        .map(|(fixed, generic)| {
+            let cells = [
+                fixed.kernel.clone(),
+                fixed.tokens.to_string(),
+                fixed.threads.to_string(),
+                format!("{:+.1}%", 100.0 * (fixed.of_roof / generic.of_roof - 1.0)),
+            ];
+            let mut row: Vec<Cell> = cells.map(Cell::from).into();
+            row.extend([share(fixed.of_roof), share(generic.of_roof)]);
+            row.push(format!("{:.3}", fixed.noise.max(generic.noise)).into());
+            row
+        })
+        .collect();
+    let text = match rows.is_empty() {
+        true => "None that runs on this CPU is linked.",
+        false => {
+            "What kernels that are made for a shape reach of their roof, and what the generic kernel with the same schedule reaches \
+             of its own on that shape. Such kernels are linked where one gained 3% or more; most do on weights in a cache alone."
+        }
+    };
+    let mut blocks = vec![Block::Text(text.to_owned())];
+    if !rows.is_empty() {
+        let head = vec!["kernel", "tokens", "threads", "gain", "of roof", "generic", "noise"];
+        blocks.push(Block::Table(Table { head, rows }));
+    }
+    Section { heading: "Made for a shape, against generic", blocks }
+}
+
+fn precisions(survey: &Survey) -> Section {
+    let report = &survey.precisions;
+    let head = vec![
+        "profile, head, keys and values",
+        "decode tokens/s",
+        "worst",
+        "best",
+        "MB/token",
+        "of bandwidth",
+        "prompt tokens/s",
+        "head MB",
+        "kB/position",
+        "logits differ by",
+    ];
+    let rows = report.tests.iter().map(precision_row);
+    let table = Table { head, rows: rows.collect() };
+    let text = "The model in every precision, in turn. How far the largest difference of a logit from the profile exact is, is given \
+                in standard deviations of the logits, after some tokens drawn at random; what it costs a text, perplexity says.";
+    let mut blocks = vec![
+        Block::Text(text.to_owned()),
+        Block::Plots(charts::precisions(report).into_iter().collect()),
+        Block::Table(table),
+    ];
+    blocks.extend(warnings(report.not_made.iter().map(|error| format!("Not made: {error}"))));
+    Section { heading: "Head precisions and numerics profiles", blocks }
+}
+
+fn precision_row(test: &PrecisionTest) -> Vec<Cell> {
+    let of = |kind: Kind| test.tests.iter().find(|test| test.kind == kind);
+    let none = || Cell::from("-".to_owned());
+    let mut row = vec![Cell::from(test.precision.to_string())];
+    match of(Kind::Decode) {
+        Some(decode) => {
+            let rate = decode.tokens_per_second;
+            row.extend([rate.median, rate.worst, rate.best].map(|rate| Cell::from(number(rate))));
+            row.extend(read_cells(decode.read.as_ref()));
+        }
+        None => row.extend([none(), none(), none(), none(), none()]),
+    }
+    row.push(of(Kind::Prefill).map_or_else(none, |test| number(test.tokens_per_second.median).into()));
+    row.extend(
+        [
+            number(test.head_bytes as f64 / MEGA),
+            number(test.kv_bytes_per_position as f64 / 1e3),
+            format!("{:.3}", test.logit_difference),
+        ]
+        .map(Cell::from),
+    );
+    row
+}
+
+/// MB that are read for a token, and their share of the bandwidth.
+fn read_cells(read: Option<&Read>) -> [Cell; 2] {
+    let Some(read) = read else { return ["-", "-"].map(|none| none.to_owned().into()) };
+    let of_bandwidth = match read.cacheable {
+        true => format!("{:.2}c", read.of_bandwidth).into(),
+        false => share(read.of_bandwidth),
+    };
+    [number(read.bytes() / MEGA).into(), of_bandwidth]
+}
+
 fn speed(survey: &Survey) -> Section {
     let model = &survey.speed.model;
     let text = format!(
@@ -149,8 +246,8 @@ fn speed(survey: &Survey) -> Section {
         "tokens/s",
         "worst",
         "best",
-        "MB/token",
         "GB/s",
+        "MB/token",
         "of bandwidth",
         "GMAC/s",
         "of peak",
@@ -172,17 +269,9 @@ fn speed_row(test: &Test) -> Vec<Cell> {
         [test.name(), test.threads.to_string(), number(rate.median), number(rate.worst), number(rate.best)]
             .map(Cell::from)
             .into();
-    match &test.read {
-        Some(read) => row.extend([
-            number(read.bytes() / MEGA).into(),
-            number(read.bytes_per_second.median / GIGA).into(),
-            match read.cacheable {
-                true => format!("{:.2}c", read.of_bandwidth).into(),
-                false => share(read.of_bandwidth),
-            },
-        ]),
-        None => row.extend(["-", "-", "-"].map(|none| none.to_owned().into())),
-    }
+    let bytes_per_second = test.read.as_ref().map(|read| number(read.bytes_per_second.median / GIGA));
+    row.push(bytes_per_second.unwrap_or("-".to_owned()).into());
+    row.extend(read_cells(test.read.as_ref()));
     row.push(number(test.ternary_macs.median / GIGA).into());
     row.push(share(test.of_peak));
     row

@@ -1,4 +1,5 @@
 use super::*;
+use crate::bench::kernels::KernelTest;
 use crate::bench::planted;
 use crate::format::LoadOptions;
 
@@ -62,11 +63,31 @@ fn every_plot_counts_its_points() {
     let html = survey.html();
     let counts: Vec<&str> =
         html.split("data-points=\"").skip(1).filter_map(|rest| rest.split('"').next()).collect();
-    // Two rooflines of one kernel; decoding and a prompt against two numbers of threads; two prompts and two batches on each; two
-    // programs that ran.
-    assert_eq!(counts, ["1", "1", "2", "2", "4", "4", "2"]);
+    // Two rooflines of one kernel; decoding and a prompt against two numbers of threads; two prompts and two batches on each; six
+    // precisions; two programs that ran.
+    assert_eq!(counts, ["1", "1", "2", "2", "4", "4", "6", "2"]);
     assert!(html.contains("third, I2_S on a &amp; b was not measured: no such file"));
     assert!(survey.markdown().contains("other, I2\\_S"));
+}
+
+/// The twins are made up: whether kernels of fixed shape are linked is for the CPU to say.
+#[test]
+fn gains_of_kernels_made_for_a_shape_and_costs_of_precisions_are_listed() {
+    let mut survey = quick(&[planted::sound()]);
+    assert!(survey.markdown().contains("None that runs on this CPU"));
+    let generic = survey.kernels.tests[0].clone();
+    let mut fixed = KernelTest { kernel: "a_fixed_kernel".to_owned(), is_fixed: true, ..generic.clone() };
+    fixed.of_roof = 1.25 * generic.of_roof;
+    survey.kernels.tests.push(fixed);
+    survey.precisions.tests[1].logit_difference = 0.4321;
+    survey.precisions.not_made.push("a reason".to_owned());
+    for text in [survey.html().replace("<wbr>", ""), survey.markdown().replace('\\', "")] {
+        for part in
+            ["a_fixed_kernel", "+25.0%", "fast, q4_0, f16", "exact, f16, f32", "0.432", "Not made: a reason"]
+        {
+            assert!(text.contains(part), "no {part} in {text}");
+        }
+    }
 }
 
 #[test]

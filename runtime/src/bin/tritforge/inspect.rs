@@ -100,7 +100,7 @@ fn memory(model: &Model, out: &mut impl Write) -> io::Result<()> {
     line("all ternary", ternary)?;
     let mut total = ternary;
     let mut tables = vec![("token_embd", as_stored(&model.token_embd))];
-    if !model.tied {
+    if model.output.is_some() {
         tables.push(("output", of_head(&model.head)));
     }
     for (name, m) in tables {

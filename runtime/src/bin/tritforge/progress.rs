@@ -24,7 +24,8 @@ pub fn pack(
     let terminal = io::stderr().is_terminal();
     let show = |progress: LoadProgress| {
         if terminal && since.elapsed() >= PATIENCE {
-            bar.get_or_init(|| new_bar(progress.total)).set_position(progress.done);
+            let new = || self::bar(progress.total, "loading {bar:40} {bytes} of {total_bytes}");
+            bar.get_or_init(new).set_position(progress.done);
         }
     };
     let model = Model::with_options(raw, engine, options, &show);
@@ -34,20 +35,18 @@ pub fn pack(
     model
 }
 
-fn new_bar(total: u64) -> ProgressBar {
-    let bar = ProgressBar::with_draw_target(Some(total), ProgressDrawTarget::stderr());
-    match ProgressStyle::with_template("loading {bar:40} {bytes} of {total_bytes}") {
+/// A bar of so many steps, which is nowhere to be seen where stderr is no terminal.
+pub fn bar(length: u64, template: &str) -> ProgressBar {
+    let bar = ProgressBar::with_draw_target(Some(length), ProgressDrawTarget::stderr());
+    match ProgressStyle::with_template(template) {
         Ok(style) => bar.with_style(style),
         Err(_) => bar,
     }
 }
 
-/// A bar, which is nowhere to be seen where stderr is no terminal, and what moves it.
+/// A bar over the steps of a measurement, and what moves it.
 pub fn steps(what: &'static str) -> (ProgressBar, impl FnMut(Progress)) {
-    let bar = ProgressBar::with_draw_target(Some(1), ProgressDrawTarget::stderr()).with_message(what);
-    if let Ok(style) = ProgressStyle::with_template("{msg} {bar:40} {pos} of {len}, {eta} left") {
-        bar.set_style(style);
-    }
+    let bar = bar(1, "{msg} {bar:40} {pos} of {len}, {eta} left").with_message(what);
     let shown = bar.clone();
     let show = move |Progress { done, total }: Progress| {
         shown.set_length(total as u64);

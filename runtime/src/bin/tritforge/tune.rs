@@ -2,13 +2,12 @@
 
 mod table;
 
-use std::io::{self, IsTerminal, Write};
+use std::io::{self, Write};
 use std::path::PathBuf;
 use std::process::ExitCode;
 use std::sync::atomic::{AtomicBool, Ordering};
 
 use clap::value_parser;
-use indicatif::{ProgressBar, ProgressDrawTarget, ProgressStyle};
 use tritforge::engine::Engine;
 use tritforge::kernels::MODELS;
 use tritforge::model::Profile;
@@ -18,6 +17,7 @@ use tritforge::tuned::{save, user_file};
 
 use crate::Outcome as CommandOutcome;
 use crate::model::{ModelArgs, NumericsArgs};
+use crate::progress;
 
 /// What a shell returns for a command that Ctrl-C ended.
 const INTERRUPTED: u8 = 130;
@@ -113,13 +113,13 @@ pub fn tune(args: Args) -> CommandOutcome {
     let options = args.options()?;
     static STOP: AtomicBool = AtomicBool::new(false);
     ctrlc::set_handler(|| STOP.store(true, Ordering::Relaxed))?;
-    let bar = bar();
-    let progress = |Progress { done, all, now }: Progress| {
+    let bar = progress::bar(1, "tuning {bar:30} {pos} of {len}, {elapsed}: {msg}");
+    let show = |Progress { done, all, now }: Progress| {
         bar.set_length(all as u64);
         bar.set_position(done as u64);
         bar.set_message(now);
     };
-    let control = Control { stop: &STOP, progress: &progress };
+    let control = Control { stop: &STOP, progress: &show };
     let result = if args.search {
         search::search(&options, &args.work, args.resume, control)
     } else {
@@ -163,16 +163,4 @@ pub fn tune(args: Args) -> CommandOutcome {
     }
     out.flush()?;
     Ok(ExitCode::SUCCESS)
-}
-
-/// A bar on a terminal's stderr.
-fn bar() -> ProgressBar {
-    if !io::stderr().is_terminal() {
-        return ProgressBar::hidden();
-    }
-    let bar = ProgressBar::with_draw_target(Some(1), ProgressDrawTarget::stderr());
-    match ProgressStyle::with_template("tuning {bar:30} {pos} of {len}, {elapsed}: {msg}") {
-        Ok(style) => bar.with_style(style),
-        Err(_) => bar,
-    }
 }

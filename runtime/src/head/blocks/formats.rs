@@ -1,6 +1,6 @@
 //! A part of a tile times some tokens, for each packed format.
 
-use super::super::lanes::{LANES, Lanes};
+use super::super::lanes::{FEW, LANES, Lanes};
 use super::super::layout::{ATOM, Format, I8_ROW, Q4_0, Q6_K, Q8_0, SCALES};
 use super::{Packed, Token};
 
@@ -15,6 +15,22 @@ unsafe fn atom<L: Lanes>(from: *const u8, ahead: usize) -> L::Words {
         L::prefetch(from, ahead);
         L::words(from)
     }
+}
+
+/// Two activations of a token, from an even column on, among those of `T` that are interleaved.
+#[inline(always)]
+fn pair<const T: usize>(words: *const i16, col: usize, token: usize) -> *const i16 {
+    words.wrapping_add(col * T + 2 * token)
+}
+
+/// The sums of one of `T` tokens with the products of a pair of its activations.
+///
+/// # Safety
+/// The CPU must have the instruction set; two activations at `pair`.
+#[inline(always)]
+unsafe fn dot<L: Lanes, const T: usize>(sums: L::Sums, words: L::Words, pair: *const i16) -> L::Sums {
+    // SAFETY: the caller promises the instruction set and the activations.
+    unsafe { if T >= FEW { L::dot_of_many(sums, words, pair) } else { L::dot(sums, words, pair) } }
 }
 
 /// The sums of a group, scaled and added to what the rows have.
@@ -39,6 +55,7 @@ pub trait Blocks {
         totals: &mut [L::Floats; T],
         bytes: *const u8,
         part: usize,
+        words: *const i16,
         tokens: &[Token<'_>; T],
         ahead: usize,
     );
@@ -59,11 +76,12 @@ impl<B: Blocks> Packed for B {
         totals: &mut [L::Floats; T],
         bytes: *const u8,
         part: usize,
+        words: *const i16,
         tokens: &[Token<'_>; T],
         ahead: usize,
     ) {
         // SAFETY: the caller promises the same.
-        unsafe { <B as Blocks>::part::<L, T>(totals, bytes, part, tokens, ahead) }
+        unsafe { <B as Blocks>::part::<L, T>(totals, bytes, part, words, tokens, ahead) }
     }
 
     #[inline(always)]
@@ -87,6 +105,7 @@ impl Blocks for Nibbles {
         totals: &mut [L::Floats; T],
         bytes: *const u8,
         part: usize,
+        words: *const i16,
         tokens: &[Token<'_>; T],
         ahead: usize,
     ) {
@@ -100,29 +119,29 @@ impl Blocks for Nibbles {
             // columns stay under 8 * 15 * 256 * 32767 < 2^30.
             let (mut sixteenfold, mut large) = ([L::sums(0); T], [L::sums(0); T]);
             for index in 0..4 {
-                let words = atom::<L>(bytes.add(index * ATOM), ahead);
+                let codes = atom::<L>(bytes.add(index * ATOM), ahead);
                 let fields = if T == 1 {
-                    [L::and(words, 0xf), L::and(words, 0xf0), L::and(words, 0xf00), L::shr::<12>(words)]
+                    [L::and(codes, 0xf), L::and(codes, 0xf0), L::and(codes, 0xf00), L::shr::<12>(codes)]
                 } else {
-                    let shifted = [L::shr::<4>(words), L::shr::<8>(words)];
+                    let shifted = [L::shr::<4>(codes), L::shr::<8>(codes)];
                     [
-                        L::and(words, 0xf),
+                        L::and(codes, 0xf),
                         L::and(shifted[0], 0xf),
                         L::and(shifted[1], 0xf),
-                        L::shr::<12>(words),
+                        L::shr::<12>(codes),
                     ]
                 };
                 for t in 0..T {
-                    let pairs = tokens[t].words.as_ptr().add(part * 32 + index * 8);
-                    sums[t] = L::dot(sums[t], fields[0], pairs);
+                    let pair = |col: usize| pair::<T>(words, index * 8 + col, t);
+                    sums[t] = dot::<L, T>(sums[t], fields[0], pair(0));
                     if T == 1 {
-                        sixteenfold[t] = L::dot(sixteenfold[t], fields[1], pairs.add(2));
-                        large[t] = L::dot(large[t], fields[2], pairs.add(4));
+                        sixteenfold[t] = dot::<L, T>(sixteenfold[t], fields[1], pair(2));
+                        large[t] = dot::<L, T>(large[t], fields[2], pair(4));
                     } else {
-                        sums[t] = L::dot(sums[t], fields[1], pairs.add(2));
-                        sums[t] = L::dot(sums[t], fields[2], pairs.add(4));
+                        sums[t] = dot::<L, T>(sums[t], fields[1], pair(2));
+                        sums[t] = dot::<L, T>(sums[t], fields[2], pair(4));
                     }
-                    sums[t] = L::dot(sums[t], fields[3], pairs.add(6));
+                    sums[t] = dot::<L, T>(sums[t], fields[3], pair(6));
                 }
             }
             let scale = L::f16s(bytes.add(4 * ATOM));
@@ -140,23 +159,21 @@ impl Blocks for Nibbles {
 /// Four columns of an atom of bytes.
 ///
 /// # Safety
-/// The CPU must have the instruction set; 64 bytes at `bytes`, four activations of each token from `col` on.
+/// The CPU must have the instruction set; 64 bytes at `bytes`, four activations of each token at `words`.
 #[inline(always)]
 unsafe fn bytes_dot<L: Lanes, const T: usize>(
     sums: &mut [L::Sums; T],
     bytes: *const u8,
-    col: usize,
-    tokens: &[Token<'_>; T],
+    words: *const i16,
     ahead: usize,
 ) {
     // SAFETY: the caller promises the instruction set and the lengths.
     unsafe {
-        let words = atom::<L>(bytes, ahead);
-        let (low, high) = (L::and(words, 0xff), L::shr::<8>(words));
-        for t in 0..T {
-            let pairs = tokens[t].words.as_ptr().add(col);
-            sums[t] = L::dot(sums[t], low, pairs);
-            sums[t] = L::dot(sums[t], high, pairs.add(2));
+        let codes = atom::<L>(bytes, ahead);
+        let (low, high) = (L::and(codes, 0xff), L::shr::<8>(codes));
+        for (t, sums) in sums.iter_mut().enumerate() {
+            *sums = dot::<L, T>(*sums, low, pair::<T>(words, 0, t));
+            *sums = dot::<L, T>(*sums, high, pair::<T>(words, 2, t));
         }
     }
 }
@@ -172,6 +189,7 @@ impl Blocks for Bytes {
         totals: &mut [L::Floats; T],
         bytes: *const u8,
         part: usize,
+        words: *const i16,
         tokens: &[Token<'_>; T],
         ahead: usize,
     ) {
@@ -182,7 +200,7 @@ impl Blocks for Bytes {
                 sums[t] = L::sums(*tokens[t].offsets.as_ptr().add(part));
             }
             for index in 0..8 {
-                bytes_dot::<L, T>(&mut sums, bytes.add(index * ATOM), part * 32 + index * 4, tokens, ahead);
+                bytes_dot::<L, T>(&mut sums, bytes.add(index * ATOM), pair::<T>(words, index * 4, 0), ahead);
             }
             let scale = L::f16s(bytes.add(8 * ATOM));
             for t in 0..T {
@@ -211,12 +229,13 @@ impl Packed for ByteRows {
     unsafe fn part<L: Lanes, const T: usize>(
         sums: &mut [L::Sums; T],
         bytes: *const u8,
-        part: usize,
-        tokens: &[Token<'_>; T],
+        _part: usize,
+        words: *const i16,
+        _tokens: &[Token<'_>; T],
         ahead: usize,
     ) {
         // SAFETY: the caller promises the instruction set and the lengths.
-        unsafe { bytes_dot::<L, T>(sums, bytes, part * 4, tokens, ahead) }
+        unsafe { bytes_dot::<L, T>(sums, bytes, words, ahead) }
     }
 
     #[inline(always)]
@@ -248,6 +267,7 @@ impl Blocks for SixBits {
         totals: &mut [L::Floats; T],
         bytes: *const u8,
         part: usize,
+        words: *const i16,
         tokens: &[Token<'_>; T],
         ahead: usize,
     ) {
@@ -272,10 +292,10 @@ impl Blocks for SixBits {
                 }
                 for (quad, codes) in codes.into_iter().enumerate() {
                     let (low, high) = (L::and(codes, 0xff), L::shr::<8>(codes));
-                    for t in 0..T {
-                        let pairs = tokens[t].words.as_ptr().add(part * 256 + group * 16 + quad * 4);
-                        sums[t] = L::dot(sums[t], low, pairs);
-                        sums[t] = L::dot(sums[t], high, pairs.add(2));
+                    let col = group * 16 + quad * 4;
+                    for (t, sums) in sums.iter_mut().enumerate() {
+                        *sums = dot::<L, T>(*sums, low, pair::<T>(words, col, t));
+                        *sums = dot::<L, T>(*sums, high, pair::<T>(words, col + 2, t));
                     }
                 }
                 // Eleven bits times eight: exact.

@@ -14,6 +14,11 @@ mod v512;
 /// Lanes of a vector.
 pub const LANES: usize = 16;
 
+/// Tokens that every instruction set has kernels for: so many and less.
+pub const FEW: usize = 4;
+/// Tokens that those of many registers have kernels for besides.
+pub const MANY: usize = 8;
+
 /// The operations of one instruction set.
 ///
 /// # Safety
@@ -26,6 +31,10 @@ pub trait Lanes {
     type Sums: Copy;
     /// An f32 a lane.
     type Floats: Copy;
+
+    /// The most tokens that a kernel takes at once: [`FEW`] or [`MANY`]. A sum of each has to stay in registers, and there have to
+    /// be enough of them that none is waited for.
+    const AT_ONCE: usize = FEW;
 
     /// 64 bytes as words.
     unsafe fn words(from: *const u8) -> Self::Words;
@@ -46,6 +55,12 @@ pub trait Lanes {
     unsafe fn shr_sums<const BITS: u32>(sums: Self::Sums) -> Self::Sums;
     /// `sums + words[0] * pair[0] + words[1] * pair[1]` lane by lane, of signed words, modulo 2^32. Reads two i16 at `pair`.
     unsafe fn dot(sums: Self::Sums, words: Self::Words, pair: *const i16) -> Self::Sums;
+    /// The same for a caller that has [`FEW`] sums or more to go on with while one is under way: in one instruction where there is
+    /// one. Compilers make two of it, a multiplication and an addition, for the addition alone is waited for then.
+    unsafe fn dot_of_many(sums: Self::Sums, words: Self::Words, pair: *const i16) -> Self::Sums {
+        // SAFETY: the caller promises the same.
+        unsafe { Self::dot(sums, words, pair) }
+    }
 
     /// The same f32 in every lane.
     unsafe fn floats(value: f32) -> Self::Floats;

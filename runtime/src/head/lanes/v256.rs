@@ -28,6 +28,26 @@ macro_rules! both {
     }};
 }
 
+/// `vpdpwssd`, and nothing else.
+///
+/// # Safety
+/// The CPU must have AVX-VNNI.
+#[inline]
+#[target_feature(enable = "avx2,avxvnni")]
+unsafe fn vpdpwssd(mut sums: __m256i, words: __m256i, pair: __m256i) -> __m256i {
+    // SAFETY: registers alone are touched; the caller promises the instruction.
+    unsafe {
+        std::arch::asm!(
+            "{{vex}} vpdpwssd {sums}, {words}, {pair}",
+            sums = inout(ymm_reg) sums,
+            words = in(ymm_reg) words,
+            pair = in(ymm_reg) pair,
+            options(pure, nomem, nostack, preserves_flags),
+        );
+    }
+    sums
+}
+
 impl<const VNNI: bool> Lanes for V256<VNNI> {
     type Words = [__m256i; 2];
     type Sums = [__m256i; 2];
@@ -68,6 +88,14 @@ impl<const VNNI: bool> Lanes for V256<VNNI> {
             } else {
                 _mm256_add_epi32(sums[half], _mm256_madd_epi16(words[half], pair))
             })
+        }
+
+        fn dot_of_many(sums: Self::Sums, words: Self::Words, pair: *const i16) -> Self::Sums {
+            if !VNNI {
+                return Self::dot(sums, words, pair);
+            }
+            let pair = _mm256_set1_epi32(pair.cast::<i32>().read_unaligned());
+            both!(half => vpdpwssd(sums[half], words[half], pair))
         }
 
         fn floats(value: f32) -> Self::Floats { both!(_half => _mm256_set1_ps(value)) }

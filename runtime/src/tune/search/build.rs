@@ -115,6 +115,7 @@ fn descriptor(
         operation: leak(spec.operation.to_string()),
         tokens: spec.operation.tokens(),
         streams: spec.schedule.streams,
+        interleaved: spec.schedule.interleaved,
         layout: spec.layout.name,
         shape: None,
         schedule: leak(spec.schedule.to_string()),

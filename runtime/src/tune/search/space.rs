@@ -14,12 +14,14 @@ const CHAINS: [usize; 2] = [1, 2];
 const UNPACKS: [Unpack; 3] = [Unpack::Mask, Unpack::Shift, Unpack::Nibble];
 const ROW_SPLITS: [usize; 2] = [1, 2];
 const STREAMS: [usize; 4] = [1, 2, 3, 4];
+/// The most tokens whose activations are always read vector by vector.
+const ROW_TOKENS: usize = 4;
 /// The prefetch distance at which structures are compared.
 const FIRST_PREFETCH: usize = 3072;
 /// Prefetch distances, in bytes.
 const PREFETCHES: [usize; 7] = [0, 1024, 2048, 3072, 4096, 6144, 8192];
 
-/// Structures of each number of streams that are compiled: those of the least static cost. What is bound by memory is not
+/// Structures of each number of streams, interleaved or not, that are compiled: those of the least static cost. What is bound by memory is not
 /// told apart by a static cost any finer.
 const KEPT: usize = 5;
 /// The most bytes of machine code, at nine an operation: more crowds the caches of instructions.
@@ -65,22 +67,25 @@ impl Aim {
             if tiles { (&[Unpack::Shift][..], &STREAMS[..1]) } else { (&UNPACKS[..], &STREAMS[..]) };
         let (chains, splits) =
             if tiles { (&CHAINS[..1], &ROW_SPLITS[..1]) } else { (&CHAINS[..], &ROW_SPLITS[..]) };
+        // Of fewer tokens each has an address register.
+        let interleaved =
+            if tiles || self.operation.tokens() <= ROW_TOKENS { &[false][..] } else { &[false, true] };
         let mut all = Vec::new();
         for &unroll in &UNROLLS {
             for &chains in chains {
                 for &unpack in unpacks {
                     for &row_split in splits {
                         for &streams in streams {
-                            let prefetch = FIRST_PREFETCH;
-                            all.push(Schedule {
+                            all.extend(interleaved.iter().map(|&interleaved| Schedule {
                                 unroll,
                                 chains,
                                 unpack,
                                 row_split,
-                                prefetch,
+                                prefetch: FIRST_PREFETCH,
                                 streams,
                                 fold: None,
-                            });
+                                interleaved,
+                            }));
                         }
                     }
                 }
@@ -97,8 +102,8 @@ impl Aim {
         let least = legal.first().map_or(0.0, cost);
         let mut kept: Vec<Kernel> = Vec::new();
         for kernel in legal {
-            let streams = kernel.spec.schedule.streams;
-            let alike = kept.iter().filter(|other| other.spec.schedule.streams == streams).count();
+            let reads = |kernel: &Kernel| (kernel.spec.schedule.streams, kernel.spec.schedule.interleaved);
+            let alike = kept.iter().filter(|other| reads(other) == reads(&kernel)).count();
             if cost(&kernel) <= COSTLY * least && alike < KEPT {
                 kept.push(kernel);
             }
@@ -129,6 +134,10 @@ mod tests {
             assert!((1..=KEPT).contains(&alike), "{streams} streams: {alike}");
         }
         assert_eq!(aim.prefetches(kernels[0].spec.schedule).len(), PREFETCHES.len() - 1);
+        let interleaved = |kernel: &&Kernel| kernel.spec.schedule.interleaved;
+        assert_eq!(kernels.iter().filter(interleaved).count(), 0);
+        let kernels = Aim::new("avx512vnni", "gemm16").unwrap().promising();
+        assert!((1..kernels.len()).contains(&kernels.iter().filter(interleaved).count()));
         assert!(Aim::new("sse9", "gemv").is_none() && Aim::new("avx2", "gem").is_none());
     }
 }
