@@ -314,6 +314,30 @@ else
     esac
 fi
 
+# What is short comes first: the emulated Arm tests would take all the time there is.
+
+# ---- WebAssembly, which has no threads: kernels and interpreters, one test at a time.
+
+if ! have node; then
+    skip wasm32 "no node, which is not taken from a package: Debian's knows its folders by absolute paths"
+# The memory is as large from the start as the tests need: node 20 crashes now and then where it grows.
+elif CARGO_TARGET_WASM32_WASIP1_RUSTFLAGS="-C target-feature=+simd128 -C link-arg=--initial-memory=2147483648" \
+    build_tests $wasm wasm32 --test kernels --test interpreters; then
+    runner=(node --no-warnings "$PWD/tests/wasi.mjs")
+    begin
+    tests wasm32 "$(executable kernels)" --test-threads 1
+    tests wasm32 "$(executable interpreters)" --test-threads 1 --skip _equals_naive
+    end wasm32
+fi
+
+# ---- macOS, for which nothing here links or runs.
+
+start=$SECONDS verb=check
+if build $macos macos -p tritforge -p tritforge-benches --lib --bins; then
+    row macos "type-checked, not run" - - - - $((SECONDS - start))
+fi
+verb=build
+
 # ---- Arm.
 
 # The tests on one CPU. What a lower level computes was compared there; `same_bits` leaves it out here.
@@ -345,20 +369,6 @@ else
     fi
 fi
 
-# ---- WebAssembly, which has no threads: kernels and interpreters, one test at a time.
-
-if ! have node; then
-    skip wasm32 "no node, which is not taken from a package: Debian's knows its folders by absolute paths"
-# The memory is as large from the start as the tests need: node 20 crashes now and then where it grows.
-elif CARGO_TARGET_WASM32_WASIP1_RUSTFLAGS="-C target-feature=+simd128 -C link-arg=--initial-memory=2147483648" \
-    build_tests $wasm wasm32 --test kernels --test interpreters; then
-    runner=(node --no-warnings "$PWD/tests/wasi.mjs")
-    begin
-    tests wasm32 "$(executable kernels)" --test-threads 1
-    tests wasm32 "$(executable interpreters)" --test-threads 1 --skip _equals_naive
-    end wasm32
-fi
-
 # ---- Windows.
 
 if ! have x86_64-w64-mingw32-gcc wine64; then
@@ -376,12 +386,5 @@ elif build $windows windows --release -p tritforge --bin tritforge; then
         fail windows "cannot write a model"
     model=("$root/demo.gguf")
     demo "windows, a file" "" wine64 "$binary"
-fi
-
-# ---- macOS, for which nothing here links or runs.
-
-start=$SECONDS verb=check
-if build $macos macos -p tritforge -p tritforge-benches --lib --bins; then
-    row macos "type-checked, not run" - - - - $((SECONDS - start))
 fi
 finish
