@@ -12,6 +12,7 @@ use crate::probe::bandwidth::ReadProbe;
 use crate::probe::peak::PeakProbe;
 use crate::probe::{MIB, Samples};
 use crate::shares::Blocks;
+use crate::team::Team;
 
 /// Bytes of a sample of the read bandwidth.
 const PROBE_WINDOW: usize = 16 * MIB;
@@ -118,9 +119,11 @@ impl<'a> Contest<'a> {
                 for index in places {
                     let arena = &mut arenas[index];
                     if streamed {
-                        reads[index].sample(team)
-                    } else {
-                        peak.sample(team)
+                        reads[index].sample(team);
+                    }
+                    // Beside what runs from the cache.
+                    if !streamed || index == 0 {
+                        peak.sample(&Team::solo());
                     }
                     for turn in 0..count {
                         let contestant = &mut contestants[(turn + round) % count];
@@ -190,6 +193,7 @@ impl<'a> Contest<'a> {
             places: self.arenas.iter().map(Arena::place).collect(),
             ranked,
             refused: self.refused.clone(),
+            peak: if peak.is_finite() { peak } else { 0.0 },
         }
     }
 

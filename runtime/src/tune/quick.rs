@@ -120,6 +120,9 @@ fn profile(
     // A CPU is the same under another name of the market.
     others.retain(|(_, other)| other.cpu.kinship(&cpu) != Kinship::Same);
     let made = Made { date: today(), commit: commit(), by: options.command.clone(), probe: round(probe) };
-    let kernels = outcomes.iter().filter_map(|outcome| outcome.tuned(&others)).collect();
+    let peak = |isa: &str| {
+        outcomes.iter().filter(|outcome| outcome.isa == isa).map(|outcome| outcome.peak).fold(0.0, f64::max)
+    };
+    let kernels = outcomes.iter().filter_map(|outcome| outcome.tuned(&others, peak(&outcome.isa))).collect();
     Ok(TunedProfile { version: VERSION, cpu, made, settings, kernels })
 }
