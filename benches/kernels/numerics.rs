@@ -19,7 +19,6 @@ struct Operands {
     x: Vec<f32>,
     y: Vec<f32>,
     sums: Vec<i32>,
-    /// Two a value.
     /// Rows for the head.
     rows: Vec<f32>,
     out: Vec<f32>,

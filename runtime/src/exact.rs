@@ -51,8 +51,8 @@ pub struct Activations {
     first: usize,
     values: Vec<i8>,
     sums: Vec<i32>,
-    /// Interleaved for calls of so many vectors.
-    interleaved: Vec<(usize, Interleaved)>,
+    /// Interleaved for calls of some number of vectors each.
+    interleaved: Vec<Interleaved>,
 }
 
 impl Activations {
@@ -74,11 +74,12 @@ impl Activations {
     /// the engine makes once.
     pub fn prepare(&mut self, kernel: &Kernel) {
         let tokens = kernel.descriptor().tokens;
-        if kernel.descriptor().interleaved && !self.interleaved.iter().any(|(known, _)| *known == tokens) {
+        if kernel.descriptor().interleaved && self.interleaved.iter().all(|made| made.of(0, tokens).is_none())
+        {
             let calls = (0..self.sums.len() / tokens).map(|call| (call * tokens, tokens));
             let values = &self.values[self.first..];
             let made = Interleaved::new(&Team::solo(), values, self.stride, self.cols, calls);
-            self.interleaved.push((tokens, made));
+            self.interleaved.push(made);
         }
     }
 
@@ -94,7 +95,7 @@ impl Activations {
             acts: &self.values[self.first..][tokens.start * self.stride..tokens.end * self.stride],
             act_stride: self.stride,
             act_sums: &self.sums[tokens.clone()],
-            interleaved: self.interleaved.iter().find_map(|(_, made)| made.of(tokens.start, tokens.len())),
+            interleaved: self.interleaved.iter().find_map(|made| made.of(tokens.start, tokens.len())),
         }
     }
 }
