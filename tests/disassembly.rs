@@ -58,6 +58,7 @@ fn allowed(feature: &str) -> &'static [CpuidFeature] {
     match feature {
         "avx2" => &[SSE3, SSSE3, SSE4_1, SSE4_2, POPCNT, AVX, AVX2],
         "f16c" => &[F16C],
+        "fma" => &[FMA],
         "avxvnni" => &[AVX_VNNI],
         "avx512f" => &[SSE3, SSSE3, SSE4_1, SSE4_2, POPCNT, AVX, AVX2, FMA, F16C, AVX512F],
         "avx512bw" => &[AVX512BW],

@@ -229,6 +229,7 @@ pub fn compile(spec: &KernelSpec) -> Result<Kernel, CompileError> {
 /// The distance between widenings in atoms: the schedule's own, or the greatest that the range proof allows.
 fn fold_distance(spec: &KernelSpec, atom: &Atom) -> Result<usize, CompileError> {
     let unroll = spec.schedule.unroll;
+    let in_turn = spec.schedule.streams > 1 && !spec.schedule.shared;
     let refuse = |fold, reason: String| CompileError::Fold { kernel: spec.name(), fold, reason };
     match (atom.accumulate, spec.schedule.fold) {
         (Accumulate::Wide | Accumulate::Tile { .. }, None) => Ok(unroll),
@@ -238,12 +239,10 @@ fn fold_distance(spec: &KernelSpec, atom: &Atom) -> Result<usize, CompileError> 
         (Accumulate::Narrow { .. }, Some(fold)) if !fold.is_multiple_of(unroll) => {
             Err(refuse(fold, format!("is no multiple of the unroll of {unroll}")))
         }
-        (Accumulate::Narrow { .. }, Some(fold)) if spec.schedule.streams > 1 && fold != unroll => {
-            Err(refuse(
-                fold,
-                format!("is none at every turn of {unroll}, as streams that are read in turn need it"),
-            ))
-        }
+        (Accumulate::Narrow { .. }, Some(fold)) if in_turn && fold != unroll => Err(refuse(
+            fold,
+            format!("is none at every turn of {unroll}, as streams that are read in turn need it"),
+        )),
         (Accumulate::Narrow { .. }, Some(fold)) => Ok(fold),
         (Accumulate::Narrow { .. }, None) => {
             // The distance is sought on a generic kernel of at most one block, where nothing but the narrow
@@ -259,8 +258,8 @@ fn fold_distance(spec: &KernelSpec, atom: &Atom) -> Result<usize, CompileError> 
                 k: k_atoms * ATOM_COLS,
                 error,
             })?;
-            // Several streams are widened after each turn.
-            if spec.schedule.streams > 1 {
+            // Streams in turn are widened after each.
+            if in_turn {
                 return Ok(unroll);
             }
             let blocks =

@@ -1,5 +1,7 @@
-//! From a kernel's description to its IR: the contraction of one row tile, or of one of each stream in turn, arranged by
-//! the schedule.
+//! From a kernel's description to its IR: the contraction of one row tile, or of one of each stream, in turn or side by
+//! side, arranged by the schedule.
+
+use std::ops::Range;
 
 use crate::compile::CompileError;
 use crate::ir::{Count, Kind, Op, Program, Stmt, Var, VarInfo};
@@ -126,7 +128,7 @@ struct Acc {
     var: Var,
 }
 
-/// The codes of one field of an atom.
+/// The codes of one field of an atom, of some streams.
 struct Unpacked {
     /// Which field.
     p: usize,
@@ -134,7 +136,8 @@ struct Unpacked {
     col: usize,
     /// Bits by which the codes are scaled.
     position: u32,
-    codes: Var,
+    /// Of each stream.
+    codes: Vec<Var>,
 }
 
 /// A name for what there is one of for each stream.
@@ -185,22 +188,31 @@ impl Builder {
         positions
     }
 
-    /// One accumulator of a stream for every token, chain and position, defined as zero.
+    /// The streams that take turns: each for itself, or all of them at once where they share activations.
+    fn turns(&self) -> Vec<Range<usize>> {
+        let streams = self.schedule.streams;
+        let each = if self.schedule.shared { streams } else { 1 };
+        (0..streams).step_by(each).map(|first| first..first + each).collect()
+    }
+
+    /// One accumulator of each of some streams for every token, chain and position, defined as zero.
     fn accumulators(
         &mut self,
-        stream: usize,
+        streams: Range<usize>,
         body: &mut Vec<Stmt>,
         kind: Kind,
         prefix: &str,
         zero: Op,
     ) -> Vec<Acc> {
         let mut accs = Vec::new();
-        for token in 0..self.program.tokens {
-            for chain in 0..self.schedule.chains {
-                for position in self.positions() {
-                    let name = format!("{prefix}_t{token}_c{chain}_x{}", 1 << position);
-                    let var = self.define(body, kind, of_stream(name, stream), zero);
-                    accs.push(Acc { stream, token, chain, position, var });
+        for stream in streams {
+            for token in 0..self.program.tokens {
+                for chain in 0..self.schedule.chains {
+                    for position in self.positions() {
+                        let name = format!("{prefix}_t{token}_c{chain}_x{}", 1 << position);
+                        let var = self.define(body, kind, of_stream(name, stream), zero);
+                        accs.push(Acc { stream, token, chain, position, var });
+                    }
                 }
             }
         }
@@ -227,63 +239,79 @@ impl Builder {
         }
     }
 
-    /// Loads an atom of a stream and brings its fields apart; `each` emits what is done with the codes of one.
+    /// Loads an atom of each of some streams and brings the fields apart; `each` emits what is done with the codes of one.
     fn unpack(
         &mut self,
-        stream: usize,
+        streams: Range<usize>,
         atom: usize,
         prefetch: bool,
         body: &mut Vec<Stmt>,
         each: impl Fn(&mut Self, &mut Vec<Stmt>, Unpacked),
     ) {
-        if prefetch && self.schedule.prefetch > 0 {
-            body.push(Stmt::Prefetch { stream, atom, distance: self.schedule.prefetch });
+        let mut packed = Vec::new();
+        for stream in streams.clone() {
+            if prefetch && self.schedule.prefetch > 0 {
+                body.push(Stmt::Prefetch { stream, atom, distance: self.schedule.prefetch });
+            }
+            let name = of_stream(format!("w{atom}"), stream);
+            packed.push(self.define(body, Kind::Packed, name, Op::LoadPacked { stream, atom }));
         }
-        let name = of_stream(format!("w{atom}"), stream);
-        let packed = self.define(body, Kind::Packed, name, Op::LoadPacked { stream, atom });
-        let mut shifted = (0, packed);
+        let mut shifted = (0, packed.clone());
         for (p, field) in self.fields.clone().into_iter().enumerate() {
             let (by, position) = self.schedule.unpack.shift_and_position(field.position);
             if by != shifted.0 {
-                let name = of_stream(format!("w{atom}_shr{by}"), stream);
-                shifted = (by, self.define(body, Kind::Packed, name, Op::ShiftRight { packed, by }));
+                let shift = streams.clone().zip(&packed).map(|(stream, &packed)| {
+                    let name = of_stream(format!("w{atom}_shr{by}"), stream);
+                    self.define(body, Kind::Packed, name, Op::ShiftRight { packed, by })
+                });
+                shifted = (by, shift.collect());
             }
-            let op = Op::MaskField { packed: shifted.1, position };
-            let codes = self.define(body, Kind::Codes, of_stream(format!("codes{atom}_{p}"), stream), op);
+            let mask = streams.clone().zip(&shifted.1).map(|(stream, &packed)| {
+                let name = of_stream(format!("codes{atom}_{p}"), stream);
+                self.define(body, Kind::Codes, name, Op::MaskField { packed, position })
+            });
+            let codes = mask.collect();
             each(self, body, Unpacked { p, col: atom * ATOM_COLS + field.col, position, codes });
         }
     }
 
-    /// The products of some atoms of a stream with every token, added to the stream's accumulators.
+    /// The products of some atoms of streams that have their turn with every token, added to the streams' accumulators.
     fn products(
         &mut self,
-        stream: usize,
+        streams: Range<usize>,
         atoms: usize,
         accs: &[Acc],
         kind: Kind,
         prefetch: bool,
         body: &mut Vec<Stmt>,
     ) {
+        let first = streams.start;
         for atom in 0..atoms {
             let chain = atom % self.schedule.chains;
-            let belongs = move |acc: &&Acc| acc.stream == stream && acc.chain == chain;
             self.unpack(
-                stream,
+                streams.clone(),
                 atom,
                 prefetch,
                 body,
                 |builder, body, Unpacked { p, col, position, codes }| {
-                    for acc in accs.iter().filter(belongs).filter(|acc| acc.position == position) {
-                        let name = of_stream(format!("x{atom}_{p}_t{}", acc.token), stream);
-                        let acts =
-                            builder.define(body, Kind::Acts, name, Op::LoadActs { token: acc.token, col });
-                        if kind == Kind::Wide {
-                            body.push(Stmt::Set(acc.var, Op::Dot { acc: acc.var, codes, acts }));
-                        } else {
-                            let name = of_stream(format!("products{atom}_{p}_t{}", acc.token), stream);
-                            let products =
-                                builder.define(body, Kind::Narrow, name, Op::DotNarrow { codes, acts });
-                            body.push(Stmt::Set(acc.var, Op::AddNarrow { a: acc.var, b: products }));
+                    for token in 0..builder.program.tokens {
+                        let name = of_stream(format!("x{atom}_{p}_t{token}"), first);
+                        let acts = builder.define(body, Kind::Acts, name, Op::LoadActs { token, col });
+                        for (stream, &codes) in streams.clone().zip(&codes) {
+                            let takes = |acc: &&Acc| {
+                                (acc.stream, acc.token, acc.chain, acc.position)
+                                    == (stream, token, chain, position)
+                            };
+                            for acc in accs.iter().filter(takes) {
+                                if kind == Kind::Wide {
+                                    body.push(Stmt::Set(acc.var, Op::Dot { acc: acc.var, codes, acts }));
+                                    continue;
+                                }
+                                let name = of_stream(format!("products{atom}_{p}_t{token}"), stream);
+                                let op = Op::DotNarrow { codes, acts };
+                                let products = builder.define(body, Kind::Narrow, name, op);
+                                body.push(Stmt::Set(acc.var, Op::AddNarrow { a: acc.var, b: products }));
+                            }
                         }
                     }
                 },
@@ -325,8 +353,8 @@ impl Builder {
             .collect();
         self.over_atoms(None, &mut body, |builder, atoms, body| {
             for atom in 0..atoms {
-                builder.unpack(0, atom, prefetch, body, |_, body, Unpacked { col, codes, .. }| {
-                    body.push(Stmt::Stage { codes, slot: col / 4 });
+                builder.unpack(0..1, atom, prefetch, body, |_, body, Unpacked { col, codes, .. }| {
+                    body.extend(codes.into_iter().map(|codes| Stmt::Stage { codes, slot: col / 4 }));
                 });
             }
             let slots = atoms * ATOM_COLS / 4;
@@ -353,13 +381,10 @@ impl Builder {
     fn wide_pass(&mut self, prefetch: bool) -> Vec<Stmt> {
         let mut body = Vec::new();
         let streams = 0..self.schedule.streams;
-        let accs: Vec<Acc> = streams
-            .clone()
-            .flat_map(|stream| self.accumulators(stream, &mut body, Kind::Wide, "acc", Op::ZeroWide))
-            .collect();
+        let accs = self.accumulators(streams.clone(), &mut body, Kind::Wide, "acc", Op::ZeroWide);
         self.over_atoms(None, &mut body, |builder, atoms, body| {
-            for stream in 0..builder.schedule.streams {
-                builder.products(stream, atoms, &accs, Kind::Wide, prefetch, body);
+            for turn in builder.turns() {
+                builder.products(turn, atoms, &accs, Kind::Wide, prefetch, body);
             }
         });
         for stream in streams {
@@ -402,7 +427,7 @@ impl Builder {
         }
     }
 
-    /// A contraction that adds in i16 and widens every `fold` atoms: those of each stream in turn, where there are several.
+    /// A contraction that adds in i16 and widens every `fold` atoms: the sums of each turn before the next.
     fn narrow_pass(&mut self, prefetch: bool) -> Vec<Stmt> {
         let mut body = Vec::new();
         let streams = self.schedule.streams;
@@ -414,29 +439,30 @@ impl Builder {
                     .collect()
             })
             .collect();
-        let (fold, unroll) = (self.fold, self.schedule.unroll);
+        let (fold, unroll, turns) = (self.fold, self.schedule.unroll, self.turns());
         let blocks = self.count(None, fold);
         if blocks.fixed != Some(0) {
             let mut block = Vec::new();
-            for (stream, totals) in totals.iter().enumerate() {
-                let accs = self.accumulators(stream, &mut block, Kind::Narrow, "narrow", Op::ZeroNarrow);
+            for turn in &turns {
+                let accs =
+                    self.accumulators(turn.clone(), &mut block, Kind::Narrow, "narrow", Op::ZeroNarrow);
                 let mut inner = Vec::new();
-                self.products(stream, unroll, &accs, Kind::Narrow, prefetch, &mut inner);
+                self.products(turn.clone(), unroll, &accs, Kind::Narrow, prefetch, &mut inner);
                 // The streams share the cursors, which go on when all have had their turn.
-                block.push(match streams {
+                block.push(match turns.len() {
                     1 => Stmt::Repeat { count: times(fold / unroll), atoms: unroll, body: inner },
                     _ => Stmt::Repeat { count: times(1), atoms: 0, body: inner },
                 });
-                self.widen(&accs, totals, &mut block);
+                self.widen(&accs, &totals, &mut block);
             }
-            let atoms = if streams > 1 { fold } else { 0 };
+            let atoms = if turns.len() > 1 { fold } else { 0 };
             body.push(Stmt::Repeat { count: blocks, atoms, body: block });
         }
         if self.count(Some(fold), 1).fixed != Some(0) {
-            if streams > 1 {
+            if turns.len() > 1 {
                 self.rest_in_turn(&totals, prefetch, &mut body);
             } else {
-                self.rest(&totals[0], prefetch, &mut body);
+                self.rest(&totals, prefetch, &mut body);
             }
         }
         for (stream, totals) in totals.into_iter().enumerate() {
@@ -447,31 +473,32 @@ impl Builder {
         body
     }
 
-    /// What is left of the one stream after the last block, widened once.
-    fn rest(&mut self, totals: &[Var], prefetch: bool, body: &mut Vec<Stmt>) {
-        let accs = self.accumulators(0, body, Kind::Narrow, "rest", Op::ZeroNarrow);
+    /// What is left after the last block of streams that all have one turn, widened once.
+    fn rest(&mut self, totals: &[Vec<Var>], prefetch: bool, body: &mut Vec<Stmt>) {
+        let streams = 0..self.schedule.streams;
+        let accs = self.accumulators(streams.clone(), body, Kind::Narrow, "rest", Op::ZeroNarrow);
         self.over_atoms(Some(self.fold), body, |builder, atoms, body| {
-            builder.products(0, atoms, &accs, Kind::Narrow, prefetch, body);
+            builder.products(streams.clone(), atoms, &accs, Kind::Narrow, prefetch, body);
         });
         self.widen(&accs, totals, body);
     }
 
-    /// What is left of several streams, an atom of each in turn, widened at once: no stream's sums wait in registers.
+    /// What is left of streams in turn, an atom of each, widened at once: no stream's sums wait in registers.
     fn rest_in_turn(&mut self, totals: &[Vec<Var>], prefetch: bool, body: &mut Vec<Stmt>) {
-        let mut turns = Vec::new();
-        for (stream, totals) in totals.iter().enumerate() {
-            let accs = self.accumulators(stream, &mut turns, Kind::Narrow, "rest", Op::ZeroNarrow);
+        let mut rest = Vec::new();
+        for turn in self.turns() {
+            let accs = self.accumulators(turn.clone(), &mut rest, Kind::Narrow, "rest", Op::ZeroNarrow);
             let accs: Vec<Acc> = accs.into_iter().filter(|acc| acc.chain == 0).collect();
-            let mut turn = Vec::new();
-            self.products(stream, 1, &accs, Kind::Narrow, prefetch, &mut turn);
-            turns.push(Stmt::Repeat { count: times(1), atoms: 0, body: turn });
-            self.widen(&accs, totals, &mut turns);
+            let mut atom = Vec::new();
+            self.products(turn, 1, &accs, Kind::Narrow, prefetch, &mut atom);
+            rest.push(Stmt::Repeat { count: times(1), atoms: 0, body: atom });
+            self.widen(&accs, totals, &mut rest);
         }
-        body.push(Stmt::Repeat { count: self.count(Some(self.fold), 1), atoms: 1, body: turns });
+        body.push(Stmt::Repeat { count: self.count(Some(self.fold), 1), atoms: 1, body: rest });
     }
 
     /// Adds the narrow sums to the totals, each brought back to scale one.
-    fn widen(&mut self, accs: &[Acc], totals: &[Var], body: &mut Vec<Stmt>) {
+    fn widen(&mut self, accs: &[Acc], totals: &[Vec<Var>], body: &mut Vec<Stmt>) {
         for acc in accs {
             let narrow = match acc.position {
                 0 => acc.var,
@@ -480,7 +507,7 @@ impl Builder {
                     self.define(body, Kind::Narrow, name, Op::ShiftNarrow { x: acc.var, by })
                 }
             };
-            let total = totals[acc.token];
+            let total = totals[acc.stream][acc.token];
             body.push(Stmt::Set(total, Op::Widen { acc: total, narrow }));
         }
     }

@@ -41,7 +41,8 @@ impl Unpack {
 }
 
 /// One schedule. In kernel names it is written `u4c2mr1p4096`, with `t4` behind it where row tiles are worked on several
-/// at a time, `f32` where the distance between widenings is fixed by hand, and `i` where activations are interleaved.
+/// at a time, `t4b` where those share what is read of activations, `f32` where the distance between widenings is fixed by
+/// hand, and `i` where activations are interleaved.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, PartialOrd, Ord)]
 pub struct Schedule {
     /// Atoms in one iteration of the innermost loop (`u`).
@@ -57,6 +58,9 @@ pub struct Schedule {
     /// Row tiles, far apart, that are worked on in turn, an iteration of the innermost loop each (`t`): as many streams
     /// of weights.
     pub streams: usize,
+    /// Whether activations are broadcast once for all streams (`b`), whose turns are then an atom each, all at once: fewer
+    /// loads, more registers.
+    pub shared: bool,
     /// Atoms between two widenings of narrow accumulators (`f`); `None` lets the range analysis find the greatest.
     pub fold: Option<usize>,
     /// Whether activations are read interleaved, four of each token in turn (`i`): one stream instead of one a token, which
@@ -69,7 +73,7 @@ impl fmt::Display for Schedule {
         let letter = self.unpack.letter();
         write!(f, "u{}c{}{letter}r{}p{}", self.unroll, self.chains, self.row_split, self.prefetch)?;
         if self.streams > 1 {
-            write!(f, "t{}", self.streams)?;
+            write!(f, "t{}{}", self.streams, if self.shared { "b" } else { "" })?;
         }
         self.fold.map_or(Ok(()), |fold| write!(f, "f{fold}"))?;
         f.write_str(if self.interleaved { "i" } else { "" })
@@ -79,7 +83,7 @@ impl fmt::Display for Schedule {
 /// A text that is no schedule.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
 #[error(
-    "'{text}' is no schedule: expected u<unroll>c<chains><m|s|n>r<row split>p<prefetch bytes>[t<streams, from 2>][f<fold atoms>][i], as in u4c2mr1p4096, with at most u{UNROLL_LIMIT}, p{PREFETCH_LIMIT}, t{STREAMS_LIMIT} and f{FOLD_LIMIT}"
+    "'{text}' is no schedule: expected u<unroll>c<chains><m|s|n>r<row split>p<prefetch bytes>[t<streams, from 2>[b]][f<fold atoms>][i], as in u4c2mr1p4096, with at most u{UNROLL_LIMIT}, p{PREFETCH_LIMIT}, t{STREAMS_LIMIT} and f{FOLD_LIMIT}"
 )]
 pub struct ScheduleSyntax {
     /// The text found.
@@ -106,8 +110,9 @@ fn parse(text: &str) -> Option<Schedule> {
         None => (None, rest),
     };
     let (streams, rest) = optional(rest, 't');
+    let (shared, rest) = if streams.is_some() { flag(rest, 'b') } else { (false, rest) };
     let (fold, rest) = optional(rest, 'f');
-    let (interleaved, rest) = rest.strip_prefix('i').map_or((false, rest), |rest| (true, rest));
+    let (interleaved, rest) = flag(rest, 'i');
     // One stream is written by leaving it out, so that no schedule has two names.
     let counts = (1..=UNROLL_LIMIT).contains(&unroll)
         && chains > 0
@@ -121,9 +126,15 @@ fn parse(text: &str) -> Option<Schedule> {
         row_split,
         prefetch,
         streams: streams.unwrap_or(1),
+        shared,
         fold,
         interleaved,
     })
+}
+
+/// Whether a letter comes next, and what is behind it.
+fn flag(text: &str, letter: char) -> (bool, &str) {
+    text.strip_prefix(letter).map_or((false, text), |rest| (true, rest))
 }
 
 /// A letter and the decimal number behind it.
@@ -147,6 +158,8 @@ mod tests {
             "u8c1nr1p2048t2f8",
             "u1c1sr1p0i",
             "u8c1nr1p0t2f8i",
+            "u1c1sr1p2048t2bi",
+            "u1c1nr1p0t3bf1",
         ] {
             assert_eq!(text.parse::<Schedule>().unwrap().to_string(), text);
         }
@@ -156,6 +169,8 @@ mod tests {
         let s: Schedule = "u8c1nr1p2048t4f8".parse().unwrap();
         assert_eq!((s.streams, s.fold, s.interleaved), (4, Some(8), false));
         assert!("u8c1nr1p2048f8i".parse::<Schedule>().unwrap().interleaved);
+        let shared = |text: &str| text.parse::<Schedule>().unwrap().shared;
+        assert!(shared("u1c1sr1p2048t2b") && !shared("u1c1sr1p2048t2"));
         for bad in [
             "",
             "u4",
@@ -173,6 +188,9 @@ mod tests {
             "u1c1sr1p0f8t2",
             "u1c1sr1p0if8",
             "u1c1sr1p0ii",
+            "u1c1sr1p0b",
+            "u1c1sr1p0t2bb",
+            "u1c1sr1p0t2ib",
         ] {
             assert!(bad.parse::<Schedule>().is_err(), "{bad}");
         }

@@ -9,6 +9,7 @@ use crate::cpu;
 use crate::engine::EngineError;
 use crate::fault::{Fault, Finding};
 use crate::head::Walk;
+use crate::interleaved::Spare;
 use crate::kernels::abi::{self, IsaInfo, Kernel, KernelError, TILE_ROWS};
 use crate::kernels::{DESCRIPTORS, ISAS};
 use crate::numerics::Numerics;
@@ -38,6 +39,8 @@ pub(crate) struct Dispatch {
     blocks: Blocks,
     head_walk: Walk,
     numerics: Numerics,
+    /// Memory for interleaved activations.
+    spare: Arc<Spare>,
     faults: Mutex<Vec<Fault>>,
     /// Plans made so far, by rows, columns and tokens: decode asks for the same few many times a token.
     plans: RwLock<Plans>,
@@ -134,6 +137,7 @@ impl Dispatch {
             blocks: Blocks::default(),
             head_walk: Walk::default(),
             numerics: Numerics::portable(),
+            spare: Arc::default(),
             faults: Mutex::new(faults),
             plans: RwLock::default(),
         }
@@ -248,6 +252,11 @@ impl Dispatch {
         };
         let kernels: Vec<Kernel> =
             self.token_counts().into_iter().filter_map(|n| self.kernel(rows, cols, n)).collect();
+        // What is measured is compared with nothing else: a profile that was made before an operation came does without it.
+        let measured: Vec<Kernel> =
+            kernels.iter().copied().filter(|kernel| self.is_tuned(kernel, cols)).collect();
+        let one = |kernel: &Kernel| kernel.descriptor().tokens == 1;
+        let kernels = if measured.iter().any(one) { measured } else { kernels };
         let costs = self.costs(&kernels, cols);
         // The least cost of the first n tokens, and the kernel that takes the last of them.
         let mut least: Vec<Option<(f64, Kernel)>> = vec![None; tokens + 1];
@@ -287,14 +296,29 @@ impl Dispatch {
         x: &'a QuantizedActivations,
         y: &'a mut [f32],
     ) -> Result<Product<'a>, EngineError> {
+        let product = self.unkept_product(weights, x)?;
+        let expected = x.tokens() * weights.rows();
+        if y.len() != expected {
+            return Err(EngineError::Output { found: y.len(), expected });
+        }
+        Ok(product.into(y))
+    }
+
+    /// The same, without a place for the results: to be joined with another.
+    ///
+    /// # Errors
+    /// As [`Dispatch::product`].
+    pub fn unkept_product<'a>(
+        &self,
+        weights: &'a PackedTernaryWeights,
+        x: &'a QuantizedActivations,
+    ) -> Result<Product<'a>, EngineError> {
         let (rows, cols, tokens) = (weights.rows(), weights.cols(), x.tokens());
         if x.cols() != cols {
             return Err(EngineError::Activations { found: x.cols(), expected: cols });
         }
-        if y.len() != tokens * rows {
-            return Err(EngineError::Output { found: y.len(), expected: tokens * rows });
-        }
-        Ok(Product::new(self.plan(rows, cols, tokens)?, self.blocks, self.numerics, weights, x, y))
+        let plan = self.plan(rows, cols, tokens)?;
+        Ok(Product::unkept(plan, self.blocks, self.numerics, Arc::clone(&self.spare), weights, x))
     }
 
     /// Activations of so many values for [`Dispatch::check`], which many matrices can share.

@@ -210,6 +210,15 @@ impl Engine {
         self.dispatch.product(weights, x, y)
     }
 
+    /// The same without a place for the results: to be joined with another.
+    pub(crate) fn unkept_product<'a>(
+        &self,
+        weights: &'a PackedTernaryWeights,
+        x: &'a QuantizedActivations,
+    ) -> Result<Product<'a>, EngineError> {
+        self.dispatch.unkept_product(weights, x)
+    }
+
     /// Runs `leader` on one of the engine's threads, with all of them as its team: see [`crate::team`]. Callers on several
     /// threads take turns. On one of the engine's own threads, and where there is one only, the leader is alone.
     ///

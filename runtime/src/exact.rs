@@ -2,6 +2,7 @@
 //! bit-exact has no speed.
 
 use std::ops::Range;
+use std::sync::Arc;
 
 use rand_core::Rng;
 use rand_pcg::Pcg32;
@@ -78,7 +79,8 @@ impl Activations {
         {
             let calls = (0..self.sums.len() / tokens).map(|call| (call * tokens, tokens));
             let values = &self.values[self.first..];
-            let made = Interleaved::new(&Team::solo(), values, self.stride, self.cols, calls);
+            let made =
+                Interleaved::new(&Team::solo(), &Arc::default(), values, self.stride, self.cols, calls);
             self.interleaved.push(made);
         }
     }

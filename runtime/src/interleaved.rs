@@ -1,14 +1,43 @@
 //! Activations in the order in which some kernels read them: see [`interleave`].
 
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+
 use crate::kernels::abi::{ATOM_COLS, interleave};
 use crate::numerics::quantize::STRIDE_GRANULE;
 use crate::os::Line;
 use crate::team::Team;
 
+/// Memory that is kept from product to product: of fresh memory, every page would have to be zeroed first.
+#[derive(Debug, Default)]
+pub(crate) struct Spare(Mutex<Vec<Vec<Line>>>);
+
+impl Spare {
+    /// Pieces that are kept: one is in use for each product that is computed at the same time.
+    const KEPT: usize = 4;
+
+    fn pieces(&self) -> MutexGuard<'_, Vec<Vec<Line>>> {
+        self.0.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    fn take(&self) -> Vec<Line> {
+        self.pieces().pop().unwrap_or_default()
+    }
+
+    fn put(&self, lines: Vec<Line>) {
+        let mut pieces = self.pieces();
+        if pieces.len() < Self::KEPT {
+            pieces.push(lines);
+        }
+    }
+}
+
 /// The vectors of some calls, each call's for itself.
 #[derive(Debug)]
 pub(crate) struct Interleaved {
+    /// As many as they take, or more.
     lines: Vec<Line>,
+    /// Where the memory goes back to.
+    spare: Arc<Spare>,
     /// First vector and number of vectors of each call, and the bytes that are theirs.
     calls: Vec<Call>,
 }
@@ -22,12 +51,14 @@ struct Call {
 }
 
 impl Interleaved {
-    /// Of vectors of `cols` values, `stride` apart, those of each call: first vector and number of vectors.
+    /// Of vectors of `cols` values, `stride` apart, those of each call: first vector and number of vectors. The memory is taken
+    /// from `spare`, and given back in the end.
     ///
     /// # Panics
     /// When `acts` ends before the last vector, filled up to a multiple of 16, does.
     pub fn new(
         team: &Team<'_>,
+        spare: &Arc<Spare>,
         acts: &[i8],
         stride: usize,
         cols: usize,
@@ -42,7 +73,10 @@ impl Interleaved {
                 call
             })
             .collect();
-        let mut lines = vec![Line([0; STRIDE_GRANULE]); start / STRIDE_GRANULE];
+        let mut lines = spare.take();
+        if lines.len() < start / STRIDE_GRANULE {
+            lines.resize(start / STRIDE_GRANULE, Line([0; STRIDE_GRANULE]));
+        }
         let mut rest: &mut [i8] = bytemuck::cast_slice_mut(&mut lines);
         let mut parts: Vec<(usize, &mut [i8])> = Vec::with_capacity(calls.len());
         for call in &calls {
@@ -56,7 +90,7 @@ impl Interleaved {
                 interleave(&acts[*first * stride..], stride, padded, part);
             }
         });
-        Interleaved { lines, calls }
+        Interleaved { lines, spare: Arc::clone(spare), calls }
     }
 
     /// Those of a call that begins with a vector; `None` where there is no such call.
@@ -64,6 +98,12 @@ impl Interleaved {
         let at = self.calls.binary_search_by_key(&first, |call| call.first).ok()?;
         let Call { tokens: found, start, bytes, .. } = self.calls[at];
         (found == tokens).then(|| &bytemuck::cast_slice(&self.lines)[start..start + bytes])
+    }
+}
+
+impl Drop for Interleaved {
+    fn drop(&mut self) {
+        self.spare.put(std::mem::take(&mut self.lines));
     }
 }
 
@@ -82,7 +122,13 @@ mod tests {
             (0..cols).for_each(|col| vector[col] = (token * 16 + col % 16) as i8);
         }
         let calls = [(0, 3), (3, 3), (6, 1)];
-        let made = Interleaved::new(&Team::solo(), &acts, stride, cols, calls.into_iter());
+        let spare = Arc::new(Spare::default());
+        let mut room = vec![Line([77; STRIDE_GRANULE]); 5];
+        room.reserve_exact(995);
+        let place = room.as_ptr();
+        spare.put(room);
+        let made = Interleaved::new(&Team::solo(), &spare, &acts, stride, cols, calls.into_iter());
+        assert_eq!(made.lines.as_ptr(), place, "what is there is used again");
         for (first, tokens) in calls {
             let found = made.of(first, tokens).unwrap();
             assert_eq!(found.len(), tokens * 32);
@@ -92,5 +138,7 @@ mod tests {
             }
         }
         assert!(made.of(1, 3).is_none() && made.of(0, 2).is_none());
+        drop(made);
+        assert_eq!(spare.take().as_ptr(), place);
     }
 }

@@ -42,6 +42,7 @@ pub mod generate;
 pub mod head;
 mod interleaved;
 pub mod kernels;
+mod lanes;
 mod made;
 pub mod memory;
 pub mod model;

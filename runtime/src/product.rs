@@ -5,7 +5,7 @@ use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, Mutex, OnceLock, PoisonError};
 
 use crate::engine::EngineError;
-use crate::interleaved::Interleaved;
+use crate::interleaved::{Interleaved, Spare};
 use crate::kernels::abi::{ATOM_BYTES, ATOM_COLS, Kernel, KernelError, Problem, TILE_ROWS};
 use crate::numerics::Numerics;
 use crate::numerics::quantize::QuantizedActivations;
@@ -31,6 +31,7 @@ pub(crate) struct Product<'a> {
     x: &'a QuantizedActivations,
     /// The activations for those kernels that want them so, made when the product is computed.
     interleaved: OnceLock<Arc<Interleaved>>,
+    spare: Arc<Spare>,
     y: SharedRows<'a>,
     /// A result that is not finite was seen: scales may be damaged, though the integers are exact.
     not_finite: AtomicBool,
@@ -40,18 +41,23 @@ pub(crate) struct Product<'a> {
 pub(crate) type Join<'f> = &'f (dyn Fn(&mut [f32], &[f32]) + Sync);
 
 impl<'a> Product<'a> {
-    /// A product of operands that belong together.
-    pub fn new(
+    /// A product of operands that belong together, whose results are not kept: one to be joined with another.
+    pub fn unkept(
         plan: Arc<[Kernel]>,
         blocks: Blocks,
         numerics: Numerics,
+        spare: Arc<Spare>,
         weights: &'a PackedTernaryWeights,
         x: &'a QuantizedActivations,
-        y: &'a mut [f32],
     ) -> Self {
-        let y = SharedRows::new(y, weights.rows());
+        let y = SharedRows::new(&mut [], weights.rows());
         let (interleaved, not_finite) = (OnceLock::new(), AtomicBool::new(false));
-        Product { plan, blocks, numerics, weights, x, interleaved, y, not_finite }
+        Product { plan, blocks, numerics, weights, x, interleaved, spare, y, not_finite }
+    }
+
+    /// The same with a place for the results, `[tokens][rows]`.
+    pub fn into(self, y: &'a mut [f32]) -> Self {
+        Product { y: SharedRows::new(y, self.weights.rows()), ..self }
     }
 
     /// Whether all results that have been computed are finite.
@@ -77,46 +83,77 @@ impl<'a> Product<'a> {
 
     /// The calls that want activations interleaved: first token and number of tokens.
     fn interleaved_calls(&self) -> impl Iterator<Item = (usize, usize)> {
-        let calls = self.plan.iter().scan(0, |next, kernel| {
-            let (first, tokens) = (*next, kernel.descriptor().tokens);
-            *next += tokens;
-            Some((kernel.descriptor().interleaved, (first, tokens)))
-        });
-        calls.filter_map(|(wanted, call)| wanted.then_some(call))
+        calls(&self.plan).filter_map(|(first, kernel)| {
+            kernel.descriptor().interleaved.then_some((first, kernel.descriptor().tokens))
+        })
     }
 
     /// The rows of some tiles, which must have been claimed, for all tokens.
-    fn tile_rows(&self, tiles: &Range<usize>, sums: &mut Vec<i32>) -> Result<(), KernelError> {
-        let (weights, x) = (self.weights, self.x);
-        let (first_row, covered) = rows_of(weights, tiles);
-        let mut token = 0;
-        for kernel in self.plan.iter() {
-            let taken = kernel.descriptor().tokens;
-            if sums.len() < covered * taken {
-                sums.resize(covered * taken, 0);
-            }
-            let sums = &mut sums[..covered * taken];
-            let interleaved = self.interleaved.get().and_then(|made| made.of(token, taken));
-            let problem = Problem { interleaved, ..problem(weights, x, token, taken) };
-            kernel.run(&problem, tiles.clone(), sums, covered)?;
+    fn tile_rows(&self, tiles: &Range<usize>, scratch: &mut Scratch) -> Result<(), KernelError> {
+        let covered = covered(self.weights, tiles);
+        for (token, kernel) in calls(&self.plan) {
+            let sums = self.sums(kernel, token, tiles, &mut scratch.sums)?;
             for (t, sums) in (token..).zip(sums.chunks_exact(covered)) {
                 // SAFETY: the tiles were handed out to this call alone, and one token's slice is gone before the next.
-                let y = unsafe { self.y.of(t, tiles) };
-                let inverse = 1.0 / x.scales()[t];
-                match weights.scales() {
-                    Scales::PerTensor(scale) => self.numerics.scale_by_tensor(sums, *scale, inverse, y),
-                    Scales::PerRow(scales) => {
-                        self.numerics.scale_by_row(sums, &scales[first_row..][..covered], inverse, y);
-                    }
-                }
-                if !self.numerics.all_finite(y) {
-                    self.not_finite.store(true, Ordering::Relaxed);
-                }
+                self.scale(t, tiles, sums, unsafe { self.y.of(t, tiles) });
             }
-            token += taken;
         }
         Ok(())
     }
+
+    /// The integer products of the rows of some tiles with the tokens that a kernel takes from one on.
+    fn sums<'s>(
+        &self,
+        kernel: &Kernel,
+        token: usize,
+        tiles: &Range<usize>,
+        sums: &'s mut Vec<i32>,
+    ) -> Result<&'s [i32], KernelError> {
+        let (covered, taken) = (covered(self.weights, tiles), kernel.descriptor().tokens);
+        if sums.len() < covered * taken {
+            sums.resize(covered * taken, 0);
+        }
+        let sums = &mut sums[..covered * taken];
+        let interleaved = self.interleaved.get().and_then(|made| made.of(token, taken));
+        let problem = Problem { interleaved, ..problem(self.weights, self.x, token, taken) };
+        kernel.run(&problem, tiles.clone(), sums, covered)?;
+        Ok(sums)
+    }
+
+    /// The results of one token for the rows of some tiles, from their integer products.
+    fn scale(&self, token: usize, tiles: &Range<usize>, sums: &[i32], y: &mut [f32]) {
+        let inverse = 1.0 / self.x.scales()[token];
+        let finite = match self.weights.scales() {
+            Scales::PerTensor(scale) => self.numerics.scale_by_tensor(sums, *scale, inverse, y),
+            Scales::PerRow(scales) => {
+                let scales = &scales[tiles.start * TILE_ROWS..][..sums.len()];
+                self.numerics.scale_by_row(sums, scales, inverse, y)
+            }
+        };
+        if !finite {
+            self.not_finite.store(true, Ordering::Relaxed);
+        }
+    }
+}
+
+/// The first token of each call of a plan's kernels, and the kernel.
+fn calls(plan: &[Kernel]) -> impl Iterator<Item = (usize, &Kernel)> {
+    plan.iter().scan(0, |next, kernel| {
+        let first = *next;
+        *next += kernel.descriptor().tokens;
+        Some((first, kernel))
+    })
+}
+
+/// Working memory of a member.
+#[derive(Default)]
+struct Scratch {
+    /// Integer products of a kernel's call.
+    sums: Vec<i32>,
+    /// The same of a product that is joined with another.
+    other_sums: Vec<i32>,
+    /// The results of one token of that product.
+    other: Vec<f32>,
 }
 
 /// Computes products of the same activations in one parallel step, as if their matrices stood one below the other.
@@ -133,44 +170,52 @@ pub(crate) fn run_all(team: &Team<'_>, products: &[Product<'_>]) -> Result<(), E
         })
         .collect();
     let work = products.iter().map(Product::cycles).sum();
-    share_tiles(team, products, ends.last().copied().unwrap_or(0), work, |tiles, sums| {
+    share_tiles(team, products, ends.last().copied().unwrap_or(0), work, |tiles, scratch| {
         for (product, end) in products.iter().zip(&ends) {
             let start = end - product.tiles();
             let own = tiles.start.max(start)..tiles.end.min(*end);
             if own.start < own.end {
-                product.tile_rows(&(own.start - start..own.end - start), sums)?;
+                product.tile_rows(&(own.start - start..own.end - start), scratch)?;
             }
         }
         Ok(())
     })
 }
 
-/// Computes two products of matrices of the same shape in one parallel step, some rows of the first, the same ones of the
-/// second, and joins them while they are at hand.
+/// Computes two products of matrices of the same shape with the same activations in one parallel step, some rows of the first,
+/// the same ones of the second, and joins them while they are at hand: the second's own results are not kept.
 ///
 /// # Errors
 /// [`EngineError::Kernel`] where a kernel refuses its operands.
 ///
 /// # Panics
-/// When the shapes differ.
+/// When the shapes or the activations differ.
 pub(crate) fn run_joined(
     team: &Team<'_>,
     first: &Product<'_>,
     second: &Product<'_>,
     join: Join<'_>,
 ) -> Result<(), EngineError> {
-    let shape = |product: &Product<'_>| (product.weights.rows(), product.weights.cols(), product.x.tokens());
+    let shape = |product: &Product<'_>| (product.weights.rows(), product.weights.cols());
     assert_eq!(shape(first), shape(second), "results that are joined one by one");
+    assert!(std::ptr::eq(first.x, second.x), "both of the same tokens");
     interleave_all(team, &[first, second]);
     let work = 2.0 * first.cycles();
-    share_tiles(team, std::slice::from_ref(first), first.tiles(), work, |tiles, sums| {
-        first.tile_rows(&tiles, sums)?;
-        second.tile_rows(&tiles, sums)?;
-        for token in 0..first.x.tokens() {
-            // SAFETY: the tiles of both were handed out to this call alone, and one token's slices are gone before the
-            // next.
-            let (y, other) = unsafe { (first.y.of(token, &tiles), second.y.of(token, &tiles)) };
-            join(y, other);
+    share_tiles(team, std::slice::from_ref(first), first.tiles(), work, |tiles, scratch| {
+        let covered = covered(first.weights, &tiles);
+        let Scratch { sums, other_sums, other } = scratch;
+        other.resize(covered, 0.0);
+        // What serves one of them serves the other.
+        for (token, kernel) in calls(&first.plan) {
+            let sums = first.sums(kernel, token, &tiles, sums)?.chunks_exact(covered);
+            let other_sums = second.sums(kernel, token, &tiles, other_sums)?.chunks_exact(covered);
+            for (t, (sums, other_sums)) in (token..).zip(sums.zip(other_sums)) {
+                // SAFETY: the tiles were handed out to this call alone, and one token's slice is gone before the next.
+                let y = unsafe { first.y.of(t, &tiles) };
+                first.scale(t, &tiles, sums, y);
+                second.scale(t, &tiles, other_sums, other);
+                join(y, other);
+            }
         }
         Ok(())
     })
@@ -188,9 +233,9 @@ fn interleave_all(team: &Team<'_>, products: &[&Product<'_>]) {
         };
         let known = products[..index].iter().find(is_same).and_then(|other| other.interleaved.get());
         let x = product.x;
-        let made = known
-            .cloned()
-            .unwrap_or_else(|| Arc::new(Interleaved::new(team, x.data(), x.stride(), x.cols(), calls)));
+        let made = known.cloned().unwrap_or_else(|| {
+            Arc::new(Interleaved::new(team, &product.spare, x.data(), x.stride(), x.cols(), calls))
+        });
         // Nobody else has set it: a product is computed once, by one caller.
         let _ = product.interleaved.set(made);
     }
@@ -206,7 +251,7 @@ fn share_tiles(
     products: &[Product<'_>],
     tiles: usize,
     work: f64,
-    each: impl Fn(Range<usize>, &mut Vec<i32>) -> Result<(), KernelError> + Sync,
+    each: impl Fn(Range<usize>, &mut Scratch) -> Result<(), KernelError> + Sync,
 ) -> Result<(), EngineError> {
     let tile_bytes = |product: &Product<'_>| product.weights.cols().div_ceil(ATOM_COLS) * ATOM_BYTES;
     let tile_bytes = products.iter().map(tile_bytes).max().unwrap_or(1);
@@ -230,9 +275,9 @@ fn share_tiles(
     };
     let refusal = Mutex::new(None);
     let member = |part: usize| {
-        let mut sums = Vec::new();
+        let mut scratch = Scratch::default();
         while let Some(tiles) = shares.claim(part) {
-            if let Err(error) = each(tiles, &mut sums) {
+            if let Err(error) = each(tiles, &mut scratch) {
                 *refusal.lock().unwrap_or_else(PoisonError::into_inner) = Some(error);
                 return;
             }
@@ -251,10 +296,9 @@ fn share_tiles(
     refusal.map_or(Ok(()), |error| Err(error.into()))
 }
 
-/// The first row of some tiles, and how many there are.
-fn rows_of(weights: &PackedTernaryWeights, tiles: &Range<usize>) -> (usize, usize) {
-    let first = tiles.start * TILE_ROWS;
-    (first, (tiles.end * TILE_ROWS).min(weights.rows()) - first)
+/// The rows of some tiles.
+fn covered(weights: &PackedTernaryWeights, tiles: &Range<usize>) -> usize {
+    (tiles.end * TILE_ROWS).min(weights.rows()) - tiles.start * TILE_ROWS
 }
 
 fn problem<'a>(

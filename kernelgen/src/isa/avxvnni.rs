@@ -8,7 +8,7 @@ use crate::machine::{Class, Intrinsic};
 pub static AVX_VNNI: Backend = Backend {
     id: "avxvnni",
     rank: 30,
-    features: &["avx2", "f16c", "avxvnni"],
+    features: &["avx2", "f16c", "fma", "avxvnni"],
     instructions: &V256,
     product: Product::Quads(Intrinsic::new("_mm256_dpbusd_avx_epi32", Class::Multiply)),
     typical_cpu: &cpus::GOLDEN_COVE,

@@ -8,8 +8,8 @@
 use std::ops::Range;
 
 use super::blocks::Token;
-use super::lanes::FEW;
 use super::layout::Format;
+use crate::lanes::FEW;
 use crate::numerics::Numerics;
 use crate::numerics::exp::ROUND_MAGIC;
 

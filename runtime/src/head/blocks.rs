@@ -11,9 +11,9 @@ mod formats;
 
 use formats::{ByteRows, Bytes, Nibbles, SixBits};
 
-use super::lanes::{LANES, Lanes, MANY};
 use super::layout::Format;
 use super::schedule::{Walk, rest, steps};
+use crate::lanes::{LANES, Lanes, MANY};
 
 /// What is known of one token beside its integers.
 #[derive(Clone, Copy, Debug)]
@@ -35,7 +35,7 @@ pub struct Call<'a> {
     pub parts: usize,
     /// The tokens' activations, `[columns / 2][tokens][2]`, the columns rounded up to whole parts.
     pub words: &'a [i16],
-    /// One to [`FEW`](super::lanes::FEW) tokens, or [`Lanes::AT_ONCE`].
+    /// One to [`FEW`](crate::lanes::FEW) tokens, or [`Lanes::AT_ONCE`].
     pub tokens: &'a [Token<'a>],
     /// How the tiles are gone through for one token; for several there is one stream.
     pub walk: Walk,

@@ -4,8 +4,8 @@
 //! to the lane, columns ascending; then the lanes fold 8, 4, 2, 1. These are the bits of
 //! [`crate::numerics::Numerics::dot_rows`].
 
-use super::lanes::{LANES, Lanes, MANY};
 use super::schedule::{Walk, rest, steps};
+use crate::lanes::{LANES, Lanes, MANY};
 
 /// Whole rows and the tokens that they are multiplied with.
 #[derive(Debug)]
@@ -14,7 +14,7 @@ pub struct Call<'a> {
     pub rows: &'a [u8],
     /// Columns, at least one.
     pub cols: usize,
-    /// One to [`FEW`](super::lanes::FEW) tokens, or [`Lanes::AT_ONCE`], of so many values.
+    /// One to [`FEW`](crate::lanes::FEW) tokens, or [`Lanes::AT_ONCE`], of so many values.
     pub tokens: &'a [&'a [f32]],
     /// How the rows are gone through.
     pub walk: Walk,

@@ -1,10 +1,10 @@
 //! The head's kernels, each compiled for every instruction set.
 
-use super::lanes::{Lanes, of};
 use super::layout::Format;
 use super::schedule::Walk;
 use super::{blocks, floats};
 use crate::kernels::abi::IsaInfo;
+use crate::lanes::{Lanes, of};
 use crate::numerics::Numerics;
 
 /// From `family::name`, the function `family::name::<L>`: one module `name` with a function `__id` for every instruction

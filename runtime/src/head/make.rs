@@ -5,12 +5,12 @@ use std::sync::{Mutex, PoisonError};
 
 use rayon::prelude::*;
 
-use super::lanes::LANES;
 use super::layout::{Format, I8_ROW};
 use super::pack::{Blocks, pack_i8_row};
 use super::{Head, HeadError, HeadType, Weights, quantize};
 use crate::engine::Engine;
 use crate::format::{BlockTensor, BlockType, VocabMatrix};
+use crate::lanes::LANES;
 use crate::numerics::Numerics;
 use crate::os::AlignedBytes;
 

@@ -10,7 +10,7 @@ use super::layer::{LayerPass, Row, sized};
 use crate::numerics::attention::{CHUNK, EXTRA, Queries, Workspace};
 
 /// Tokens that read the same keys and values together.
-const TOGETHER: usize = 8;
+const TOGETHER: usize = 16;
 
 /// Groups of tokens that a thread should find on average, where the tokens alone are divided: enough that nobody waits
 /// long for the last.

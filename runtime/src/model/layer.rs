@@ -9,7 +9,7 @@ use super::kv_cache::KvCache;
 use super::stopwatch::{Part, Stopwatch};
 use crate::engine::{Engine, EngineError};
 use crate::numerics::Numerics;
-use crate::numerics::quantize::QuantizedActivations;
+use crate::numerics::quantize::{QuantizedActivations, QuantizedRow};
 use crate::numerics::rope::RopeTable;
 use crate::packed::{PackedLayerWeights, PackedTernaryWeights};
 use crate::product::{Join, Product, run_all, run_joined};
@@ -29,7 +29,6 @@ pub(super) struct Buffers {
     /// What attention returns: the heads, concatenated.
     mixed: Vec<f32>,
     gate: Vec<f32>,
-    up: Vec<f32>,
     /// What a sub-layer adds to the residual stream.
     delta: Vec<f32>,
     /// Where the time goes.
@@ -80,7 +79,7 @@ impl LayerPass<'_> {
         let (hidden, width, kv_width) = (config.hidden, config.attention_width(), config.kv_width());
         let states = &mut b.states[..tokens * hidden];
         let norm = Some(&weights.input_layernorm[..]);
-        self.quantize("input_layernorm", states, hidden, norm, &mut b.normed, &mut b.quantized)?;
+        self.quantize("input_layernorm", states, hidden, norm, &mut b.quantized)?;
         b.watch.lap(Part::Rest);
         let query = sized(&mut b.query, tokens * width);
         let key = sized(&mut b.key, tokens * kv_width);
@@ -109,7 +108,7 @@ impl LayerPass<'_> {
         let delta = sized(&mut b.delta, states.len());
         let norm = weights.inner_attn_ln.as_deref();
         let part = if norm.is_some() { "inner_attn_ln" } else { "attention" };
-        self.quantize(part, mixed, width, norm, &mut b.normed, &mut b.quantized)?;
+        self.quantize(part, mixed, width, norm, &mut b.quantized)?;
         b.watch.lap(Part::Rest);
         self.linear(&b.quantized, [("o_proj", &weights.o_proj, &mut *delta)])?;
         b.watch.lap(Part::Ternary);
@@ -122,24 +121,17 @@ impl LayerPass<'_> {
         let (config, weights, tokens) = (self.config, self.weights, self.rows.len());
         let states = &mut b.states[..tokens * config.hidden];
         let norm = Some(&weights.post_attention_layernorm[..]);
-        self.quantize(
-            "post_attention_layernorm",
-            states,
-            config.hidden,
-            norm,
-            &mut b.normed,
-            &mut b.quantized,
-        )?;
+        self.quantize("post_attention_layernorm", states, config.hidden, norm, &mut b.quantized)?;
         b.watch.lap(Part::Rest);
         let gate = sized(&mut b.gate, tokens * config.ffn);
-        let up = sized(&mut b.up, tokens * config.ffn);
         let gate_with_up = match config.activation {
             Activation::Relu2 => Numerics::relu2_gate,
             Activation::Silu => Numerics::silu_gate,
         };
         let join: Join<'_> = &|gate, up| gate_with_up(self.numerics(), gate, up);
         let gate_proj = self.product("gate_proj", &weights.gate_proj, &b.quantized, gate)?;
-        let up_proj = self.product("up_proj", &weights.up_proj, &b.quantized, up)?;
+        let up_proj = self.engine.unkept_product(&weights.up_proj, &b.quantized);
+        let up_proj = up_proj.map_err(|e| self.refused("up_proj", e))?;
         run_joined(self.team, &gate_proj, &up_proj, join).map_err(|e| self.refused("gate_proj", e))?;
         self.check_finite("gate_proj", gate_proj.is_finite())?;
         self.check_finite("up_proj", up_proj.is_finite())?;
@@ -149,7 +141,7 @@ impl LayerPass<'_> {
         let delta = sized(&mut b.delta, states.len());
         let norm = weights.ffn_layernorm.as_deref();
         let part = if norm.is_some() { "ffn_layernorm" } else { "activation of the gate" };
-        self.quantize(part, gate, config.ffn, norm, &mut b.normed, &mut b.quantized)?;
+        self.quantize(part, gate, config.ffn, norm, &mut b.quantized)?;
         b.watch.lap(Part::Rest);
         self.linear(&b.quantized, [("down_proj", &weights.down_proj, &mut *delta)])?;
         b.watch.lap(Part::Ternary);
@@ -190,30 +182,29 @@ impl LayerPass<'_> {
         x: &[f32],
         cols: usize,
         norm: Option<&[f32]>,
-        normed: &mut Vec<f32>,
         out: &mut QuantizedActivations,
     ) -> Result<(), ForwardError> {
         let numerics = self.numerics();
         let eps = self.config.rms_norm_eps;
         let finite = AtomicBool::new(true);
-        let mut rows: Vec<_> = x
-            .chunks_exact(cols)
-            .zip(sized(normed, x.len()).chunks_exact_mut(cols))
-            .zip(out.rows_mut(cols, x.len() / cols))
-            .collect();
-        self.team.chunks(&mut rows, 1, x.len(), |_, rows| {
-            for ((x, normed), out) in rows {
+        let mut rows: Vec<_> = x.chunks_exact(cols).zip(out.rows_mut(cols, x.len() / cols)).collect();
+        // One row after the other in the same memory, which stays in a near cache.
+        let body = |normed: &mut Vec<f32>, _, rows: &mut [(&[f32], QuantizedRow<'_>)]| {
+            for (x, out) in rows {
                 let source = match norm {
-                    Some(weight) if numerics.rms_norm(x, weight, eps, normed).is_err() => None,
-                    Some(_) => Some(&**normed),
                     None => Some(*x),
+                    Some(weight) => {
+                        let normed = sized(normed, cols);
+                        numerics.rms_norm(x, weight, eps, normed).is_ok().then_some(&*normed)
+                    }
                 };
                 match source.filter(|source| numerics.all_finite(source)) {
                     Some(source) => out.quantize(numerics, source),
                     None => finite.store(false, Ordering::Relaxed),
                 }
             }
-        });
+        };
+        self.team.chunks_with(&mut rows, 1, x.len(), Vec::new, body);
         self.check_finite(part, finite.into_inner())
     }
 

@@ -7,6 +7,7 @@ use super::versions::{function, functions, method, pointer, row, table, versions
 use super::{activation, quantize, reduce, residual, rope, scale};
 use crate::cpu::{self, CpuError};
 use crate::kernels::abi::IsaInfo;
+use crate::lanes::{Has, of};
 
 /// The float parts of a forward pass, compiled for one instruction set that this CPU has. That one exists is the
 /// proof of that.
@@ -74,7 +75,8 @@ crate::kernels::with_isas! { versions!
     ///
     /// # Panics
     /// When a query sees no key, the blocks are too few or of other heads, or the values or `out` too short.
-    fn attend(queries: &Queries<'_>, head: &HeadBlocks<'_>, work: &mut Workspace, out: &mut [f32]) = attention::attend;
+    fn attend(queries: &Queries<'_>, head: &HeadBlocks<'_>, work: &mut Workspace, out: &mut [f32])
+        = attention::attend, with lanes;
 
     /// One chunk of the same, `[queries][head_dim + `[`attention::EXTRA`]`]`: the sums of weighted values, the greatest
     /// score and the sum of the weights; for a query that sees none of the chunk, what was there. `out` may be longer.
@@ -87,7 +89,7 @@ crate::kernels::with_isas! { versions!
         chunk: usize,
         work: &mut Workspace,
         out: &mut [f32],
-    ) = attention::attend_chunk;
+    ) = attention::attend_chunk, with lanes;
 
     /// One query's `out` from the results of [`Numerics::attend_chunk`] for its chunks from the first on, each `stride`
     /// elements after the one before: what [`Numerics::attend`] gives.
@@ -136,17 +138,17 @@ crate::kernels::with_isas! { versions!
     fn all_finite(x: &[f32]) -> bool = reduce::all_finite;
 
     /// `out[r] = (sums[r] as f32 * scale) * inverse`: the result of an integer product for a matrix with one scale;
-    /// `inverse` is one over the activations' scale.
+    /// `inverse` is one over the activations' scale. True when no result is infinite or NaN.
     ///
     /// # Panics
     /// When the lengths differ.
-    fn scale_by_tensor(sums: &[i32], scale: f32, inverse: f32, out: &mut [f32]) = scale::by_tensor;
+    fn scale_by_tensor(sums: &[i32], scale: f32, inverse: f32, out: &mut [f32]) -> bool = scale::by_tensor;
 
     /// `out[r] = (sums[r] as f32 * scales[r]) * inverse`: the same for a matrix with a scale a row.
     ///
     /// # Panics
     /// When the lengths differ.
-    fn scale_by_row(sums: &[i32], scales: &[f32], inverse: f32, out: &mut [f32]) = scale::by_row;
+    fn scale_by_row(sums: &[i32], scales: &[f32], inverse: f32, out: &mut [f32]) -> bool = scale::by_row;
 }
 
 #[cfg(test)]

@@ -9,14 +9,17 @@ mod f16;
 
 use std::collections::TryReserveError;
 use std::fmt;
+use std::ops::Range;
 use std::str::FromStr;
 
 use super::attention::CHUNK;
-use super::attention::tile::{LANES, Lanes, flat_mut};
+use super::attention::tile::Sixteen;
 use super::exp::ROUND_MAGIC;
 use super::reduce::{all_finite, max_abs};
 pub use f16::F16_MAX;
-use f16::{f16_bits, f16_magnitude, f16_to_f32};
+use f16::{f16_bits, f16_magnitude};
+
+use crate::lanes::{Has, LANES, Lanes};
 
 /// A head's key or value whose largest magnitude is below this is stored as zeros in int8.
 pub const INT8_SMALLEST: f32 = super::attention::round::SMALLEST;
@@ -166,7 +169,7 @@ fn for_strips(source: &[f32], mut body: impl FnMut(usize, [f32; LANES])) {
 /// The elements.
 #[derive(Clone, Debug)]
 enum Rows {
-    F32(Vec<Lanes>),
+    F32(Vec<Sixteen>),
     F16(Vec<[u16; LANES]>),
     /// With the scales `[keys, values][kv_heads][CHUNK]`.
     Int8(Vec<[i8; LANES]>, Vec<f32>),
@@ -194,7 +197,7 @@ impl KvBlock {
     /// When the system gives no memory.
     pub fn new(shape: KvShape) -> Result<Self, TryReserveError> {
         let rows = match shape.kv_type {
-            KvType::F32 => Rows::F32(filled(Lanes::ZERO, shape.rows())?),
+            KvType::F32 => Rows::F32(filled(Sixteen::ZERO, shape.rows())?),
             KvType::F16 => Rows::F16(filled([0; LANES], shape.rows())?),
             KvType::Int8 => {
                 Rows::Int8(filled([0; LANES], shape.rows())?, filled(0.0, 2 * shape.kv_heads * CHUNK)?)
@@ -217,31 +220,35 @@ impl KvBlock {
         }
     }
 
-    /// The keys of group `group` of a head, `[channels][16 positions]` in f32; for int8 without the scales. `scratch` has
-    /// room for them.
+    /// The keys of some groups of a head, `[groups][channels][16 positions]` in f32; for int8 without the scales. `scratch`
+    /// has room for them.
     #[inline(always)]
-    pub(super) fn key_group<'a>(
+    pub(super) fn key_groups<'a, L: Lanes>(
         &'a self,
+        has: Has<L>,
         kv_head: usize,
-        group: usize,
-        scratch: &'a mut [Lanes],
-    ) -> &'a [Lanes] {
+        groups: Range<usize>,
+        scratch: &'a mut [Sixteen],
+    ) -> &'a [Sixteen] {
         let len = self.shape.steps() * LANES;
-        self.widened(kv_head * self.shape.head_rows() + group * len, len, scratch)
+        let first = kv_head * self.shape.head_rows() + groups.start * len;
+        self.widened(has, first, groups.len() * len, scratch)
     }
 
-    /// Strip `strip` of the values of a head at the first positions, `[positions][16 channels]` in f32; for int8 without
-    /// the scales. `scratch` has room for them.
+    /// Some strips of the values of a head, `[strips][CHUNK positions][16 channels]` in f32, the last strip's at the first
+    /// positions; for int8 without the scales. `scratch` has room for them.
     #[inline(always)]
-    pub(super) fn value_strip<'a>(
+    pub(super) fn value_strips<'a, L: Lanes>(
         &'a self,
+        has: Has<L>,
         kv_head: usize,
-        strip: usize,
+        strips: Range<usize>,
         positions: usize,
-        scratch: &'a mut [Lanes],
-    ) -> &'a [Lanes] {
+        scratch: &'a mut [Sixteen],
+    ) -> &'a [Sixteen] {
         let head = (self.shape.kv_heads + kv_head) * self.shape.head_rows();
-        self.widened(head + strip * CHUNK, positions, scratch)
+        let len = (strips.len() - 1) * CHUNK + positions;
+        self.widened(has, head + strips.start * CHUNK, len, scratch)
     }
 
     /// The scales of a head's keys and of its values, one a position; none but in int8.
@@ -253,19 +260,26 @@ impl KvBlock {
     }
 
     #[inline(always)]
-    fn widened<'a>(&'a self, first: usize, len: usize, scratch: &'a mut [Lanes]) -> &'a [Lanes] {
+    fn widened<'a, L: Lanes>(
+        &'a self,
+        _: Has<L>,
+        first: usize,
+        len: usize,
+        scratch: &'a mut [Sixteen],
+    ) -> &'a [Sixteen] {
         let scratch = &mut scratch[..len];
-        let wide = flat_mut(scratch);
         match &self.rows {
             Rows::F32(rows) => return &rows[first..first + len],
             Rows::F16(rows) => {
-                for (wide, element) in wide.iter_mut().zip(rows[first..first + len].as_flattened()) {
-                    *wide = f16_to_f32(*element);
+                for (wide, row) in scratch.iter_mut().zip(&rows[first..first + len]) {
+                    // SAFETY: the CPU has the instruction set, and a row is sixteen elements.
+                    unsafe { L::store(L::f16s(row.as_ptr().cast()), &mut wide.0) };
                 }
             }
             Rows::Int8(rows, _) => {
-                for (wide, code) in wide.iter_mut().zip(rows[first..first + len].as_flattened()) {
-                    *wide = f32::from(*code);
+                for (wide, row) in scratch.iter_mut().zip(&rows[first..first + len]) {
+                    // SAFETY: as above.
+                    unsafe { L::store(L::i8s(row.as_ptr().cast()), &mut wide.0) };
                 }
             }
         }

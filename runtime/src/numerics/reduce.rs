@@ -135,10 +135,22 @@ fn larger(candidate: f32, best: f32) -> f32 {
 /// See [`super::Numerics::all_finite`].
 #[inline(always)]
 pub fn all_finite(x: &[f32]) -> bool {
+    is_finite(x.iter().fold(0, |all, v| all | finiteness(*v)))
+}
+
+/// Bits that tell, together with those of others, whether all of them are finite: see [`is_finite`].
+#[inline(always)]
+pub fn finiteness(v: f32) -> u32 {
     const EXPONENT: u32 = 0x7f80_0000;
     const LOWEST_OF_IT: u32 = 0x0080_0000;
     // An exponent of ones is carried into the sign.
-    x.iter().fold(0, |all, v| all | ((v.to_bits() & EXPONENT) + LOWEST_OF_IT)) >> 31 == 0
+    (v.to_bits() & EXPONENT) + LOWEST_OF_IT
+}
+
+/// Whether all are finite whose [`finiteness`] has been joined by `|`.
+#[inline(always)]
+pub fn is_finite(all: u32) -> bool {
+    all >> 31 == 0
 }
 
 #[cfg(test)]

@@ -6,15 +6,16 @@
 
 /// The entry points: from `fn name(arguments) -> result = body;`, where the body is an `#[inline(always)]` function,
 /// one module `name` with a function `__id` for every instruction set, the table `VERSIONS`, and a safe method of
-/// `Numerics`. `with_isas!` adds the instruction sets.
+/// `Numerics`. `with_isas!` adds the instruction sets. A body `with lanes` is written in the operations of
+/// [`crate::lanes`]: its first argument is the proof that the CPU has them.
 macro_rules! versions {
-    ([ $($(#[$doc:meta])* fn $name:ident $arguments:tt $(-> $result:ty)? = $body:path;)* ] $isas:tt) => {
+    ([ $($(#[$doc:meta])* fn $name:ident $arguments:tt $(-> $result:ty)? = $body:path $(, with $lanes:ident)?;)* ] $isas:tt) => {
         $(
             #[doc = concat!("`", stringify!($name), "`, one function for every instruction set.")]
             mod $name {
                 #[allow(unused_imports, reason = "not every signature names a type of ours")]
                 use super::*;
-                functions! { ($arguments ($($result)?) $body) $isas }
+                functions! { ($arguments ($($result)?) $body [$($lanes)?]) $isas }
             }
         )*
 
@@ -43,7 +44,7 @@ macro_rules! functions {
 /// One entry point on one instruction set.
 macro_rules! function {
     (
-        (($($argument:ident: $type:ty),* $(,)?) ($($result:ty)?) $body:path)
+        (($($argument:ident: $type:ty),* $(,)?) ($($result:ty)?) $body:path [$($lanes:ident)?])
         { $isa:ident $version:ident [$($cfg:tt)*] [$($features:tt)*] }
     ) => {
         /// # Safety
@@ -51,7 +52,9 @@ macro_rules! function {
         $($cfg)*
         $($features)*
         pub(super) unsafe fn $version($($argument: $type),*) $(-> $result)? {
-            $body($($argument),*)
+            // SAFETY: as the caller promises.
+            $(let $lanes = unsafe { Has::<of::$version>::new() };)?
+            $body($($lanes,)? $($argument),*)
         }
     };
 }

@@ -156,9 +156,10 @@ pub fn scale_by_tensor(numerics: &Numerics) -> Outcome {
         let sums = sums(len);
         for (scale, inverse) in [(0.37, 0.011), (-3e38, 1e-5), (1e-44, 3.0)] {
             let mut out = vec![7.0; len];
-            numerics.scale_by_tensor(&sums, scale, inverse, &mut out);
+            let finite = numerics.scale_by_tensor(&sums, scale, inverse, &mut out);
             let expected: Vec<f32> = sums.iter().map(|sum| (*sum as f32 * scale) * inverse).collect();
             compare(format!("{len}, {scale} and {inverse}"), &out, &expected)?;
+            says_whether_finite(finite, &expected)?;
         }
         Ok(())
     })
@@ -168,9 +169,15 @@ pub fn scale_by_row(numerics: &Numerics) -> Outcome {
     every_vector(|kind, len| {
         let (sums, scales) = (sums(len), vector(kind, len, 1));
         let mut out = vec![7.0; len];
-        numerics.scale_by_row(&sums, &scales, 0.011, &mut out);
+        let finite = numerics.scale_by_row(&sums, &scales, 0.011, &mut out);
         let expected: Vec<f32> =
             sums.iter().zip(&scales).map(|(sum, scale)| (*sum as f32 * scale) * 0.011).collect();
-        compare(format!("{kind:?}, {len}"), &out, &expected)
+        compare(format!("{kind:?}, {len}"), &out, &expected)?;
+        says_whether_finite(finite, &expected)
     })
+}
+
+fn says_whether_finite(finite: bool, expected: &[f32]) -> Outcome {
+    let truly = expected.iter().all(|value| value.is_finite());
+    if finite == truly { Ok(()) } else { Err(format!("finite: {finite}, but {truly}")) }
 }

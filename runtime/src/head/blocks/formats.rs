@@ -1,8 +1,8 @@
 //! A part of a tile times some tokens, for each packed format.
 
-use super::super::lanes::{FEW, LANES, Lanes};
 use super::super::layout::{ATOM, Format, I8_ROW, Q4_0, Q6_K, Q8_0, SCALES};
 use super::{Packed, Token};
+use crate::lanes::{FEW, LANES, Lanes};
 
 /// An atom of a stream, after asking for the one so many bytes ahead.
 ///

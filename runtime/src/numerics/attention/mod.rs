@@ -12,10 +12,12 @@ pub mod round;
 pub mod tile;
 
 use super::exp::{LOG2_E, exp2};
-use super::kv_block::{KvBlock, LANE_ORDER};
+use super::kv_block::{KvBlock, KvType};
 use super::reduce::{all_finite, max, sum};
 use round::{factor_bits, round_all};
-use tile::{LANES, Lanes, TILE, add_weighted, dots, flat, flat_mut};
+use tile::{Sixteen, add_weighted, dots, flat, flat_mut, weighted};
+
+use crate::lanes::{Has, LANES, Lanes, MANY, PAIR};
 
 /// Keys a chunk.
 pub const CHUNK: usize = 128;
@@ -59,16 +61,19 @@ impl Queries<'_> {
         self.tokens * self.heads
     }
 
-    /// Where query `index` begins among the values.
+    /// Where each query begins among the values.
     #[inline(always)]
-    fn place(&self, index: usize) -> usize {
-        index / self.heads * self.stride + index % self.heads * self.head_dim
+    fn places(&self) -> impl Iterator<Item = usize> {
+        let (heads, head_dim, stride) = (self.heads, self.head_dim, self.stride);
+        (0..self.tokens).flat_map(move |token| (0..heads).map(move |head| token * stride + head * head_dim))
     }
 
-    /// Keys of a chunk that query `index` sees.
+    /// Keys of a chunk that each query sees.
     #[inline(always)]
-    fn seen(&self, index: usize, chunk: usize) -> usize {
-        (self.visible + index / self.heads).saturating_sub(chunk * CHUNK).min(CHUNK)
+    fn seen(&self, chunk: usize) -> impl Iterator<Item = usize> {
+        let (heads, visible) = (self.heads, self.visible);
+        let of = move |token: usize| (visible + token).saturating_sub(chunk * CHUNK).min(CHUNK);
+        (0..self.tokens).flat_map(move |token| std::iter::repeat_n(of(token), heads))
     }
 
     /// Chunks that the last token sees.
@@ -80,87 +85,119 @@ impl Queries<'_> {
 /// Working memory of attention, which a thread keeps from call to call.
 #[derive(Debug, Default)]
 pub struct Workspace {
-    /// The queries as [`dots`] wants them, tile by tile; `[tiles][channels][queries]`.
+    /// The queries as [`dots`] wants them, `[queries][channels]`, filled up to whole tiles.
     queries: Vec<f32>,
     /// `[queries][CHUNK]`
-    weights: Vec<Lanes>,
+    weights: Vec<Sixteen>,
     /// Sums of weighted values, `[queries][channels]`.
-    sums: Vec<Lanes>,
+    sums: Vec<Sixteen>,
+    /// Keys of this chunk that each query sees.
+    seen: Vec<usize>,
     /// A group of keys or a strip of values, in f32.
-    wide: Vec<Lanes>,
+    wide: Vec<Sixteen>,
     /// Maximum of the scores and sum of the weights, for each query in this chunk and in all before.
     here: Vec<[f32; EXTRA]>,
     total: Vec<[f32; EXTRA]>,
 }
 
-/// Queries of the tile that begins with query `first`, and how many there is room for: 1, 2 or [`TILE`].
+/// Queries of the tile that begins with query `first`, and how many there is room for: a power of two. Tiles begin
+/// [`Lanes::AT_ONCE`] queries apart.
 #[inline(always)]
-fn tile(first: usize, queries: usize) -> (usize, usize) {
-    let used = (queries - first).min(TILE);
-    (used, if used > 2 { TILE } else { used })
+fn tile<L: Lanes>(first: usize, queries: usize) -> (usize, usize) {
+    let used = (queries - first).min(L::AT_ONCE);
+    (used, used.next_power_of_two())
+}
+
+/// Groups of keys or strips of values that are worked on beside each other: for few queries it is memory that is waited
+/// for, and less of it at a time is better.
+#[inline(always)]
+fn beside<L: Lanes>(queries: usize) -> usize {
+    if queries < L::AT_ONCE { 1 } else { L::BESIDE }
+}
+
+/// Whether products with keys and values of a type are exact, the other factor being rounded.
+fn is_exact(kv_type: KvType) -> bool {
+    factor_bits(kv_type) < 24
+}
+
+/// `body` with the number of queries, a power of two up to [`Lanes::AT_ONCE`], and of vectors beside each other as constants.
+macro_rules! for_queries {
+    ($lanes:ident, $queries:expr, $beside:expr, |$q:ident, $b:ident| $body:block) => {
+        for_queries!(@ $lanes, ($queries, $beside), $q, $b, $body, [1 1] [2 1] [4 1] [MANY 1] [1 PAIR] [2 PAIR] [4 PAIR] [MANY PAIR])
+    };
+    (@ $lanes:ident, $of:expr, $q:ident, $b:ident, $body:block, $([$queries:tt $beside:tt])*) => {
+        match $of {
+            $(($queries, $beside) if $queries <= $lanes::AT_ONCE && $beside <= $lanes::BESIDE => {
+                const $q: usize = $queries;
+                const $b: usize = $beside;
+                $body
+            })*
+            _ => unreachable!("no more than an instruction set takes at once"),
+        }
+    };
 }
 
 impl Workspace {
     /// Makes room, and takes over the queries.
     #[inline(always)]
-    fn prepare(&mut self, queries: &Queries<'_>, head: &HeadBlocks<'_>) {
+    fn prepare<L: Lanes>(&mut self, queries: &Queries<'_>, head: &HeadBlocks<'_>) {
         let shape = head.blocks[0].shape();
         assert!(queries.visible > 0 && queries.len() > 0, "a token sees at least itself");
         assert_eq!(queries.head_dim, shape.head_dim, "heads as long as those of the cache");
         let (count, steps) = (queries.len(), queries.head_dim.div_ceil(LANES));
         let channels = steps * LANES;
-        self.queries.clear();
-        self.queries.resize(count.next_multiple_of(TILE) * channels, 0.0);
-        self.weights.resize(count * GROUPS, Lanes::ZERO);
-        self.sums.resize(count * steps, Lanes::ZERO);
-        self.wide.resize(CHUNK.max(channels), Lanes::ZERO);
+        self.queries.resize(count.next_multiple_of(L::AT_ONCE) * channels, 0.0);
+        self.weights.resize(count * GROUPS, Sixteen::ZERO);
+        self.sums.resize(count * steps, Sixteen::ZERO);
+        self.wide.resize(L::BESIDE * CHUNK.max(channels), Sixteen::ZERO);
         self.here.resize(count, [0.0; EXTRA]);
         self.total.resize(count, [0.0; EXTRA]);
-        for first in (0..count).step_by(TILE) {
-            let (used, width) = tile(first, count);
-            for q in 0..used {
-                let query = &queries.values[queries.place(first + q)..][..queries.head_dim];
-                let tile = &mut self.queries[first * channels..][..width * channels];
-                for (step, query) in query.chunks(LANES).enumerate() {
-                    for (place, value) in LANE_ORDER.into_iter().zip(query) {
-                        tile[(place * steps + step) * width + q] = *value;
-                    }
-                }
-            }
+        for (row, place) in self.queries.chunks_exact_mut(channels).zip(queries.places()) {
+            let (row, padding) = row.split_at_mut(queries.head_dim);
+            row.copy_from_slice(&queries.values[place..][..queries.head_dim]);
+            padding.fill(0.0);
         }
         round_all(&mut self.queries, factor_bits(shape.kv_type));
     }
 
     /// Computes `here` and `sums` of every query that sees any of a chunk.
     #[inline(always)]
-    fn chunk(&mut self, queries: &Queries<'_>, head: &HeadBlocks<'_>, chunk: usize) {
+    fn chunk<L: Lanes>(&mut self, has: Has<L>, queries: &Queries<'_>, head: &HeadBlocks<'_>, chunk: usize) {
         let count = queries.len();
+        self.seen.clear();
+        self.seen.extend(queries.seen(chunk));
         // Those before see nothing.
-        let first = (0..queries.tokens).position(|t| queries.seen(t * queries.heads, chunk) > 0);
-        let first = first.map_or(count, |token| token * queries.heads);
-        if first == count {
-            return;
-        }
+        let Some(first) = self.seen.iter().position(|seen| *seen > 0) else { return };
         // A tile holds queries from its start on.
-        let first_tile = first / TILE * TILE;
-        let most = queries.seen(count - 1, chunk);
+        let first_tile = first / L::AT_ONCE * L::AT_ONCE;
+        let most = self.seen[count - 1];
         let block = &head.blocks[chunk];
-        self.scores(queries, head, block, first_tile, most);
+        let kv_type = block.shape().kv_type;
+        if is_exact(kv_type) {
+            self.scores::<L, true>(has, queries, head, block, first_tile, most);
+        } else {
+            self.scores::<L, false>(has, queries, head, block, first_tile, most);
+        }
         let scales = block.scales(head.kv_head);
-        let bits = factor_bits(block.shape().kv_type);
+        let bits = factor_bits(kv_type);
         for query in first..count {
-            let seen = queries.seen(query, chunk);
+            let seen = self.seen[query];
             let weights = &mut self.weights[query * GROUPS..][..seen.div_ceil(LANES)];
             let weights = flat_mut(weights);
             self.here[query] = softmax(weights, seen, scales.map(|[_, values]| values), bits);
         }
-        self.weighted_sums(queries, head, chunk, first, most);
+        if is_exact(kv_type) {
+            self.weighted_sums::<L, true>(has, queries, head, chunk, first, most);
+        } else {
+            self.weighted_sums::<L, false>(has, queries, head, chunk, first, most);
+        }
     }
 
     /// Scores of the queries from tile `first` on, for the first `most` keys of a block and what is left of their group.
     #[inline(always)]
-    fn scores(
+    fn scores<L: Lanes, const EXACT: bool>(
         &mut self,
+        has: Has<L>,
         queries: &Queries<'_>,
         head: &HeadBlocks<'_>,
         block: &KvBlock,
@@ -171,37 +208,33 @@ impl Workspace {
         // log2(e) turns the exponential of the softmax into a power of two.
         let scale = (LOG2_E / (queries.head_dim as f64).sqrt()) as f32;
         let key_scales = block.scales(head.kv_head).map(|[keys, _]| keys);
-        for group in 0..most.div_ceil(LANES) {
-            let keys = block.key_group(head.kv_head, group, &mut self.wide);
-            let factors = key_scales.map(|scales| &scales[group * LANES..][..LANES]);
-            for first in (first..count).step_by(TILE) {
-                let (used, width) = tile(first, count);
-                let tile = &self.queries[first * channels..][..width * channels];
-                let mut scores = [Lanes::ZERO; TILE];
-                match width {
-                    1 => scores[..1].copy_from_slice(&dots::<1>(tile.as_chunks().0, keys)),
-                    2 => scores[..2].copy_from_slice(&dots::<2>(tile.as_chunks().0, keys)),
-                    _ => scores = dots::<TILE>(tile.as_chunks().0, keys),
-                }
-                for (q, scores) in scores.iter_mut().enumerate().take(used) {
-                    if let Some(factors) = factors {
-                        for (score, factor) in scores.0.iter_mut().zip(factors) {
-                            *score *= *factor;
+        let (mut group, groups) = (0, most.div_ceil(LANES));
+        while group < groups {
+            let beside = (groups - group).min(beside::<L>(count));
+            let keys = block.key_groups(has, head.kv_head, group..group + beside, &mut self.wide);
+            let factors = key_scales.map(|scales| &scales[group * LANES..]);
+            for first in (first..count).step_by(L::AT_ONCE) {
+                let (used, width) = tile::<L>(first, count);
+                let tile = (&self.queries[first * channels..], channels);
+                let weights = &mut self.weights[first * GROUPS..];
+                for_queries!(L, width, beside, |QUERIES, B| {
+                    let scores = dots::<L, EXACT, QUERIES, B>(has, tile, keys);
+                    for (scores, weights) in scores.iter().take(used).zip(weights.chunks_exact_mut(GROUPS)) {
+                        for (b, (scores, weights)) in scores.iter().zip(&mut weights[group..]).enumerate() {
+                            *weights = scaled(scores, factors.map(|factors| &factors[b * LANES..]), scale);
                         }
                     }
-                    for score in &mut scores.0 {
-                        *score *= scale;
-                    }
-                    self.weights[(first + q) * GROUPS + group] = *scores;
-                }
+                });
             }
+            group += beside;
         }
     }
 
     /// `sums` of the queries from `first` on, over the first `most` values at most.
     #[inline(always)]
-    fn weighted_sums(
+    fn weighted_sums<L: Lanes, const EXACT: bool>(
         &mut self,
+        has: Has<L>,
         queries: &Queries<'_>,
         head: &HeadBlocks<'_>,
         chunk: usize,
@@ -210,41 +243,51 @@ impl Workspace {
     ) {
         let (count, strips) = (queries.len(), queries.head_dim.div_ceil(LANES));
         let weights = flat(&self.weights);
-        for strip in 0..strips {
-            let values = head.blocks[chunk].value_strip(head.kv_head, strip, most, &mut self.wide);
+        let mut strip = 0;
+        while strip < strips {
+            let beside = (strips - strip).min(beside::<L>(count));
+            let block = &head.blocks[chunk];
+            let values = block.value_strips(has, head.kv_head, strip..strip + beside, most, &mut self.wide);
             let mut start = first;
             while start < count {
-                let (used, _) = tile(start, count);
-                let of = |q: usize| &weights[(start + q) * CHUNK..][..CHUNK];
-                let seen = |q: usize| queries.seen(start + q, chunk);
+                let weights = &weights[start * CHUNK..];
+                let seen = &self.seen[start..];
                 // What all see, the queries side by side; then what the later ones see beyond.
-                let common = &values[..seen(0)];
-                let mut sums = [Lanes::ZERO; TILE];
-                match used {
-                    1 => first_of(&mut sums, |sums| add_weighted([of(0)], common, sums)),
-                    2 => first_of(&mut sums, |sums| add_weighted([of(0), of(1)], common, sums)),
-                    3 => first_of(&mut sums, |sums| add_weighted([of(0), of(1), of(2)], common, sums)),
-                    _ => add_weighted([of(0), of(1), of(2), of(3)], common, &mut sums),
-                }
-                for (q, sums) in sums.into_iter().enumerate().take(used) {
-                    let mut sums = [sums];
-                    if seen(q) > common.len() {
-                        add_weighted([&of(q)[common.len()..]], &values[common.len()..seen(q)], &mut sums);
+                let common = seen[0];
+                let together = 1 << (count - start).min(L::AT_ONCE).ilog2();
+                for_queries!(L, together, beside, |QUERIES, B| {
+                    let sums =
+                        weighted::<L, EXACT, QUERIES, B>(has, (weights, CHUNK), (values, CHUNK), common);
+                    let places = self.sums[start * strips..].chunks_exact_mut(strips);
+                    for (q, (sums, places)) in sums.iter().zip(places).enumerate() {
+                        places[strip..][..B].copy_from_slice(sums);
+                        for b in 0..B {
+                            let (weights, values) = (&weights[q * CHUNK..], &values[b * CHUNK..]);
+                            let (weights, values) = (&weights[common..seen[q]], &values[common..seen[q]]);
+                            add_weighted::<L, EXACT>(has, weights, values, &mut places[strip + b]);
+                        }
                     }
-                    self.sums[(start + q) * strips + strip] = sums[0];
-                }
-                start += used;
+                });
+                start += together;
             }
+            strip += beside;
         }
     }
 }
 
-/// Calls `body` with the first elements of an array.
+/// Scores times the scales of their keys, where there are any, and times `scale`.
 #[inline(always)]
-fn first_of<T, const LEN: usize>(array: &mut [T], body: impl FnOnce(&mut [T; LEN])) {
-    if let Some(first) = array.first_chunk_mut() {
-        body(first);
+fn scaled(scores: &Sixteen, factors: Option<&[f32]>, scale: f32) -> Sixteen {
+    let mut scores = *scores;
+    if let Some(factors) = factors {
+        for (score, factor) in scores.0.iter_mut().zip(factors) {
+            *score *= *factor;
+        }
     }
+    for score in &mut scores.0 {
+        *score *= scale;
+    }
+    scores
 }
 
 /// Turns scores into weights, the greatest of which is 1, times the scales of the values where there are any; what is not
@@ -303,27 +346,34 @@ fn normalise([_, sum]: [f32; EXTRA], out: &mut [f32]) {
 
 /// See [`super::Numerics::attend`].
 #[inline(always)]
-pub(super) fn attend(queries: &Queries<'_>, head: &HeadBlocks<'_>, work: &mut Workspace, out: &mut [f32]) {
+pub(super) fn attend<L: Lanes>(
+    has: Has<L>,
+    queries: &Queries<'_>,
+    head: &HeadBlocks<'_>,
+    work: &mut Workspace,
+    out: &mut [f32],
+) {
     let (head_dim, strips) = (queries.head_dim, queries.head_dim.div_ceil(LANES));
-    work.prepare(queries, head);
+    work.prepare::<L>(queries, head);
     for chunk in 0..queries.chunks() {
-        work.chunk(queries, head, chunk);
-        for query in 0..queries.len() {
-            if queries.seen(query, chunk) > 0 {
+        work.chunk(has, queries, head, chunk);
+        for (query, place) in queries.places().enumerate() {
+            if work.seen[query] > 0 {
                 let sums = &flat(&work.sums[query * strips..][..strips])[..head_dim];
-                let out = &mut out[queries.place(query)..][..head_dim];
+                let out = &mut out[place..][..head_dim];
                 fold_in(chunk == 0, &mut work.total[query], out, work.here[query], sums);
             }
         }
     }
-    for (query, total) in work.total.iter().enumerate().take(queries.len()) {
-        normalise(*total, &mut out[queries.place(query)..][..head_dim]);
+    for (place, total) in queries.places().zip(&work.total) {
+        normalise(*total, &mut out[place..][..head_dim]);
     }
 }
 
 /// See [`super::Numerics::attend_chunk`].
 #[inline(always)]
-pub(super) fn attend_chunk(
+pub(super) fn attend_chunk<L: Lanes>(
+    has: Has<L>,
     queries: &Queries<'_>,
     head: &HeadBlocks<'_>,
     chunk: usize,
@@ -332,10 +382,10 @@ pub(super) fn attend_chunk(
 ) {
     let (head_dim, strips) = (queries.head_dim, queries.head_dim.div_ceil(LANES));
     assert!(out.len() >= queries.len() * (head_dim + EXTRA), "room for every query");
-    work.prepare(queries, head);
-    work.chunk(queries, head, chunk);
+    work.prepare::<L>(queries, head);
+    work.chunk(has, queries, head, chunk);
     for (query, out) in out.chunks_exact_mut(head_dim + EXTRA).enumerate().take(queries.len()) {
-        if queries.seen(query, chunk) > 0 {
+        if work.seen[query] > 0 {
             let (sums, here) = out.split_at_mut(head_dim);
             sums.copy_from_slice(&flat(&work.sums[query * strips..][..strips])[..head_dim]);
             here.copy_from_slice(&work.here[query]);

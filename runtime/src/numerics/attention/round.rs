@@ -8,6 +8,10 @@ use crate::numerics::kv_block::KvType;
 /// Magnitudes below this count as zero: products of what is above it, in f16 or int8, are normal numbers.
 pub const SMALLEST: f32 = f32::from_bits((127 - 60) << 23);
 
+/// Magnitudes from here on count as infinite: of what is below, a product with what a cache holds is finite by itself, as
+/// it is between the two steps of a fused multiply-add.
+pub const LARGEST: f32 = f32::from_bits((127 + 111) << 23);
+
 /// Significant bits of a factor whose products with what the cache holds are exact; 24 where they need not be.
 pub const fn factor_bits(kv_type: KvType) -> u32 {
     match kv_type {
@@ -17,13 +21,21 @@ pub const fn factor_bits(kv_type: KvType) -> u32 {
     }
 }
 
-/// `x` rounded to `bits` significant bits, fewer than 24, halves away from zero; 0 where it is below [`SMALLEST`].
+/// `x` rounded to `bits` significant bits, fewer than 24, halves away from zero; 0 where it is below [`SMALLEST`], infinite
+/// from [`LARGEST`] on.
 #[inline(always)]
 fn round(x: f32, bits: u32) -> f32 {
     let half = 1u32 << (23 - bits);
     // A carry out of the fraction raises the exponent, as it should.
     let rounded = f32::from_bits(x.to_bits().wrapping_add(half) & !(2 * half - 1));
-    if rounded.abs() < SMALLEST { 0.0 } else { rounded }
+    let magnitude = rounded.abs();
+    if magnitude < SMALLEST {
+        0.0
+    } else if magnitude >= LARGEST {
+        rounded * f32::INFINITY
+    } else {
+        rounded
+    }
 }
 
 /// Rounds factors to `bits` significant bits; 24 leave them as they are.
@@ -56,6 +68,11 @@ mod tests {
         assert_eq!(round(f32::from_bits(1), 16), 0.0);
         assert!(round(f32::NAN, 13).is_nan());
         assert_eq!(round(f32::INFINITY, 13), f32::INFINITY);
+        assert_eq!(round(LARGEST, 13), f32::INFINITY);
+        assert_eq!(round(-f32::MAX, 16), f32::NEG_INFINITY);
+        // A neighbour below stays itself.
+        let below = LARGEST * (1.0 - 0.5f32.powi(13));
+        assert_eq!(round(below, 13), below);
     }
 
     #[test]

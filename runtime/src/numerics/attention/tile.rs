@@ -1,99 +1,179 @@
 //! The two inner loops of attention: sixteen sums side by side for each of a few queries.
 //!
-//! What is loaded, sixteen keys of a channel or sixteen channels of a value, is used for all queries of a tile.
+//! What is loaded, sixteen keys of a channel or sixteen channels of a value, is used for all queries of a tile; and a
+//! query's factor for one or two of these.
 
-/// Elements that lie side by side, and lanes of a reduction.
-pub const LANES: usize = 16;
-
-/// Greatest number of queries that share what is loaded: eight registers of sums on CPUs with vectors of 256 bits.
-pub const TILE: usize = 4;
+use crate::lanes::{Has, LANES, Lanes};
+use crate::numerics::kv_block::LANE_ORDER;
 
 /// Sixteen values side by side.
 #[derive(Clone, Copy, Debug)]
 #[repr(C, align(64))]
-pub struct Lanes(pub [f32; LANES]);
+pub struct Sixteen(pub [f32; LANES]);
 
-impl Lanes {
+impl Sixteen {
     /// Sixteen zeros.
-    pub const ZERO: Lanes = Lanes([0.0; LANES]);
+    pub const ZERO: Sixteen = Sixteen([0.0; LANES]);
 }
 
-impl AsMut<[f32]> for Lanes {
+impl AsMut<[f32]> for Sixteen {
     #[inline(always)]
     fn as_mut(&mut self) -> &mut [f32] {
         &mut self.0
     }
 }
 
-/// Lanes as one slice.
+/// Rows of sixteen as one slice.
 #[inline(always)]
-pub fn flat(rows: &[Lanes]) -> &[f32] {
-    // SAFETY: `Lanes` is `repr(C)` of 16 floats, whose size is a multiple of its alignment: there is nothing in between.
+pub fn flat(rows: &[Sixteen]) -> &[f32] {
+    // SAFETY: `Sixteen` is `repr(C)` of 16 floats, whose size is a multiple of its alignment: there is nothing in between.
     unsafe { std::slice::from_raw_parts(rows.as_ptr().cast(), rows.len() * LANES) }
 }
 
-/// Lanes as one slice.
+/// Rows of sixteen as one slice.
 #[inline(always)]
-pub fn flat_mut(rows: &mut [Lanes]) -> &mut [f32] {
+pub fn flat_mut(rows: &mut [Sixteen]) -> &mut [f32] {
     // SAFETY: as for `flat`; the floats are borrowed as mutably as the rows were.
     unsafe { std::slice::from_raw_parts_mut(rows.as_mut_ptr().cast(), rows.len() * LANES) }
 }
 
-#[inline(always)]
-fn add_products<const QUERIES: usize>(sums: &mut [Lanes; QUERIES], factors: [f32; QUERIES], lanes: &Lanes) {
-    for (sums, factor) in sums.iter_mut().zip(factors) {
-        for (sum, value) in sums.0.iter_mut().zip(&lanes.0) {
-            *sum += factor * *value;
-        }
-    }
-}
+/// A sum for each of some queries and each of `B` vectors beside each other.
+type Sums<L, const QUERIES: usize, const B: usize> = [[<L as Lanes>::Floats; B]; QUERIES];
 
-#[inline(always)]
-fn add<const QUERIES: usize>(sums: &mut [Lanes; QUERIES], others: &[Lanes; QUERIES]) {
-    for (sums, others) in sums.iter_mut().zip(others) {
-        for (sum, other) in sums.0.iter_mut().zip(&others.0) {
-            *sum += *other;
-        }
-    }
-}
-
-/// The dot products of some queries with sixteen keys, each by the rule of [`super::super::Numerics::dot_rows`].
+/// `sums[q][b] + factors[q] * lanes[b]`; `EXACT` says that the products are.
 ///
-/// `keys` are the channels of a group of keys in the order of [`super::LANE_ORDER`], the lanes of the reduction one after
-/// the other; `queries` the same channels of each query, `[channels][QUERIES]`. In that order a lane, once its sum is
-/// complete, is due to be added to the one before it, whose turn in the fold has just come, and so on upwards.
+/// # Safety
+/// The CPU must have the instruction set of `L`; `factors` points to a float for each query, `apart` elements from one to
+/// the next, `lanes` to sixteen floats for each vector, `beside` elements from one to the next.
 #[inline(always)]
-pub fn dots<const QUERIES: usize>(queries: &[[f32; QUERIES]], keys: &[Lanes]) -> [Lanes; QUERIES] {
-    const LEVELS: usize = LANES.ilog2() as usize;
-    let steps = keys.len() / LANES;
-    let zero = [Lanes::ZERO; QUERIES];
-    // Sums that wait for their partner, by the number of lanes in them.
-    let mut waiting = [zero; LEVELS + 1];
-    for (lane, (keys, queries)) in keys.chunks_exact(steps).zip(queries.chunks_exact(steps)).enumerate() {
-        let mut sums = zero;
-        for (key, query) in keys.iter().zip(queries) {
-            add_products(&mut sums, *query, key);
+unsafe fn add_products<L: Lanes, const EXACT: bool, const QUERIES: usize, const B: usize>(
+    sums: &mut Sums<L, QUERIES, B>,
+    (factors, apart): (*const f32, usize),
+    (lanes, beside): (*const f32, usize),
+) {
+    // SAFETY: as the caller promises.
+    unsafe {
+        let lanes: [L::Floats; B] = std::array::from_fn(|b| L::f32s(lanes.add(b * beside)));
+        for (q, sums) in sums.iter_mut().enumerate() {
+            let factor = L::floats(*factors.add(q * apart));
+            for (sum, lanes) in sums.iter_mut().zip(lanes) {
+                *sum = match EXACT {
+                    true => L::add_exact_product(*sum, factor, lanes),
+                    false => L::add(*sum, L::mul(factor, lanes)),
+                };
+            }
         }
-        let level = lane.trailing_ones() as usize;
-        for partner in &waiting[..level] {
-            add(&mut sums, partner);
-        }
-        waiting[level] = sums;
     }
-    waiting[LEVELS]
 }
 
-/// Adds `weights[q][j] * values[j]` to the sums of each query q, j ascending: sixteen channels of the weighted sums.
+/// The lanes in memory.
+///
+/// # Safety
+/// The CPU must have the instruction set of `L`.
 #[inline(always)]
-pub fn add_weighted<const QUERIES: usize>(
-    weights: [&[f32]; QUERIES],
-    values: &[Lanes],
-    sums: &mut [Lanes; QUERIES],
-) {
-    let weights = weights.map(|weights| &weights[..values.len()]);
-    let mut local = *sums;
-    for (j, value) in values.iter().enumerate() {
-        add_products(&mut local, std::array::from_fn(|q| weights[q][j]), value);
+unsafe fn stored<L: Lanes, const QUERIES: usize, const B: usize>(
+    sums: Sums<L, QUERIES, B>,
+) -> [[Sixteen; B]; QUERIES] {
+    let mut rows = [[Sixteen::ZERO; B]; QUERIES];
+    for (row, sum) in rows.as_flattened_mut().iter_mut().zip(sums.as_flattened()) {
+        // SAFETY: as the caller promises.
+        unsafe { L::store(*sum, &mut row.0) };
     }
-    *sums = local;
+    rows
+}
+
+/// The dot products of some queries with sixteen keys of each of `B` groups, each by the rule of
+/// [`super::super::Numerics::dot_rows`].
+///
+/// `keys` are the channels of one group of keys after the other, in the order of [`super::LANE_ORDER`], the lanes of the
+/// reduction one after the other; `queries` begins with the channels of each query, in ascending order, `channels` apart and
+/// as many, a multiple of sixteen. In the keys' order a lane, once its sum is
+/// complete, is due to be added to the one before it, whose turn in the fold has just come, and so on upwards. `EXACT` says
+/// that products are, so that a fused multiply-add gives the same bits.
+///
+/// # Panics
+/// When the keys or the queries are fewer, or the channels not whole rows of sixteen.
+#[inline(always)]
+pub fn dots<L: Lanes, const EXACT: bool, const QUERIES: usize, const B: usize>(
+    _: Has<L>,
+    (queries, channels): (&[f32], usize),
+    keys: &[Sixteen],
+) -> [[Sixteen; B]; QUERIES] {
+    const LEVELS: usize = LANES.ilog2() as usize;
+    assert!(
+        queries.len() >= QUERIES * channels && channels.is_multiple_of(LANES),
+        "all channels of the queries"
+    );
+    assert!(keys.len() >= B * channels, "all channels of the keys");
+    let (steps, beside, queries) = (channels / LANES, channels * LANES, queries.as_ptr());
+    // SAFETY: the CPU has the instruction set, and queries and keys have all channels.
+    unsafe {
+        let zero = [[L::floats(0.0); B]; QUERIES];
+        // Sums that wait for their partner, by the number of lanes in them.
+        let mut waiting = [zero; LEVELS + 1];
+        let mut keys = keys.as_ptr().cast::<f32>();
+        for (place, lane) in LANE_ORDER.into_iter().enumerate() {
+            let mut sums = zero;
+            for step in 0..steps {
+                let factors = (queries.add(step * LANES + lane), channels);
+                add_products::<L, EXACT, QUERIES, B>(&mut sums, factors, (keys, beside));
+                keys = keys.add(LANES);
+            }
+            let level = place.trailing_ones() as usize;
+            for partner in &waiting[..level] {
+                for (sum, other) in sums.as_flattened_mut().iter_mut().zip(partner.as_flattened()) {
+                    *sum = L::add(*sum, *other);
+                }
+            }
+            waiting[level] = sums;
+        }
+        stored::<L, QUERIES, B>(waiting[LEVELS])
+    }
+}
+
+/// `weights[q * apart + j] * values[b * beside + j]` for each query q, added up over the first `count` j, ascending:
+/// sixteen channels of the weighted sums for each of `B` strips of values. `EXACT` says that the products are exact.
+///
+/// # Panics
+/// When there are fewer weights or values.
+#[inline(always)]
+pub fn weighted<L: Lanes, const EXACT: bool, const QUERIES: usize, const B: usize>(
+    _: Has<L>,
+    (weights, apart): (&[f32], usize),
+    (values, beside): (&[Sixteen], usize),
+    count: usize,
+) -> [[Sixteen; B]; QUERIES] {
+    assert!(weights.len() >= (QUERIES - 1) * apart + count, "a weight a value");
+    assert!(values.len() >= (B - 1) * beside + count, "a value a weight");
+    let (weights, values) = (weights.as_ptr(), values.as_ptr());
+    // SAFETY: the CPU has the instruction set, and every query has a weight for every value.
+    unsafe {
+        let mut sums = [[L::floats(0.0); B]; QUERIES];
+        for j in 0..count {
+            let values = (values.add(j).cast(), beside * LANES);
+            add_products::<L, EXACT, QUERIES, B>(&mut sums, (weights.add(j), apart), values);
+        }
+        stored::<L, QUERIES, B>(sums)
+    }
+}
+
+/// `weights[j] * values[j]` of one query added to `sums`, j ascending.
+#[inline(always)]
+pub fn add_weighted<L: Lanes, const EXACT: bool>(
+    _: Has<L>,
+    weights: &[f32],
+    values: &[Sixteen],
+    sums: &mut Sixteen,
+) {
+    if weights.is_empty() {
+        return;
+    }
+    // SAFETY: the CPU has the instruction set, and there is a weight for every value that is taken.
+    unsafe {
+        let mut local = [[L::f32s(sums.0.as_ptr())]];
+        for (weight, value) in weights.iter().zip(values) {
+            add_products::<L, EXACT, 1, 1>(&mut local, (weight, 0), (value.0.as_ptr(), 0));
+        }
+        [[*sums]] = stored::<L, 1, 1>(local);
+    }
 }

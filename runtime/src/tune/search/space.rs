@@ -70,12 +70,18 @@ impl Aim {
         // Of fewer tokens each has an address register.
         let interleaved =
             if tiles || self.operation.tokens() <= ROW_TOKENS { &[false][..] } else { &[false, true] };
+        // One vector is broadcast into the product's operand by most.
+        let several = self.operation.tokens() > 1;
+        let streams = streams.iter().flat_map(|&streams| {
+            let shared = if streams > 1 && several { &[false, true][..] } else { &[false] };
+            shared.iter().map(move |&shared| (streams, shared))
+        });
         let mut all = Vec::new();
         for &unroll in &UNROLLS {
             for &chains in chains {
                 for &unpack in unpacks {
                     for &row_split in splits {
-                        for &streams in streams {
+                        for (streams, shared) in streams.clone() {
                             all.extend(interleaved.iter().map(|&interleaved| Schedule {
                                 unroll,
                                 chains,
@@ -83,6 +89,7 @@ impl Aim {
                                 row_split,
                                 prefetch: FIRST_PREFETCH,
                                 streams,
+                                shared,
                                 fold: None,
                                 interleaved,
                             }));
@@ -102,7 +109,10 @@ impl Aim {
         let least = legal.first().map_or(0.0, cost);
         let mut kept: Vec<Kernel> = Vec::new();
         for kernel in legal {
-            let reads = |kernel: &Kernel| (kernel.spec.schedule.streams, kernel.spec.schedule.interleaved);
+            let reads = |kernel: &Kernel| {
+                let Schedule { streams, shared, interleaved, .. } = kernel.spec.schedule;
+                (streams, shared, interleaved)
+            };
             let alike = kept.iter().filter(|other| reads(other) == reads(&kernel)).count();
             if cost(&kernel) <= COSTLY * least && alike < KEPT {
                 kept.push(kernel);

@@ -1,9 +1,11 @@
 //! Sixteen lanes: what an instruction set does with the sixteen rows of a tile, or with sixteen neighbouring columns.
 //!
-//! The kernels of the output head ([`super::blocks`], [`super::floats`]) are written once, in these operations. An instruction
-//! set says here how it carries them out; one without a form of its own takes what the compiler makes of the portable one.
-//! Every form returns the same bits: integers are exact, and each float operation is one multiplication, addition or
-//! conversion, rounded to nearest.
+//! The kernels of the output head ([`crate::head`]) and of attention ([`crate::numerics::attention`]) are written once, in
+//! these operations. An instruction set says here how it carries them out; one without a form of its own takes what the
+//! compiler makes of the portable one. Every form returns the same bits: integers are exact, and each float operation is one
+//! multiplication, addition or conversion, rounded to nearest, or where its product is exact a fused multiply-add.
+
+use std::marker::PhantomData;
 
 mod portable;
 #[cfg(target_arch = "x86_64")]
@@ -18,6 +20,32 @@ pub const LANES: usize = 16;
 pub const FEW: usize = 4;
 /// Tokens that those of many registers have kernels for besides.
 pub const MANY: usize = 8;
+
+/// Vectors beside each other where there are many registers.
+pub const PAIR: usize = 2;
+
+/// The proof that the CPU has the instruction set of `L`.
+pub struct Has<L>(PhantomData<L>);
+
+impl<L> Has<L> {
+    /// The proof, where the caller has it.
+    ///
+    /// # Safety
+    /// The CPU must have the instruction set.
+    #[inline(always)]
+    pub unsafe fn new() -> Self {
+        Has(PhantomData)
+    }
+}
+
+impl<L> Clone for Has<L> {
+    #[inline(always)]
+    fn clone(&self) -> Self {
+        *self
+    }
+}
+
+impl<L> Copy for Has<L> {}
 
 /// The operations of one instruction set.
 ///
@@ -35,6 +63,9 @@ pub trait Lanes {
     /// The most tokens that a kernel takes at once: [`FEW`] or [`MANY`]. A sum of each has to stay in registers, and there have to
     /// be enough of them that none is waited for.
     const AT_ONCE: usize = FEW;
+    /// Vectors that are multiplied with the same factors in turn, so that each factor is read once for all: one or
+    /// [`PAIR`]. A sum of each with each of [`Lanes::AT_ONCE`] has to stay in registers.
+    const BESIDE: usize = 1;
 
     /// 64 bytes as words.
     unsafe fn words(from: *const u8) -> Self::Words;
@@ -80,6 +111,8 @@ pub trait Lanes {
     unsafe fn mul(a: Self::Floats, b: Self::Floats) -> Self::Floats;
     /// Lane by lane.
     unsafe fn add(a: Self::Floats, b: Self::Floats) -> Self::Floats;
+    /// `sum + a * b` for factors whose product is exact: the same bits with one rounding as with two.
+    unsafe fn add_exact_product(sum: Self::Floats, a: Self::Floats, b: Self::Floats) -> Self::Floats;
     /// The lanes in memory.
     unsafe fn store(floats: Self::Floats, to: &mut [f32; LANES]);
 

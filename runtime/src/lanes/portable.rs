@@ -90,6 +90,14 @@ impl Lanes for Portable {
         fn i8s(from: *const u8) -> Self::Floats { each_lane!(lane => f32::from(*from.add(lane) as i8)) }
         fn mul(a: Self::Floats, b: Self::Floats) -> Self::Floats { each_lane!(lane => a[lane] * b[lane]) }
         fn add(a: Self::Floats, b: Self::Floats) -> Self::Floats { each_lane!(lane => a[lane] + b[lane]) }
+        fn add_exact_product(sum: Self::Floats, a: Self::Floats, b: Self::Floats) -> Self::Floats {
+            // Elsewhere it would be a call of a function for every lane.
+            if cfg!(any(target_arch = "aarch64", target_feature = "fma")) {
+                each_lane!(lane => a[lane].mul_add(b[lane], sum[lane]))
+            } else {
+                each_lane!(lane => a[lane] * b[lane] + sum[lane])
+            }
+        }
         fn store(floats: Self::Floats, to: &mut [f32; LANES]) { *to = floats; }
 
         // Nothing asks for memory on every architecture.

@@ -2,7 +2,7 @@
 
 use std::arch::x86_64::*;
 
-use super::{LANES, Lanes, MANY, operations, prefetch};
+use super::{LANES, Lanes, MANY, PAIR, operations, prefetch};
 
 /// Lanes in one register; `VNNI` where there is an instruction that multiplies pairs and adds.
 pub struct V512<const VNNI: bool>;
@@ -39,6 +39,7 @@ impl<const VNNI: bool> Lanes for V512<VNNI> {
 
     /// Of 32 registers, and `vpdpwssd` takes two a cycle where it is fastest and five cycles for each.
     const AT_ONCE: usize = MANY;
+    const BESIDE: usize = PAIR;
 
     operations! {
         fn words(from: *const u8) -> Self::Words { _mm512_loadu_si512(from.cast()) }
@@ -88,6 +89,9 @@ impl<const VNNI: bool> Lanes for V512<VNNI> {
         }
         fn mul(a: Self::Floats, b: Self::Floats) -> Self::Floats { _mm512_mul_ps(a, b) }
         fn add(a: Self::Floats, b: Self::Floats) -> Self::Floats { _mm512_add_ps(a, b) }
+        fn add_exact_product(sum: Self::Floats, a: Self::Floats, b: Self::Floats) -> Self::Floats {
+            _mm512_fmadd_ps(a, b, sum)
+        }
         fn store(floats: Self::Floats, to: &mut [f32; LANES]) { _mm512_storeu_ps(to.as_mut_ptr(), floats) }
 
         fn prefetch(from: *const u8, ahead: usize) { prefetch(from, ahead); }

@@ -1,4 +1,4 @@
-//! Two registers of 256 bits: AVX2 with F16C, and AVX-VNNI.
+//! Two registers of 256 bits: AVX2 with F16C and FMA, and AVX-VNNI.
 
 use std::arch::x86_64::*;
 
@@ -121,6 +121,9 @@ impl<const VNNI: bool> Lanes for V256<VNNI> {
         }
         fn mul(a: Self::Floats, b: Self::Floats) -> Self::Floats { both!(half => _mm256_mul_ps(a[half], b[half])) }
         fn add(a: Self::Floats, b: Self::Floats) -> Self::Floats { both!(half => _mm256_add_ps(a[half], b[half])) }
+        fn add_exact_product(sum: Self::Floats, a: Self::Floats, b: Self::Floats) -> Self::Floats {
+            both!(half => _mm256_fmadd_ps(a[half], b[half], sum[half]))
+        }
         fn store(floats: Self::Floats, to: &mut [f32; LANES]) {
             let to = to.as_mut_ptr();
             _mm256_storeu_ps(to, floats[0]);
