@@ -23,6 +23,9 @@ struct Operands {
     rows: Vec<f32>,
     out: Vec<f32>,
     q: Vec<i8>,
+    /// Packed weights, and their codes.
+    packed: Vec<u8>,
+    codes: Vec<u8>,
 }
 
 impl Operands {
@@ -33,8 +36,9 @@ impl Operands {
         };
         let rows = values(4 * len);
         let (x, y) = (values(len), values(len));
+        let packed = rows.iter().map(|value| value.to_bits() as u8).collect();
         let sums = x.iter().map(|x| (x * 4000.0) as i32).collect();
-        Operands { x, y, sums, rows, out: vec![0.0; len], q: vec![0; len] }
+        Operands { x, y, sums, rows, out: vec![0.0; len], q: vec![0; len], packed, codes: vec![0; 16 * len] }
     }
 }
 
@@ -52,7 +56,7 @@ const fn case(name: &'static str, len: usize, run: fn(&Numerics, &mut Operands))
 }
 
 /// What works in place gets its operand copied first, and that is timed too.
-const CASES: [Case; 10] = [
+const CASES: [Case; 11] = [
     case("rms_norm", 2560, |n, o| n.rms_norm(&o.x, &o.y, 1e-5, &mut o.out).expect("finite values")),
     case("quantize_row", 2560, |n, o| (o.sums[0], o.out[0]) = n.quantize_row(&o.x, &mut o.q)),
     case("rotate_heads", 2560, |n, o| {
@@ -78,6 +82,12 @@ const CASES: [Case; 10] = [
         run: |n, o| n.dot_rows(&o.rows, &o.x, &mut o.out[..4]),
     },
     case("all_finite", 2560, |n, o| o.sums[0] = i32::from(n.all_finite(&o.x))),
+    Case {
+        name: "expand",
+        len: 2560,
+        values: 16 * 2560,
+        run: |n, o| n.expand(&o.packed, [0, 2, 4, 6], &mut o.codes),
+    },
     case("scale_by_tensor", 2560, |n, o| {
         black_box(n.scale_by_tensor(&o.sums, 0.3, 0.02, &mut o.out));
     }),
@@ -119,7 +129,8 @@ fn check(name: &str, case: &Case, numerics: &Numerics) {
     (case.run)(&Numerics::portable(), &mut expected);
     let bits = |out: &[f32]| -> Vec<u32> { out.iter().map(|out| out.to_bits()).collect() };
     assert!(
-        (bits(&found.out), found.q, found.sums) == (bits(&expected.out), expected.q, expected.sums),
+        (bits(&found.out), found.q, found.sums, found.codes)
+            == (bits(&expected.out), expected.q, expected.sums, expected.codes),
         "{name} gives other bits than the portable version"
     );
 }

@@ -50,6 +50,7 @@ impl<'a> Operands<'a> {
             acts: &self.acts,
             act_stride: self.cols.next_multiple_of(ATOM_COLS),
             interleaved: None,
+            expanded: None,
             act_sums: &self.sums,
         };
         let tiles = 0..self.rows.div_ceil(TILE_ROWS);

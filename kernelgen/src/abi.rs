@@ -12,13 +12,15 @@ pub const ATOM_COLS: usize = 16;
 pub const ATOM_BYTES: usize = 64;
 /// Alignment of packed weights, in bytes.
 pub const WEIGHT_ALIGNMENT: usize = 64;
+/// Codes of a packed byte: expanded weights are so many times as long.
+pub const EXPANSION: usize = 4;
 /// Bytes of the scratch that a kernel may use: one tile of 16 rows of 64 bytes.
 pub const SCRATCH_BYTES: usize = 1024;
 
 /// The raw operands of a kernel. [`Kernel::run`] makes them from slices.
 ///
 /// A kernel reads atoms `first_tile * k_atoms .. end_tile * k_atoms` of `weights` (64 bytes each, 64-byte
-/// aligned), `k_atoms * 16` bytes of each of its activation vectors, one sum a vector, and writes rows
+/// aligned; where it wants them [expanded](expand), 256), `k_atoms * 16` bytes of each of its activation vectors, one sum a vector, and writes rows
 /// `16 * first_tile .. min(16 * end_tile, rows)` of each result, the first of them at `out`. A kernel with several weight
 /// streams does the same for tiles `stream_tiles` further on and results `stream_out` further on, once more for each stream
 /// after the first. What the scratch holds
@@ -226,6 +228,9 @@ pub struct Descriptor {
     pub streams: usize,
     /// Whether it reads activations [interleaved](interleave).
     pub interleaved: bool,
+    /// For a kernel that wants weights [expanded](expand): the bit positions of the fields that it reads. It is one for many
+    /// calls with the same weights.
+    pub expanded: Option<[u32; EXPANSION]>,
     /// The resident layout that it reads.
     pub layout: &'static str,
     /// Rows and columns that it serves; `None` for any.
@@ -268,6 +273,9 @@ pub struct Problem<'a> {
     /// The vectors of `acts` once more, as [`interleave`] makes them, where they are at hand; a kernel that wants them makes them
     /// otherwise, in each call. No other looks at them.
     pub interleaved: Option<&'a [i8]>,
+    /// The codes of the row tiles that a call computes, as [`expand`] makes them, 64-byte aligned, where they are at hand; a kernel
+    /// that wants them makes them otherwise, in each call. No other looks at them.
+    pub expanded: Option<&'a [u8]>,
 }
 
 /// Activations that are read together.
@@ -286,6 +294,40 @@ pub fn interleave(acts: &[i8], stride: usize, len: usize, out: &mut [i8]) {
         for (to, from) in out.chunks_exact_mut(tokens * QUAD).zip(vector) {
             to[token * QUAD..][..QUAD].copy_from_slice(from);
         }
+    }
+}
+
+/// Brings the codes of packed atoms apart, one a byte: of each atom the fields at these bit positions, one after the other.
+///
+/// # Panics
+/// When `codes` does not hold [`EXPANSION`] times as many bytes.
+#[inline(always)]
+pub fn expand(packed: &[u8], fields: [u32; EXPANSION], codes: &mut [u8]) {
+    assert_eq!(codes.len(), packed.len() * EXPANSION, "a byte a code");
+    let atoms = codes.chunks_exact_mut(ATOM_BYTES * EXPANSION).zip(packed.chunks_exact(ATOM_BYTES));
+    for (codes, atom) in atoms {
+        for (codes, position) in codes.chunks_exact_mut(ATOM_BYTES).zip(fields) {
+            for (code, byte) in codes.iter_mut().zip(atom) {
+                *code = byte >> position & 3;
+            }
+        }
+    }
+}
+
+/// Codes that a call brings apart for itself.
+#[derive(Clone, Copy)]
+#[repr(C, align(64))]
+struct Codes([u8; ATOM_BYTES]);
+
+impl Codes {
+    fn expanded(packed: &[u8], fields: [u32; EXPANSION]) -> Vec<Codes> {
+        let mut lines = vec![Codes([0; ATOM_BYTES]); packed.len() / ATOM_BYTES * EXPANSION];
+        // SAFETY: `Codes` is `repr(C)` of 64 bytes, any of which is valid, with nothing in between.
+        let codes = unsafe {
+            std::slice::from_raw_parts_mut(lines.as_mut_ptr().cast::<u8>(), size_of_val(&lines[..]))
+        };
+        expand(packed, fields, codes);
+        lines
     }
 }
 
@@ -428,19 +470,31 @@ impl Kernel {
                 &made
             }
         };
+        let made_codes;
+        // Expanded weights begin with the first tile of the call.
+        let (weights, base) = match (self.descriptor.expanded, problem.expanded) {
+            (None, _) => (problem.weights.as_ptr(), 0),
+            (Some(_), Some(codes)) => (codes.as_ptr(), tiles.start),
+            (Some(fields), None) => {
+                let tile_bytes = k_atoms * ATOM_BYTES;
+                let packed = &problem.weights[tiles.start * tile_bytes..tiles.end * tile_bytes];
+                made_codes = Codes::expanded(packed, fields);
+                (made_codes.as_ptr().cast(), tiles.start)
+            }
+        };
         for call in Streams::covering(tiles.clone(), self.descriptor.streams) {
             let operands = Operands {
-                weights: problem.weights.as_ptr(),
+                weights,
                 acts: acts.as_ptr(),
                 act_stride: problem.act_stride,
                 act_sums: problem.act_sums.as_ptr(),
                 out: out[(call.first - tiles.start) * TILE_ROWS..].as_mut_ptr(),
                 out_stride,
-                first_tile: call.first,
-                end_tile: call.first + call.steps,
+                first_tile: call.first - base,
+                end_tile: call.first - base + call.steps,
                 stream_tiles: call.distance,
                 stream_out: call.distance * TILE_ROWS,
-                rows: problem.rows,
+                rows: problem.rows - base * TILE_ROWS,
                 k_atoms,
                 scratch: scratch.0.as_mut_ptr().cast(),
             };
@@ -461,16 +515,19 @@ impl Kernel {
         out_stride: usize,
     ) -> Result<usize, KernelError> {
         let Descriptor { name: kernel, shape, k_max, tokens, .. } = *self.descriptor;
-        let Problem { rows, cols, weights, acts, act_stride, act_sums, interleaved } = *problem;
+        let Problem { rows, cols, weights, acts, act_stride, act_sums, interleaved, expanded } = *problem;
         if rows == 0 || cols == 0 || shape.is_some_and(|shape| shape != (rows, cols)) {
             return Err(KernelError::Shape { kernel, found: (rows, cols), expected: shape });
         }
         if cols > k_max {
             return Err(KernelError::TooManyColumns { kernel, cols, k_max });
         }
-        let offset = weights.as_ptr() as usize % WEIGHT_ALIGNMENT;
-        if offset != 0 {
-            return Err(KernelError::MisalignedWeights { kernel, offset });
+        let expanded = expanded.filter(|_| self.descriptor.expanded.is_some());
+        for weights in [Some(weights), expanded].into_iter().flatten() {
+            let offset = weights.as_ptr() as usize % WEIGHT_ALIGNMENT;
+            if offset != 0 {
+                return Err(KernelError::MisalignedWeights { kernel, offset });
+            }
         }
         let (k_atoms, row_tiles) = (cols.div_ceil(ATOM_COLS), rows.div_ceil(TILE_ROWS));
         let padded = k_atoms * ATOM_COLS;
@@ -484,6 +541,10 @@ impl Kernel {
         };
         let strided = |stride: usize, len: usize| stride.checked_mul(tokens - 1)?.checked_add(len);
         at_least("weights", weights.len(), row_tiles.checked_mul(k_atoms * ATOM_BYTES))?;
+        if let Some(expanded) = expanded {
+            let codes = tiles.len().checked_mul(k_atoms * ATOM_BYTES * EXPANSION);
+            at_least("expanded weights", expanded.len(), codes)?;
+        }
         at_least("activation stride", act_stride, Some(padded))?;
         at_least("activations", acts.len(), strided(act_stride, padded))?;
         if let Some(interleaved) = interleaved.filter(|_| self.descriptor.interleaved) {

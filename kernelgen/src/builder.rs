@@ -212,6 +212,7 @@ impl Builder {
                     entry.variants.iter().map(|one| (*one, "variant of the generic kernel".to_owned())),
                 );
             }
+            others.extend(entry.expanded.map(|one| (one, "for many calls of the generic kernel".to_owned())));
             others.extend(named(profiles, operation, isa)?);
             let mut made = vec![entry.schedule];
             for (schedule, origin) in others {

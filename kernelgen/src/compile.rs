@@ -9,7 +9,7 @@ use crate::passes::cost::{self, Cost};
 use crate::passes::pressure::{self, Pressure};
 use crate::passes::range::{self, Proven, RangeError};
 use crate::region;
-use crate::schedule::FOLD_LIMIT;
+use crate::schedule::{FOLD_LIMIT, Unpack};
 use crate::spec::{KernelSpec, Shape};
 
 /// Atoms a row up to which proofs are sought: K = 2^24 columns.
@@ -111,6 +111,14 @@ pub enum CompileError {
         /// Why not.
         reason: &'static str,
     },
+    /// Expanded weights where they do not serve.
+    #[error("{kernel}: expanded weights {reason}")]
+    Expanded {
+        /// The kernel's name.
+        kernel: String,
+        /// Why not, and what to do.
+        reason: &'static str,
+    },
     /// A contraction on tiles that the operation or the schedule does not fit.
     #[error("{kernel}: {reason}")]
     Tile {
@@ -171,12 +179,22 @@ pub fn compile(spec: &KernelSpec) -> Result<Kernel, CompileError> {
     let atom = spec.isa.atom();
     if schedule.interleaved {
         let reason = match atom.accumulate {
-            Accumulate::Tile { .. } => "tiles read activations vector by vector",
-            _ if spec.operation.tokens() == 1 => "one vector is not interleaved with any other",
-            _ => "",
+            Accumulate::Tile { .. } => Some("tiles read activations vector by vector"),
+            _ if spec.operation.tokens() == 1 => Some("one vector is not interleaved with any other"),
+            _ => None,
         };
-        if !reason.is_empty() {
+        if let Some(reason) = reason {
             return Err(CompileError::Interleaved { kernel: name, reason });
+        }
+    }
+    if schedule.unpack == Unpack::Expanded {
+        let reason = match atom.accumulate {
+            Accumulate::Tile { .. } => Some("are staged by kernels on tiles themselves: unpack by shifts"),
+            _ if schedule.prefetch > 0 => Some("come from the cache: prefetch nothing, p0"),
+            _ => None,
+        };
+        if let Some(reason) = reason {
+            return Err(CompileError::Expanded { kernel: name, reason });
         }
     }
     let fold = fold_distance(spec, &atom)?;

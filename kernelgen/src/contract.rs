@@ -3,11 +3,12 @@
 
 use std::ops::Range;
 
+use crate::abi::EXPANSION;
 use crate::compile::CompileError;
 use crate::ir::{Count, Kind, Op, Program, Stmt, Var, VarInfo};
 use crate::isa::{Accumulate, Atom};
 use crate::layout::{ATOM_BYTES, ATOM_COLS, Layout, TILE_ROWS};
-use crate::schedule::Schedule;
+use crate::schedule::{Schedule, Unpack};
 use crate::spec::{KernelSpec, Shape};
 
 /// A field of the packed bytes and the columns that it holds.
@@ -78,6 +79,19 @@ pub fn build(spec: &KernelSpec, atom: &Atom, fold: usize) -> Result<Program, Com
         Shape::Any => None,
         Shape::Fixed { cols, .. } => Some(cols.div_ceil(ATOM_COLS)),
     };
+    let expanded = match spec.schedule.unpack {
+        Unpack::Expanded => {
+            let positions: Vec<u32> = fields.iter().map(|field| field.position).collect();
+            let positions =
+                positions.try_into().map_err(|found: Vec<u32>| CompileError::LayoutUnreadable {
+                    kernel: spec.name(),
+                    layout: spec.layout.name,
+                    reason: format!("{} fields a byte, expanded ones are {EXPANSION}", found.len()),
+                })?;
+            Some(positions)
+        }
+        _ => None,
+    };
     let mut builder = Builder {
         schedule: spec.schedule,
         fields,
@@ -97,6 +111,7 @@ pub fn build(spec: &KernelSpec, atom: &Atom, fold: usize) -> Result<Program, Com
                 Accumulate::Wide | Accumulate::Narrow { .. } => 1,
             },
             fold: matches!(atom.accumulate, Accumulate::Narrow { .. }).then_some(fold),
+            expanded,
         },
     };
     if let Accumulate::Tile { tokens } = atom.accumulate {
@@ -248,6 +263,17 @@ impl Builder {
         body: &mut Vec<Stmt>,
         each: impl Fn(&mut Self, &mut Vec<Stmt>, Unpacked),
     ) {
+        if self.schedule.unpack == Unpack::Expanded {
+            for (p, field) in self.fields.clone().into_iter().enumerate() {
+                let load = streams.clone().map(|stream| {
+                    let name = of_stream(format!("codes{atom}_{p}"), stream);
+                    self.define(body, Kind::Codes, name, Op::LoadCodes { stream, atom, field: p })
+                });
+                let codes = load.collect();
+                each(self, body, Unpacked { p, col: atom * ATOM_COLS + field.col, position: 0, codes });
+            }
+            return;
+        }
         let mut packed = Vec::new();
         for stream in streams.clone() {
             if prefetch && self.schedule.prefetch > 0 {

@@ -268,6 +268,10 @@ fn descriptor(kernel: &Kernel, table: &ScheduleTable) -> TokenStream {
     let spec = &kernel.spec;
     let cfg = cfg_attribute(spec.isa);
     let (name, operation, tokens) = (&kernel.name, spec.operation.to_string(), spec.operation.tokens());
+    let expanded = match kernel.program.expanded {
+        None => quote!(None),
+        Some(fields) => quote!(Some([#(#fields),*])),
+    };
     let (streams, interleaved) = (spec.schedule.streams, spec.schedule.interleaved);
     let (layout, schedule, isa) = (spec.layout.name, spec.schedule.to_string(), isa_name(spec.isa));
     let shape = match spec.shape {
@@ -294,6 +298,7 @@ fn descriptor(kernel: &Kernel, table: &ScheduleTable) -> TokenStream {
             tokens: #tokens,
             streams: #streams,
             interleaved: #interleaved,
+            expanded: #expanded,
             layout: #layout,
             shape: #shape,
             schedule: #schedule,

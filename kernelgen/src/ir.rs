@@ -7,6 +7,8 @@
 
 use std::fmt;
 
+use crate::abi::EXPANSION;
+
 /// A value's index in [`Program::vars`].
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, PartialOrd, Ord)]
 pub struct Var(pub usize);
@@ -52,6 +54,15 @@ pub enum Op {
         stream: usize,
         /// Atoms ahead of the cursor.
         atom: usize,
+    },
+    /// The codes of the pass's rows in one field of an atom, from expanded weights.
+    LoadCodes {
+        /// Which weight stream.
+        stream: usize,
+        /// Atoms ahead of the cursor.
+        atom: usize,
+        /// Which of the atom's fields, in ascending order of their columns' bits.
+        field: usize,
     },
     /// Every byte shifted right; bits that cross into a byte from its neighbour are masked off later.
     ShiftRight {
@@ -266,6 +277,8 @@ pub struct Program {
     pub tile_tokens: usize,
     /// Atoms between two widenings, for contractions that add in i16.
     pub fold: Option<usize>,
+    /// For expanded weights, the bit positions at which their fields stand in packed ones.
+    pub expanded: Option<[u32; EXPANSION]>,
 }
 
 impl Program {
@@ -305,6 +318,9 @@ impl Program {
         match op {
             Op::ZeroNarrow | Op::ZeroWide | Op::ZeroTile => "0".to_owned(),
             Op::LoadPacked { stream, atom } => format!("weights of atom +{atom}{}", of_stream(*stream)),
+            Op::LoadCodes { stream, atom, field } => {
+                format!("field {field} of atom +{atom}{}", of_stream(*stream))
+            }
             Op::ShiftRight { packed, by } => format!("{} >> {by}", n(packed)),
             Op::MaskField { packed, position } => format!("field at bit {position} of {}", n(packed)),
             Op::LoadActs { token, col } => format!("acts[{token}][+{col}..+{}]", col + 4),

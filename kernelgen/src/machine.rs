@@ -1,5 +1,6 @@
 //! Lowered programs: the IR's statements as calls of one ISA's intrinsics, register by register.
 
+use crate::abi::EXPANSION;
 use crate::ir::{Count, Kind, Op, Program, Stmt, Var};
 use crate::isa::Isa;
 use crate::layout::{ATOM_BYTES, ATOM_COLS};
@@ -251,6 +252,8 @@ pub struct MProgram {
     pub streams: usize,
     /// Atoms a row tile, where the shape is fixed.
     pub k_atoms: Option<usize>,
+    /// Bytes of weights an atom: more than [`ATOM_BYTES`] where they are expanded.
+    pub atom_bytes: usize,
     /// Where the registers are, for a kernel that is one region of assembly.
     pub region: Option<Region>,
 }
@@ -360,6 +363,7 @@ pub fn lower(program: &Program, isa: &dyn Isa) -> MProgram {
         tokens: program.tokens,
         streams: program.streams,
         k_atoms: program.k_atoms,
+        atom_bytes: if program.expanded.is_some() { EXPANSION * ATOM_BYTES } else { ATOM_BYTES },
         region: None,
     }
 }
@@ -455,6 +459,9 @@ impl Driver<'_> {
             Op::ZeroTile => PartOp::ZeroTile,
             Op::LoadPacked { stream, atom } => {
                 PartOp::Load(*stream, atom * ATOM_BYTES + first_row * (ATOM_COLS / 4))
+            }
+            Op::LoadCodes { stream, atom, field } => {
+                PartOp::Load(*stream, (atom * EXPANSION + field) * ATOM_BYTES + first_row * (ATOM_COLS / 4))
             }
             Op::ShiftRight { packed, by } => PartOp::ShiftRight(reg(packed), *by),
             Op::MaskField { packed, position } => PartOp::Mask(reg(packed), 3 << position),

@@ -8,7 +8,7 @@ use quote::{format_ident, quote};
 
 use crate::compile::Kernel;
 use crate::ir::Count;
-use crate::layout::{ATOM_BYTES, ATOM_COLS, TILE_ROWS};
+use crate::layout::{ATOM_COLS, TILE_ROWS};
 use crate::machine::{Arg, Inst, MStmt, Reg};
 
 mod region;
@@ -168,7 +168,7 @@ impl Printer<'_> {
                     self.open(quote!(for _ in 0..#times));
                     self.block(body);
                     if *atoms > 0 {
-                        let bytes = Literal::usize_unsuffixed(atoms * ATOM_BYTES);
+                        let bytes = Literal::usize_unsuffixed(atoms * self.kernel.machine.atom_bytes);
                         let vectors = self.interleaved().unwrap_or(1);
                         let columns = Literal::usize_unsuffixed(atoms * ATOM_COLS * vectors);
                         for w in self.weight_cursors() {
@@ -223,15 +223,18 @@ impl Printer<'_> {
     }
 
     fn cursors(&mut self) {
-        let atom_bytes = Literal::usize_unsuffixed(ATOM_BYTES);
+        let atom_bytes = self.kernel.machine.atom_bytes;
         for (stream, w) in self.weight_cursors().into_iter().enumerate() {
             let tile = of_stream("tile", stream);
             match self.kernel.machine.k_atoms {
                 Some(k_atoms) => {
-                    let tile_bytes = Literal::usize_unsuffixed(k_atoms * ATOM_BYTES);
+                    let tile_bytes = Literal::usize_unsuffixed(k_atoms * atom_bytes);
                     self.tokens(quote!(let mut #w = p.weights.add(#tile * #tile_bytes);));
                 }
-                None => self.tokens(quote!(let mut #w = p.weights.add(#tile * p.k_atoms * #atom_bytes);)),
+                None => {
+                    let atom_bytes = Literal::usize_unsuffixed(atom_bytes);
+                    self.tokens(quote!(let mut #w = p.weights.add(#tile * p.k_atoms * #atom_bytes);));
+                }
             }
         }
         for (token, a) in self.act_cursors().into_iter().enumerate() {

@@ -21,10 +21,14 @@ pub enum Unpack {
     Shift,
     /// One shift by four bits, then masks 0x03 and 0x0C: fields count once or four times; two accumulators.
     Nibble,
+    /// Not at all: they were brought apart before, for many calls, and stand one a byte in the cache; see
+    /// [`crate::abi::expand`]. One accumulator.
+    Expanded,
 }
 
 impl Unpack {
-    const ALL: [(Unpack, char); 3] = [(Unpack::Mask, 'm'), (Unpack::Shift, 's'), (Unpack::Nibble, 'n')];
+    const ALL: [(Unpack, char); 4] =
+        [(Unpack::Mask, 'm'), (Unpack::Shift, 's'), (Unpack::Nibble, 'n'), (Unpack::Expanded, 'e')];
 
     /// For a field at bit `position`: by how much the byte is shifted first, and where the field then stands.
     pub fn shift_and_position(self, position: u32) -> (u32, u32) {
@@ -32,6 +36,7 @@ impl Unpack {
             Unpack::Mask => (0, position),
             Unpack::Shift => (position, 0),
             Unpack::Nibble => (position & 4, position & 3),
+            Unpack::Expanded => (0, 0),
         }
     }
 
@@ -49,7 +54,7 @@ pub struct Schedule {
     pub unroll: usize,
     /// Independent sets of accumulators, used in turn (`c`).
     pub chains: usize,
-    /// How codes are brought apart (`m` mask, `s` shift, `n` nibble).
+    /// How codes are brought apart (`m` mask, `s` shift, `n` nibble, `e` expanded).
     pub unpack: Unpack,
     /// Passes over a tile's columns, each with 16 / `row_split` of its rows (`r`).
     pub row_split: usize,
@@ -83,7 +88,7 @@ impl fmt::Display for Schedule {
 /// A text that is no schedule.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
 #[error(
-    "'{text}' is no schedule: expected u<unroll>c<chains><m|s|n>r<row split>p<prefetch bytes>[t<streams, from 2>[b]][f<fold atoms>][i], as in u4c2mr1p4096, with at most u{UNROLL_LIMIT}, p{PREFETCH_LIMIT}, t{STREAMS_LIMIT} and f{FOLD_LIMIT}"
+    "'{text}' is no schedule: expected u<unroll>c<chains><m|s|n|e>r<row split>p<prefetch bytes>[t<streams, from 2>[b]][f<fold atoms>][i], as in u4c2mr1p4096, with at most u{UNROLL_LIMIT}, p{PREFETCH_LIMIT}, t{STREAMS_LIMIT} and f{FOLD_LIMIT}"
 )]
 pub struct ScheduleSyntax {
     /// The text found.
@@ -160,6 +165,7 @@ mod tests {
             "u8c1nr1p0t2f8i",
             "u1c1sr1p2048t2bi",
             "u1c1nr1p0t3bf1",
+            "u1c1er1p0t2bi",
         ] {
             assert_eq!(text.parse::<Schedule>().unwrap().to_string(), text);
         }

@@ -6,7 +6,7 @@ use serde::Deserialize;
 
 use crate::abi::Gain;
 use crate::isa;
-use crate::schedule::Schedule;
+use crate::schedule::{Schedule, Unpack};
 use crate::spec::Operation;
 
 /// The table that is built in.
@@ -19,6 +19,8 @@ pub struct Entry {
     pub schedule: Schedule,
     /// Other schedules that may be faster on some CPU: see [`Builder::variants`](crate::Builder::variants).
     pub variants: Vec<Schedule>,
+    /// One with [expanded](crate::schedule::Unpack::Expanded) weights for many calls with the same ones, if that is faster.
+    pub expanded: Option<Schedule>,
     /// What kernels of fixed shapes gain.
     pub gain: Gain,
 }
@@ -40,6 +42,7 @@ struct RawEntry {
     schedule: String,
     #[serde(default)]
     variants: Vec<String>,
+    expanded: Option<String>,
     #[serde(default)]
     gain: RawGain,
 }
@@ -52,12 +55,12 @@ struct RawGain {
 }
 
 impl ScheduleTable {
-    /// Reads a table from TOML: `[<isa>.<operation>]` with `schedule`, and perhaps `variants`, a list of more, and
-    /// `gain = { short, long }`.
+    /// Reads a table from TOML: `[<isa>.<operation>]` with `schedule`, and perhaps `variants`, a list of more, `expanded`, one
+    /// for many calls with the same weights, and `gain = { short, long }`.
     ///
     /// # Errors
-    /// An unknown ISA, operation or key, a text that is no schedule, a schedule that is there twice, or a gain that is no
-    /// number.
+    /// An unknown ISA, operation or key, a text that is no schedule, a schedule that is there twice, one with expanded weights
+    /// elsewhere than in `expanded` or another there, or a gain that is no number.
     pub fn parse(text: &str) -> Result<Self, TableError> {
         let raw: BTreeMap<String, BTreeMap<String, RawEntry>> =
             toml::from_str(text).map_err(|e| TableError(e.to_string()))?;
@@ -66,7 +69,7 @@ impl ScheduleTable {
             let known = isa::by_id(&id).ok_or_else(|| {
                 TableError(format!("unknown ISA '{id}', known are {}", isa::ids().join(", ")))
             })?;
-            for (operation, RawEntry { schedule, variants, gain }) in operations {
+            for (operation, RawEntry { schedule, variants, expanded, gain }) in operations {
                 let place = |e: String| TableError(format!("[{id}.{operation}]: {e}"));
                 let parsed = operation
                     .parse()
@@ -86,7 +89,15 @@ impl ScheduleTable {
                     }
                     all.push(*variant);
                 }
-                let entry = Entry { schedule, variants, gain };
+                let expanded = expanded.as_ref().map(parse).transpose()?;
+                let misplaced = |one: &&Schedule| one.unpack == Unpack::Expanded;
+                if let Some(one) = all.iter().find(misplaced) {
+                    return Err(place(format!("{one} is one for 'expanded'")));
+                }
+                if let Some(one) = expanded.filter(|one| one.unpack != Unpack::Expanded) {
+                    return Err(place(format!("{one} has no expanded weights")));
+                }
+                let entry = Entry { schedule, variants, expanded, gain };
                 entries.insert((known.id(), parsed), entry);
             }
         }
@@ -144,6 +155,11 @@ mod tests {
             (
                 "[avx2.gemv]\nschedule = \"u1c1sr1p0\"\nvariants = [\"u1c1mr1p0\", \"u1c1sr1p0\"]",
                 "[avx2.gemv]: u1c1sr1p0 is there twice",
+            ),
+            ("[avx2.gemv]\nschedule = \"u1c1er1p0\"", "[avx2.gemv]: u1c1er1p0 is one for 'expanded'"),
+            (
+                "[avx2.gemv]\nschedule = \"u1c1sr1p0\"\nexpanded = \"u1c1sr1p0\"",
+                "[avx2.gemv]: u1c1sr1p0 has no expanded weights",
             ),
             (
                 "[avx2.gemv]\nschedule = \"u1c1sr1p0\"\ngain = { short = inf }",

@@ -23,6 +23,9 @@ use crate::tuned::{self, Choice};
 /// Kernels for a product, by rows, columns and tokens.
 type Plans = HashMap<(usize, usize, usize), Arc<[Kernel]>>;
 
+/// Calls with the same weights from which on it pays to expand them: that costs about a tenth of a call.
+const EXPANDED_FROM: usize = 4;
+
 /// Plans that are kept at most; more numbers of tokens than that are no model's daily work.
 const PLANS_KEPT: usize = 1 << 10;
 
@@ -174,7 +177,8 @@ impl Dispatch {
         let serving = self.candidates.iter().filter(|candidate| {
             let d = candidate.kernel.descriptor();
             let shape = d.shape.is_none_or(|shape| shape == (rows, cols));
-            d.tokens == tokens && shape && cols <= d.k_max && candidate.works()
+            let packed = d.expanded.is_none();
+            d.tokens == tokens && shape && packed && cols <= d.k_max && candidate.works()
         });
         let mut levels: Vec<Kernel> = Vec::new();
         for kernel in serving.map(|candidate| candidate.kernel) {
@@ -283,7 +287,27 @@ impl Dispatch {
         // The first kernel reads weights from memory, the others find them in the cache: so the one that has most to do with
         // each goes first, and waits least.
         plan.sort_by_key(|kernel| std::cmp::Reverse(kernel.descriptor().tokens));
+        for tokens in self.token_counts() {
+            let calls = || plan.iter().filter(|kernel| kernel.descriptor().tokens == tokens);
+            if calls().count() >= EXPANDED_FROM
+                && let Some(expanded) = calls().next().and_then(|kernel| self.expanded(kernel, cols))
+            {
+                let calls = plan.iter_mut().filter(|kernel| kernel.descriptor().tokens == tokens);
+                calls.for_each(|kernel| *kernel = expanded);
+            }
+        }
         Ok(plan)
+    }
+
+    /// The kernel that does a kernel's work from expanded weights, if there is one.
+    fn expanded(&self, kernel: &Kernel, cols: usize) -> Option<Kernel> {
+        let of = kernel.descriptor();
+        let is_it = |candidate: &&Candidate| {
+            let d = candidate.kernel.descriptor();
+            let same = (d.isa.id, d.tokens, d.layout) == (of.isa.id, of.tokens, of.layout);
+            same && d.expanded.is_some() && cols <= d.k_max && candidate.works()
+        };
+        self.candidates.iter().find(is_it).map(|candidate| candidate.kernel)
     }
 
     /// y = W x for every token of `x`: see [`Product`].
@@ -341,6 +365,13 @@ impl Dispatch {
             for tokens in &counts {
                 // When one is found wrong, the next best takes its place and its trial.
                 while let Some(kernel) = self.kernel(rows, cols, *tokens)
+                    && products(&kernel, *tokens)[..] != expected[..*tokens]
+                {
+                    self.disable(kernel);
+                }
+                let expanded =
+                    self.kernel(rows, cols, *tokens).and_then(|kernel| self.expanded(&kernel, cols));
+                if let Some(kernel) = expanded
                     && products(&kernel, *tokens)[..] != expected[..*tokens]
                 {
                     self.disable(kernel);

@@ -98,6 +98,7 @@ impl Activations {
             act_stride: self.stride,
             act_sums: &self.sums[tokens.clone()],
             interleaved: self.interleaved.iter().find_map(|made| made.of(tokens.start, tokens.len())),
+            expanded: None,
         }
     }
 }

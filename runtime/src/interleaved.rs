@@ -139,6 +139,7 @@ mod tests {
         }
         assert!(made.of(1, 3).is_none() && made.of(0, 2).is_none());
         drop(made);
-        assert_eq!(spare.take().as_ptr(), place);
+        let back = spare.take();
+        assert_eq!(back.as_ptr(), place);
     }
 }

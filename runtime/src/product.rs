@@ -6,9 +6,10 @@ use std::sync::{Arc, Mutex, OnceLock, PoisonError};
 
 use crate::engine::EngineError;
 use crate::interleaved::{Interleaved, Spare};
-use crate::kernels::abi::{ATOM_BYTES, ATOM_COLS, Kernel, KernelError, Problem, TILE_ROWS};
+use crate::kernels::abi::{ATOM_BYTES, ATOM_COLS, EXPANSION, Kernel, KernelError, Problem, TILE_ROWS};
 use crate::numerics::Numerics;
 use crate::numerics::quantize::QuantizedActivations;
+use crate::os::Line;
 use crate::packed::{PackedTernaryWeights, Scales};
 use crate::shares::{Blocks, SharedRows, Shares};
 use crate::team::Team;
@@ -91,8 +92,10 @@ impl<'a> Product<'a> {
     /// The rows of some tiles, which must have been claimed, for all tokens.
     fn tile_rows(&self, tiles: &Range<usize>, scratch: &mut Scratch) -> Result<(), KernelError> {
         let covered = covered(self.weights, tiles);
+        let Scratch { own, .. } = scratch;
+        self.expand(&self.plan, tiles, &mut own.codes);
         for (token, kernel) in calls(&self.plan) {
-            let sums = self.sums(kernel, token, tiles, &mut scratch.sums)?;
+            let sums = self.sums(kernel, token, tiles, own)?;
             for (t, sums) in (token..).zip(sums.chunks_exact(covered)) {
                 // SAFETY: the tiles were handed out to this call alone, and one token's slice is gone before the next.
                 self.scale(t, tiles, sums, unsafe { self.y.of(t, tiles) });
@@ -107,7 +110,7 @@ impl<'a> Product<'a> {
         kernel: &Kernel,
         token: usize,
         tiles: &Range<usize>,
-        sums: &'s mut Vec<i32>,
+        ProductScratch { codes, sums }: &'s mut ProductScratch,
     ) -> Result<&'s [i32], KernelError> {
         let (covered, taken) = (covered(self.weights, tiles), kernel.descriptor().tokens);
         if sums.len() < covered * taken {
@@ -115,9 +118,21 @@ impl<'a> Product<'a> {
         }
         let sums = &mut sums[..covered * taken];
         let interleaved = self.interleaved.get().and_then(|made| made.of(token, taken));
-        let problem = Problem { interleaved, ..problem(self.weights, self.x, token, taken) };
+        // They are those of these tiles where the plan has a kernel that looks at them.
+        let expanded = Some(bytemuck::cast_slice(codes));
+        let problem = Problem { interleaved, expanded, ..problem(self.weights, self.x, token, taken) };
         kernel.run(&problem, tiles.clone(), sums, covered)?;
         Ok(sums)
+    }
+
+    /// Brings the codes of some tiles apart, once for all calls, if a plan has a kernel that wants them so.
+    fn expand(&self, plan: &[Kernel], tiles: &Range<usize>, codes: &mut Vec<Line>) {
+        if let Some(fields) = plan.iter().find_map(|kernel| kernel.descriptor().expanded) {
+            let tile_bytes = self.weights.cols().div_ceil(ATOM_COLS) * ATOM_BYTES;
+            let packed = &self.weights.data()[tiles.start * tile_bytes..tiles.end * tile_bytes];
+            codes.resize(packed.len() * EXPANSION / size_of::<Line>(), Line([0; 64]));
+            self.numerics.expand(packed, fields, bytemuck::cast_slice_mut(codes));
+        }
     }
 
     /// The results of one token for the rows of some tiles, from their integer products.
@@ -148,12 +163,20 @@ fn calls(plan: &[Kernel]) -> impl Iterator<Item = (usize, &Kernel)> {
 /// Working memory of a member.
 #[derive(Default)]
 struct Scratch {
+    own: ProductScratch,
+    /// That of a product that is joined with another.
+    other: ProductScratch,
+    /// The results of one token of that product.
+    results: Vec<f32>,
+}
+
+/// Working memory for one product.
+#[derive(Default)]
+struct ProductScratch {
+    /// The codes of the tiles at hand, for the kernels that want them expanded.
+    codes: Vec<Line>,
     /// Integer products of a kernel's call.
     sums: Vec<i32>,
-    /// The same of a product that is joined with another.
-    other_sums: Vec<i32>,
-    /// The results of one token of that product.
-    other: Vec<f32>,
 }
 
 /// Computes products of the same activations in one parallel step, as if their matrices stood one below the other.
@@ -203,18 +226,20 @@ pub(crate) fn run_joined(
     let work = 2.0 * first.cycles();
     share_tiles(team, std::slice::from_ref(first), first.tiles(), work, |tiles, scratch| {
         let covered = covered(first.weights, &tiles);
-        let Scratch { sums, other_sums, other } = scratch;
-        other.resize(covered, 0.0);
-        // What serves one of them serves the other.
+        let Scratch { own, other, results } = scratch;
+        results.resize(covered, 0.0);
+        // By the same kernels: what serves one of them serves the other.
+        first.expand(&first.plan, &tiles, &mut own.codes);
+        second.expand(&first.plan, &tiles, &mut other.codes);
         for (token, kernel) in calls(&first.plan) {
-            let sums = first.sums(kernel, token, &tiles, sums)?.chunks_exact(covered);
-            let other_sums = second.sums(kernel, token, &tiles, other_sums)?.chunks_exact(covered);
+            let sums = first.sums(kernel, token, &tiles, own)?.chunks_exact(covered);
+            let other_sums = second.sums(kernel, token, &tiles, other)?.chunks_exact(covered);
             for (t, (sums, other_sums)) in (token..).zip(sums.zip(other_sums)) {
                 // SAFETY: the tiles were handed out to this call alone, and one token's slice is gone before the next.
                 let y = unsafe { first.y.of(t, &tiles) };
                 first.scale(t, &tiles, sums, y);
-                second.scale(t, &tiles, other_sums, other);
-                join(y, other);
+                second.scale(t, &tiles, other_sums, results);
+                join(y, results);
             }
         }
         Ok(())
@@ -316,5 +341,6 @@ fn problem<'a>(
         act_stride: stride,
         act_sums: &x.sums()[token..token + tokens],
         interleaved: None,
+        expanded: None,
     }
 }

@@ -48,6 +48,7 @@ impl Activations {
             acts: &self.acts[token * self.stride..],
             act_stride: self.stride,
             interleaved: None,
+            expanded: None,
             act_sums: &self.sums[token..],
         }
     }

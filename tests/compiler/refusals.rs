@@ -148,6 +148,7 @@ fn a_lossy_shift_is_refused() {
             Stmt::Set(Var(3), Op::Dot { acc: Var(3), codes: Var(1), acts: Var(2) }),
             Stmt::Let(Var(4), Op::ShiftWide { x: Var(3), by: 2 }),
         ],
+        expanded: None,
         tokens: 1,
         streams: 1,
         k_atoms: None,
@@ -272,6 +273,18 @@ fn what_cannot_be_interleaved_is_refused() {
     ] {
         let error = refusal(name);
         assert!(matches!(error, CompileError::Interleaved { .. }), "{error}");
+        assert!(error.to_string().contains(part), "{error}");
+    }
+}
+
+#[test]
+fn expanded_weights_that_do_not_serve_are_refused() {
+    for (name, part) in [
+        ("gemm16_i2a16_64x64_u4c1er1p0__amx", "are staged by kernels on tiles themselves"),
+        ("gemm4_i2a16_64x64_u1c1er1p2048__avx512vnni", "come from the cache: prefetch nothing, p0"),
+    ] {
+        let error = refusal(name);
+        assert!(matches!(error, CompileError::Expanded { .. }), "{error}");
         assert!(error.to_string().contains(part), "{error}");
     }
 }

@@ -1,6 +1,7 @@
 //! A schedule is data that arrives: every one of its values changes both the code and the cost.
 
 use kernelgen::emit;
+use kernelgen::ir::{Op, Stmt};
 use kernelgen::passes::cost::Cost;
 
 use crate::compiled;
@@ -58,6 +59,25 @@ fn vector_instructions_of_an_atom_are_counted() {
     assert!((per_atom("u1c1mr1p0") - 8.0).abs() < 0.01);
     assert!((per_atom("u1c1sr1p0") - 11.0).abs() < 0.01);
     assert!((per_atom("u1c1nr1p0") - 9.0).abs() < 0.01);
+}
+
+/// A row tile's products take four broadcasts a vector and atom, and so do those of two side by side.
+#[test]
+fn row_tiles_side_by_side_share_what_is_broadcast() {
+    fn broadcasts(stmts: &[Stmt]) -> usize {
+        let of = |stmt: &Stmt| match stmt {
+            Stmt::Let(_, Op::LoadActs { .. }) => 1,
+            Stmt::Repeat { body, .. } | Stmt::Pass { body, .. } => broadcasts(body),
+            _ => 0,
+        };
+        stmts.iter().map(of).sum()
+    }
+    for isa in ["avx512vnni", "avx2"] {
+        let of = |schedule: &str| {
+            broadcasts(&compiled(&format!("gemm2_i2a16_64x64_{schedule}__{isa}")).program.body)
+        };
+        assert_eq!([of("u1c1sr1p0"), of("u1c1sr1p0t2"), of("u1c1sr1p0t2b")], [8, 16, 8], "{isa}");
+    }
 }
 
 #[test]

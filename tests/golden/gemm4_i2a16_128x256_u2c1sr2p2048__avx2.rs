@@ -15,7 +15,7 @@
 ///
 /// # Safety
 /// The CPU must have the kernel's target features, and `p` must describe memory as `Operands` says.
-#[target_feature(enable = "avx2,f16c")]
+#[target_feature(enable = "avx2,f16c,fma")]
 pub unsafe extern "C" fn gemm4_i2a16_128x256_u2c1sr2p2048__avx2(p: &abi::Operands) {
     // SAFETY: the caller promises the features and the memory; every address below is inside of it,
     // for a tile has `k_atoms` atoms and a vector `k_atoms * 16` activations.

@@ -17,7 +17,7 @@
 ///
 /// # Safety
 /// The CPU must have the kernel's target features, and `p` must describe memory as `Operands` says.
-#[target_feature(enable = "avx2,f16c,avxvnni")]
+#[target_feature(enable = "avx2,f16c,fma,avxvnni")]
 pub unsafe extern "C" fn gemv_i2a16_128x256_u4c2nr1p4096__avxvnni(p: &abi::Operands) {
     // SAFETY: the caller promises the features and the memory; every address below is inside of it,
     // for a tile has `k_atoms` atoms and a vector `k_atoms * 16` activations.

@@ -28,7 +28,7 @@ use tritforge_tests::default_builder;
 use tritforge_tests::trials::conclude;
 
 /// Kernels besides the default ones, so that every way to unpack and to split is lowered for every instruction set.
-const MORE_KERNELS: [&str; 47] = [
+const MORE_KERNELS: [&str; 58] = [
     "gemv_i2a16_37x1003_u2c2mr1p64__portable",
     "gemv_i2a16_37x1003_u4c3nr1p0__portable",
     "gemm3_i2a16_anyxany_u2c2sr1p0__portable",
@@ -57,6 +57,17 @@ const MORE_KERNELS: [&str; 47] = [
     "gemv_i2a16_87x203_u5c2nr2p0t4__avx2",
     "gemv_i2a16_anyxany_u4c1sr2p128t3__avxvnni",
     "gemv_i2a16_anyxany_u2c1sr1p0t2__portable",
+    "gemm3_i2a16_87x1003_u2c2nr1p0t2b__avx512vnni",
+    "gemm3_i2a16_87x1003_u2c2er1p0t2b__avx512vnni",
+    "gemm2_i2a16_anyxany_u2c1er2p0f4__avx2",
+    "gemm4_i2a16_anyxany_u2c1er1p0t2i__neondotprod",
+    "gemv_i2a16_37x203_u3c1er1p0__portable",
+    "gemm2_i2a16_anyxany_u2c1sr1p0t2bf4__avx2",
+    "gemm2_i2a16_87x203_u1c1nr2p64t3b__avx2",
+    "gemm4_i2a16_anyxany_u2c1sr1p0t2bi__avx512bw",
+    "gemv_i2a16_anyxany_u3c1sr2p0t2b__avxvnni",
+    "gemm2_i2a16_anyxany_u2c1sr4p0t2b__neon",
+    "gemm2_i2a16_37x1003_u2c1sr4p0t2bi__simd128",
     "gemv_i2a16_anyxany_u2c1sr2p64t2__neon",
     "gemv_i2a16_anyxany_u2c1nr2p0t3__neondotprod",
     "gemv_i2a16_anyxany_u2c1sr2p0t2__simd128",

@@ -35,7 +35,7 @@ const fn generic_check(name: &'static str, run: fn(&Kernel) -> Result<(), String
     Check { name, generic_only: true, run }
 }
 
-const CHECKS: [Check; 11] = [
+const CHECKS: [Check; 12] = [
     check("sub_ranges_of_random_data", exact::sub_ranges),
     check("extremes", exact::extremes),
     check("one_hot_weights", exact::one_hot),
@@ -44,6 +44,7 @@ const CHECKS: [Check; 11] = [
     generic_check("every_small_shape", small::shapes),
     generic_check("every_single_weight", small::single_weights),
     check("misaligned_operands", place::misaligned),
+    check("expanded_by_the_caller", place::expanded),
     check("strides", place::strides),
     check("refused_operands", operands::refused),
     check("columns_equal_gemv", columns::equal_gemv),

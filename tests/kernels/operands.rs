@@ -101,7 +101,17 @@ fn weights(refused: &Refused<'_>) -> Result<(), String> {
     }
     let needed = case.weights.len();
     let short = Problem { weights: &case.weights[..needed - 1], ..case.problem() };
-    refused.problem(&short, &refused.length("weights", needed - 1, needed))
+    refused.problem(&short, &refused.length("weights", needed - 1, needed))?;
+    if kernel.descriptor().expanded.is_some() {
+        let needed = 4 * case.weights.len();
+        let codes = Placed::copy_of(&vec![1u8; needed - 1], 0);
+        let short = Problem { expanded: Some(&codes), ..case.problem() };
+        refused.problem(&short, &refused.length("expanded weights", needed - 1, needed))?;
+        let codes = Placed::copy_of(&vec![1u8; needed], 3);
+        let error = KernelError::MisalignedWeights { kernel: kernel.descriptor().name, offset: 3 };
+        refused.problem(&Problem { expanded: Some(&codes), ..case.problem() }, &error)?;
+    }
+    Ok(())
 }
 
 fn activations(refused: &Refused<'_>) -> Result<(), String> {

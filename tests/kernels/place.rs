@@ -1,6 +1,9 @@
 //! Operands that lie anywhere: misaligned activations and results, gaps between vectors.
 
+use std::ops::Range;
+
 use tritforge::kernels::abi::{Kernel, Problem};
+use tritforge::kernels::layouts::i2a16;
 use tritforge_tests::{Call, Case, Placed, run, shared};
 
 use crate::shape;
@@ -33,6 +36,38 @@ fn interleaved(case: &Case, tokens: usize) -> Vec<i8> {
             .flat_map(move |token| (0..4).map(move |value| case.acts[token * case.stride + 4 * quad + value]))
     };
     (0..case.stride / 4).flat_map(quad).collect()
+}
+
+/// Codes that a caller has expanded, of the tiles of the call alone, are what such a kernel reads; others do not look at them.
+pub fn expanded(kernel: &Kernel) -> Result<(), String> {
+    let case = shared(shape(kernel));
+    for tiles in [0..1, 0..case.tiles(), case.tiles() - 1..case.tiles()] {
+        let codes = codes(&case, tiles.clone());
+        let zeros = Placed::new(case.weights.len(), 0);
+        let weights = if kernel.descriptor().expanded.is_some() { &zeros[..] } else { &case.weights };
+        let problem = Problem { weights, expanded: Some(&codes), ..case.problem() };
+        run(kernel, &case, &problem, tiles.clone(), Call { gap: 0, offset: 0 })
+            .map_err(|e| format!("tiles {tiles:?}: {e}"))?;
+    }
+    Ok(())
+}
+
+/// The codes of some tiles, a trit and one, in the order that the documentation says: atom by atom, four columns of each of
+/// sixteen rows, then the next four.
+fn codes(case: &Case, tiles: Range<usize>) -> Placed<u8> {
+    let atoms = case.cols.div_ceil(16);
+    let mut codes = Placed::new(tiles.len() * atoms * 256, 0);
+    codes.fill(1);
+    for row in case.rows_of(&tiles) {
+        let mut trits = vec![0; case.cols];
+        i2a16::unpack_row(&case.weights, case.rows, case.cols, row, &mut trits).expect("trits");
+        let (tile, row) = (row / 16 - tiles.start, row % 16);
+        for (col, trit) in trits.into_iter().enumerate() {
+            let (atom, field, col) = (col / 16, col % 16 / 4, col % 4);
+            codes[((tile * atoms + atom) * 4 + field) * 64 + 4 * row + col] = (trit + 1) as u8;
+        }
+    }
+    codes
 }
 
 /// Any distance between the activation vectors, and between the results, is kept to.

@@ -139,6 +139,7 @@ impl Case {
             act_stride: self.stride,
             act_sums: &self.sums,
             interleaved: None,
+            expanded: None,
         }
     }
 }

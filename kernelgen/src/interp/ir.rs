@@ -1,6 +1,7 @@
 //! The interpreter of the IR: exact integers, every value checked against the range proof.
 
 use super::{Data, Fault};
+use crate::abi::EXPANSION;
 use crate::compile::Kernel;
 use crate::ir::{Op, Stmt, Var};
 use crate::layout::{ATOM_BYTES, ATOM_COLS, TILE_ROWS};
@@ -14,6 +15,8 @@ type Value = Vec<i64>;
 /// # Errors
 /// [`Fault`]: a read outside of the operands, or a value outside of its proven interval.
 pub fn run(kernel: &Kernel, data: &Data<'_>) -> Result<Vec<i32>, Fault> {
+    let expanded = data.expanded(kernel);
+    let data = &data.of(kernel, &expanded);
     let atom = kernel.spec.isa.atom();
     let hulls = range::hulls(&kernel.program, &atom, data.k_atoms());
     let mut state = State {
@@ -114,15 +117,22 @@ impl State<'_> {
         Ok(self.get(codes)?.iter().enumerate().map(|(i, code)| code * acts[i % 4]).collect())
     }
 
+    /// Four bytes for each row, so many past the weight cursor of a stream.
+    fn bytes(&self, stream: usize, offset: usize) -> Result<Value, Fault> {
+        let (offset, len) = (offset + 4 * self.rows.start, 4 * self.rows.len());
+        let atom_bytes = self.kernel.machine.atom_bytes;
+        let bytes = self.data.weights_at(atom_bytes, self.tiles[stream], self.atom, offset, len)?;
+        Ok(bytes.iter().map(|b| i64::from(*b)).collect())
+    }
+
     fn operation(&self, op: &Op) -> Result<Value, Fault> {
         let (rows, lanes) = (self.rows.len(), self.kernel.program.lanes);
         Ok(match op {
             Op::ZeroNarrow => vec![0; lanes * rows],
             Op::ZeroWide => vec![0; rows],
-            Op::LoadPacked { stream, atom } => {
-                let offset = atom * ATOM_BYTES + 4 * self.rows.start;
-                let bytes = self.data.weights_at(self.tiles[*stream], self.atom, offset, 4 * rows)?;
-                bytes.iter().map(|b| i64::from(*b)).collect()
+            Op::LoadPacked { stream, atom } => self.bytes(*stream, atom * ATOM_BYTES)?,
+            Op::LoadCodes { stream, atom, field } => {
+                self.bytes(*stream, (atom * EXPANSION + field) * ATOM_BYTES)?
             }
             Op::ShiftRight { packed, by } => self.map(*packed, |x| x >> by)?,
             Op::MaskField { packed, position } => self.map(*packed, |x| x & (3 << position))?,

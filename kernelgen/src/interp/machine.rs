@@ -14,6 +14,8 @@ use crate::machine::{Arg, File, Inst, MProgram, MStmt, Memory, Reg};
 /// # Errors
 /// [`Fault`]: a read or write outside of the operands, or an instruction without a model.
 pub fn run(kernel: &Kernel, data: &Data<'_>, untouched: i32) -> Result<Vec<i32>, Fault> {
+    let expanded = data.expanded(kernel);
+    let data = &data.of(kernel, &expanded);
     let mut state = State {
         machine: &kernel.machine,
         data,
@@ -57,6 +59,11 @@ struct State<'a> {
 impl State<'_> {
     fn rows_in_tile(&self) -> usize {
         (self.data.rows - self.tiles_at[self.stream] * TILE_ROWS).min(TILE_ROWS)
+    }
+
+    /// Weights of a stream, so many bytes past its cursor.
+    fn weights_at(&self, stream: usize, offset: usize, len: usize) -> Result<&[u8], Fault> {
+        self.data.weights_at(self.machine.atom_bytes, self.tiles_at[stream], self.atom, offset, len)
     }
 
     fn block(&mut self, stmts: &[MStmt]) -> Result<(), Fault> {
@@ -183,9 +190,9 @@ impl State<'_> {
                         .clone()
                         .ok_or_else(|| Fault::Undefined(format!("v{}", reg.0)))?,
                     Arg::Imm(value) | Arg::Const(value) => Value::Scalar(value),
-                    Arg::Weights(stream, offset) => Value::Bytes(
-                        self.data.weights_at(self.tiles_at[stream], self.atom, offset, len)?.to_vec(),
-                    ),
+                    Arg::Weights(stream, offset) => {
+                        Value::Bytes(self.weights_at(stream, offset, len)?.to_vec())
+                    }
                     Arg::Acts(token, offset) => Value::Bytes(acts(token, offset, len)?),
                     Arg::ActsWord(token, offset) => {
                         let bytes = acts(token, offset, 4)?;

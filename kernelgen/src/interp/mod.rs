@@ -7,8 +7,9 @@ pub mod machine;
 pub mod models;
 pub mod tiles;
 
-use crate::abi::Streams;
-use crate::layout::{ATOM_BYTES, ATOM_COLS, TILE_ROWS};
+use crate::abi::{EXPANSION, Streams, expand};
+use crate::compile::Kernel;
+use crate::layout::{ATOM_COLS, TILE_ROWS};
 
 /// A matrix product for an interpreter: the operands of a kernel.
 #[derive(Debug, Clone, Copy)]
@@ -17,7 +18,7 @@ pub struct Data<'a> {
     pub rows: usize,
     /// Columns K.
     pub cols: usize,
-    /// The packed matrix.
+    /// The packed matrix; the interpreters expand it themselves for the kernels that want that.
     pub weights: &'a [u8],
     /// Activation vectors, zero padded.
     pub acts: &'a [i8],
@@ -31,7 +32,24 @@ pub struct Data<'a> {
     pub end_tile: usize,
 }
 
-impl Data<'_> {
+impl<'a> Data<'a> {
+    /// The weights as a kernel wants them, where that is not packed.
+    fn expanded(&self, kernel: &Kernel) -> Vec<u8> {
+        let Some(fields) = kernel.program.expanded else { return Vec::new() };
+        let mut codes = vec![0; self.weights.len() * EXPANSION];
+        expand(self.weights, fields, &mut codes);
+        codes
+    }
+
+    /// The same operands with the weights as a kernel wants them.
+    fn of<'b>(&self, kernel: &Kernel, expanded: &'b [u8]) -> Data<'b>
+    where
+        'a: 'b,
+    {
+        let weights = if kernel.program.expanded.is_some() { expanded } else { self.weights };
+        Data { weights, ..*self }
+    }
+
     fn k_atoms(&self) -> usize {
         self.cols.div_ceil(ATOM_COLS)
     }
@@ -48,9 +66,16 @@ impl Data<'_> {
         (self.end_tile * TILE_ROWS).min(self.rows) - self.first_tile * TILE_ROWS
     }
 
-    /// Weights `offset..offset + len` past the start of a tile, advanced by whole atoms.
-    fn weights_at(&self, tile: usize, atom: usize, offset: usize, len: usize) -> Result<&[u8], Fault> {
-        let start = (tile * self.k_atoms() + atom) * ATOM_BYTES + offset;
+    /// Weights `offset..offset + len` past the start of a tile, advanced by whole atoms of so many bytes.
+    fn weights_at(
+        &self,
+        atom_bytes: usize,
+        tile: usize,
+        atom: usize,
+        offset: usize,
+        len: usize,
+    ) -> Result<&[u8], Fault> {
+        let start = (tile * self.k_atoms() + atom) * atom_bytes + offset;
         self.weights.get(start..start + len).ok_or(Fault::Read { what: "weights", at: start, len })
     }
 

@@ -28,6 +28,30 @@ unsafe extern "C" fn exact<const TOKENS: usize>(p: &Operands) {
     unsafe { (portable.expect("a portable kernel").entry)(p) }
 }
 
+/// The products of four tokens with expanded weights.
+///
+/// # Safety
+/// That of the kernel.
+unsafe extern "C" fn from_codes(p: &Operands) {
+    for tile in p.first_tile..p.end_tile {
+        for (token, row) in
+            (0..4).flat_map(|token| (0..p.rows_in(tile) as usize).map(move |row| (token, row)))
+        {
+            // SAFETY: the caller promises the operands; these are some of them.
+            unsafe {
+                let product = |col: usize| {
+                    let field = (tile * p.k_atoms + col / 16) * 4 + col % 16 / 4;
+                    let code = *p.weights.add(64 * field + 4 * row + col % 4);
+                    i32::from(code) * i32::from(*p.acts.add(token * p.act_stride + col))
+                };
+                let sum: i32 = (0..16 * p.k_atoms).map(product).sum();
+                let place = token * p.out_stride + (tile - p.first_tile) * TILE_ROWS + row;
+                *p.out.add(place) = sum - *p.act_sums.add(token);
+            }
+        }
+    }
+}
+
 /// One sum is off by one.
 ///
 /// # Safety
@@ -73,6 +97,7 @@ const fn made_up(
         tokens,
         streams: 1,
         interleaved: false,
+        expanded: None,
         layout: "i2a16",
         shape,
         schedule: "",
@@ -93,6 +118,11 @@ static KERNELS: &[Descriptor] = &[
     made_up("right1", 1, None, 10.0, &RIGHT, exact::<1>),
     made_up("right1_48x64", 1, Some((48, 64)), 20.0, &RIGHT, exact::<1>),
     made_up("right4", 4, None, 32.0, &RIGHT, exact::<4>),
+    Descriptor {
+        expanded: Some([0, 2, 4, 6]),
+        standard: false,
+        ..made_up("right4_expanded", 4, None, 1.0, &RIGHT, from_codes)
+    },
     made_up("wrong1", 1, None, 1.0, &WRONG, off_by_one),
     made_up("sly1", 1, None, 5.0, &SLY, deceive),
     made_up("costly1", 1, None, 50.0, &COSTLY, exact::<1>),
@@ -204,6 +234,30 @@ fn what_is_asked_for_is_used_whatever_it_costs() {
     assert_eq!(name(of(&COSTLY, true).kernel(21, 64, 4)), "right4");
     // Nothing is left of a level that does not work.
     assert_eq!(name(of(&WRONG, true).kernel(21, 64, 1)), "right1");
+}
+
+#[test]
+fn weights_are_expanded_for_many_calls_and_by_kernels_that_work() {
+    let dispatch = tried(&RIGHT);
+    assert_eq!(name(dispatch.kernel(1, 1, 4)), "right4");
+    assert_eq!(names(&dispatch.plan(1, 1, 12).expect("a plan")), ["right4"; 3]);
+    let plan = dispatch.plan(48, 64, 17).expect("a plan");
+    let expected = ["right4_expanded"; 4].into_iter().chain(["right1_48x64"]);
+    assert_eq!(names(&plan), expected.collect::<Vec<_>>());
+
+    let weights = weights(48, 64);
+    let values: Vec<f32> = (0..17 * 64).map(|i| (i % 29) as f32 - 14.0).collect();
+    let x = QuantizedActivations::quantize(64, &values);
+    let results = |dispatch: &Dispatch| {
+        let mut y = vec![f32::NAN; 17 * 48];
+        let product = dispatch.product(&weights, &x, &mut y).expect("operands that fit");
+        run_all(&Team::solo(), &[product]).expect("kernels that take them");
+        y
+    };
+    let expanded = results(&dispatch);
+    dispatch.disable(plan[0]);
+    assert_eq!(names(&dispatch.plan(1, 1, 16).expect("a plan")), ["right4"; 4]);
+    assert_eq!(results(&dispatch), expanded);
 }
 
 #[test]

@@ -1,5 +1,8 @@
 //! Making the weights of a head smaller: from floats to 8-bit integers with a scale a row.
 
+use crate::numerics::exp::ROUND_MAGIC;
+use crate::numerics::max_abs;
+
 /// `max|w| / 127` is returned as the row's scale, `q = round_half_even(w / scale)`. A row of zeros, or of values so small
 /// that their scale is no normal number, gets the scale 0. The values must be finite.
 ///
@@ -7,14 +10,15 @@
 /// When the lengths differ.
 pub fn int8_row(row: &[f32], q: &mut [i8]) -> f32 {
     assert_eq!(row.len(), q.len(), "an integer a weight");
-    let max = row.iter().fold(0.0f32, |max, w| if w.abs() > max { w.abs() } else { max });
-    let scale = max / 127.0;
+    let scale = max_abs(row) / 127.0;
     if scale < f32::MIN_POSITIVE {
         q.fill(0);
         return 0.0;
     }
     for (q, w) in q.iter_mut().zip(row) {
-        *q = (w / scale).round_ties_even() as i8;
+        // Of magnitude at most 127: the integer stands in the low bits. `round_ties_even` is a call where there is no SSE4.1.
+        let shifted = w / scale + ROUND_MAGIC;
+        *q = (shifted.to_bits() as i32).wrapping_sub(ROUND_MAGIC.to_bits() as i32) as i8;
     }
     scale
 }

@@ -6,7 +6,7 @@ use super::rms_norm::NotFinite;
 use super::versions::{function, functions, method, pointer, row, table, versions};
 use super::{activation, quantize, reduce, residual, rope, scale};
 use crate::cpu::{self, CpuError};
-use crate::kernels::abi::IsaInfo;
+use crate::kernels::abi::{EXPANSION, IsaInfo};
 use crate::lanes::{Has, of};
 
 /// The float parts of a forward pass, compiled for one instruction set that this CPU has. That one exists is the
@@ -136,6 +136,12 @@ crate::kernels::with_isas! { versions!
 
     /// True when no element is infinite or NaN.
     fn all_finite(x: &[f32]) -> bool = reduce::all_finite;
+
+    /// Brings the codes of packed weights apart, one a byte: see [`expand`](crate::kernels::abi::expand).
+    ///
+    /// # Panics
+    /// When `codes` is not four times as long.
+    fn expand(packed: &[u8], fields: [u32; EXPANSION], codes: &mut [u8]) = crate::kernels::abi::expand;
 
     /// `out[r] = (sums[r] as f32 * scale) * inverse`: the result of an integer product for a matrix with one scale;
     /// `inverse` is one over the activations' scale. True when no result is infinite or NaN.

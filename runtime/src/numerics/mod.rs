@@ -28,4 +28,5 @@ mod trial;
 mod versions;
 
 pub use entry_points::Numerics;
+pub(crate) use reduce::max_abs;
 pub(crate) use trial::NumericsTrial;

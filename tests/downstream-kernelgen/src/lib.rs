@@ -53,6 +53,7 @@ impl Matrix {
             act_stride: padded.len(),
             act_sums: &[acts.iter().map(|q| i32::from(*q)).sum()],
             interleaved: None,
+            expanded: None,
         };
         let mut out = vec![0; self.rows];
         let tiles = self.rows.div_ceil(i2a16::ROW_GRANULE);

@@ -11,7 +11,7 @@ use tritforge::numerics::Numerics;
 pub type Check = (&'static str, fn(&Numerics) -> Result<(), String>);
 
 /// Every entry point.
-pub const CHECKS: [Check; 14] = [
+pub const CHECKS: [Check; 15] = [
     ("rms_norm", vectors::rms_norm),
     ("quantize_row", vectors::quantize_row),
     ("rotate_heads", vectors::rotate_heads),
@@ -24,6 +24,7 @@ pub const CHECKS: [Check; 14] = [
     ("add", vectors::add),
     ("dot_rows", vectors::dot_rows),
     ("all_finite", vectors::all_finite),
+    ("expand", vectors::expand),
     ("scale_by_tensor", vectors::scale_by_tensor),
     ("scale_by_row", vectors::scale_by_row),
 ];

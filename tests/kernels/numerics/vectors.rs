@@ -177,6 +177,27 @@ pub fn scale_by_row(numerics: &Numerics) -> Outcome {
     })
 }
 
+pub fn expand(numerics: &Numerics) -> Outcome {
+    for atoms in [0, 1, 2, 7] {
+        let mut random = Random::new(atoms as u64);
+        let packed: Vec<u8> = (0..64 * atoms).map(|_| random.bits() as u8).collect();
+        for fields in [[0, 2, 4, 6], [6, 4, 2, 0]] {
+            let mut codes = vec![9; 4 * packed.len()];
+            numerics.expand(&packed, fields, &mut codes);
+            for (place, code) in codes.into_iter().enumerate() {
+                let (atom, field, byte) = (place / 256, place % 256 / 64, place % 64);
+                let expected = packed[64 * atom + byte] / (1 << fields[field]) % 4;
+                if code != expected {
+                    return Err(format!(
+                        "{atoms} atoms, fields {fields:?}: code {place} is {code}, not {expected}"
+                    ));
+                }
+            }
+        }
+    }
+    Ok(())
+}
+
 fn says_whether_finite(finite: bool, expected: &[f32]) -> Outcome {
     let truly = expected.iter().all(|value| value.is_finite());
     if finite == truly { Ok(()) } else { Err(format!("finite: {finite}, but {truly}")) }

@@ -14,7 +14,7 @@ pub mod tile;
 use super::exp::{LOG2_E, exp2};
 use super::kv_block::{KvBlock, KvType};
 use super::reduce::{all_finite, max, sum};
-use round::{factor_bits, round_all};
+use round::{factor_bits, round_queries, round_weights};
 use tile::{Sixteen, add_weighted, dots, flat, flat_mut, weighted};
 
 use crate::lanes::{Has, LANES, Lanes, MANY, PAIR};
@@ -157,7 +157,7 @@ impl Workspace {
             row.copy_from_slice(&queries.values[place..][..queries.head_dim]);
             padding.fill(0.0);
         }
-        round_all(&mut self.queries, factor_bits(shape.kv_type));
+        round_queries(&mut self.queries, shape.kv_type);
     }
 
     /// Computes `here` and `sums` of every query that sees any of a chunk.
@@ -179,12 +179,11 @@ impl Workspace {
             self.scores::<L, false>(has, queries, head, block, first_tile, most);
         }
         let scales = block.scales(head.kv_head);
-        let bits = factor_bits(kv_type);
         for query in first..count {
             let seen = self.seen[query];
             let weights = &mut self.weights[query * GROUPS..][..seen.div_ceil(LANES)];
             let weights = flat_mut(weights);
-            self.here[query] = softmax(weights, seen, scales.map(|[_, values]| values), bits);
+            self.here[query] = softmax(weights, seen, scales.map(|[_, values]| values), kv_type);
         }
         if is_exact(kv_type) {
             self.weighted_sums::<L, true>(has, queries, head, chunk, first, most);
@@ -294,7 +293,7 @@ fn scaled(scores: &Sixteen, factors: Option<&[f32]>, scale: f32) -> Sixteen {
 /// `seen` of them is set to 0. Returns the greatest score and the sum of the weights before they are scaled: NaN, as are
 /// the weights, where a score is not finite.
 #[inline(always)]
-fn softmax(scores: &mut [f32], seen: usize, scales: Option<&[f32]>, bits: u32) -> [f32; EXTRA] {
+fn softmax(scores: &mut [f32], seen: usize, scales: Option<&[f32]>, kv_type: KvType) -> [f32; EXTRA] {
     if !all_finite(&scores[..seen]) {
         // Negative infinity would otherwise pass as a weight of zero.
         scores.fill(f32::NAN);
@@ -306,14 +305,14 @@ fn softmax(scores: &mut [f32], seen: usize, scales: Option<&[f32]>, bits: u32) -
         *score = exp2(*score - max);
     }
     let Some(scales) = scales else {
-        round_all(scores, bits);
+        round_weights(scores, kv_type);
         return [max, sum(scores)];
     };
     let total = sum(scores);
     for (score, scale) in scores.iter_mut().zip(scales) {
         *score *= *scale;
     }
-    round_all(scores, bits);
+    round_weights(scores, kv_type);
     [max, total]
 }
 

@@ -8,10 +8,6 @@ use crate::numerics::kv_block::KvType;
 /// Magnitudes below this count as zero: products of what is above it, in f16 or int8, are normal numbers.
 pub const SMALLEST: f32 = f32::from_bits((127 - 60) << 23);
 
-/// Magnitudes from here on count as infinite: of what is below, a product with what a cache holds is finite by itself, as
-/// it is between the two steps of a fused multiply-add.
-pub const LARGEST: f32 = f32::from_bits((127 + 111) << 23);
-
 /// Significant bits of a factor whose products with what the cache holds are exact; 24 where they need not be.
 pub const fn factor_bits(kv_type: KvType) -> u32 {
     match kv_type {
@@ -21,29 +17,49 @@ pub const fn factor_bits(kv_type: KvType) -> u32 {
     }
 }
 
-/// `x` rounded to `bits` significant bits, fewer than 24, halves away from zero; 0 where it is below [`SMALLEST`], infinite
-/// from [`LARGEST`] on.
+/// The largest factor of so many bits whose products with what the cache holds are all finite: 65504 is the largest f16, 127
+/// the largest code. Beyond it a multiplication overflows, a fused multiply-add perhaps not.
+const fn largest_factor(kv_type: KvType) -> f32 {
+    match kv_type {
+        KvType::F32 => f32::INFINITY,
+        // (2^13 - 1) * 2^99
+        KvType::F16 => f32::from_bits((127 + 111) << 23 | ((1 << 12) - 1) << 11),
+        // 33026 * 2^106
+        KvType::Int8 => f32::from_bits((127 + 121) << 23 | (33_026 - (1 << 15)) << 8),
+    }
+}
+
+/// `x` rounded to `bits` significant bits, fewer than 24, halves away from zero; 0 where it is below [`SMALLEST`].
 #[inline(always)]
 fn round(x: f32, bits: u32) -> f32 {
     let half = 1u32 << (23 - bits);
     // A carry out of the fraction raises the exponent, as it should.
     let rounded = f32::from_bits(x.to_bits().wrapping_add(half) & !(2 * half - 1));
-    let magnitude = rounded.abs();
-    if magnitude < SMALLEST {
-        0.0
-    } else if magnitude >= LARGEST {
-        rounded * f32::INFINITY
-    } else {
-        rounded
+    if rounded.abs() < SMALLEST { 0.0 } else { rounded }
+}
+
+/// Rounds queries to factors of keys, where products with these are to be exact. Queries that are too large for that become
+/// infinite, and so do their scores, or not a number.
+#[inline(always)]
+pub fn round_queries(queries: &mut [f32], kv_type: KvType) {
+    let (bits, largest) = (factor_bits(kv_type), largest_factor(kv_type));
+    if bits < 24 {
+        for query in queries {
+            let rounded = round(*query, bits);
+            *query = if rounded.abs() > largest { rounded * f32::INFINITY } else { rounded };
+        }
     }
 }
 
-/// Rounds factors to `bits` significant bits; 24 leave them as they are.
+/// Rounds weights of the softmax, which are at most 1, times the scales of values, where there are any, to factors of values.
+/// What is rounded up to too large a factor is rounded down: the scale of an f32 is not larger.
 #[inline(always)]
-pub fn round_all(factors: &mut [f32], bits: u32) {
+pub fn round_weights(weights: &mut [f32], kv_type: KvType) {
+    let (bits, largest) = (factor_bits(kv_type), largest_factor(kv_type));
     if bits < 24 {
-        for factor in factors {
-            *factor = round(*factor, bits);
+        for weight in weights {
+            let rounded = round(*weight, bits);
+            *weight = if rounded > largest { largest } else { rounded };
         }
     }
 }
@@ -61,18 +77,36 @@ mod tests {
         assert_eq!(round(1.0 + 0.5f32.powi(14), 13), 1.0);
         assert_eq!(round(2.0 - 0.5f32.powi(20), 13), 2.0);
         let mut all = [1.0 + 0.5f32.powi(23), f32::from_bits(1)];
-        round_all(&mut all, 24);
+        round_queries(&mut all, KvType::F32);
+        round_weights(&mut all, KvType::F32);
         assert_eq!(all, [1.0 + 0.5f32.powi(23), f32::from_bits(1)]);
         assert_eq!(round(SMALLEST, 13), SMALLEST);
         assert_eq!(round(SMALLEST * 0.9, 13), 0.0);
         assert_eq!(round(f32::from_bits(1), 16), 0.0);
         assert!(round(f32::NAN, 13).is_nan());
         assert_eq!(round(f32::INFINITY, 13), f32::INFINITY);
-        assert_eq!(round(LARGEST, 13), f32::INFINITY);
-        assert_eq!(round(-f32::MAX, 16), f32::NEG_INFINITY);
-        // A neighbour below stays itself.
-        let below = LARGEST * (1.0 - 0.5f32.powi(13));
-        assert_eq!(round(below, 13), below);
+    }
+
+    #[test]
+    fn products_are_finite_up_to_the_largest_factor_and_no_further() {
+        for (kv_type, most) in [(KvType::F16, 65504.0), (KvType::Int8, 127.0)] {
+            let largest = largest_factor(kv_type);
+            assert_eq!(round(largest, factor_bits(kv_type)), largest);
+            assert!((largest * most).is_finite());
+            let next = f32::from_bits(largest.to_bits() + (1 << (24 - factor_bits(kv_type))));
+            assert!((next * most).is_infinite());
+            let mut queries = [largest, -largest, next, -next, f32::MAX, f32::INFINITY];
+            round_queries(&mut queries, kv_type);
+            let (inf, minus) = (f32::INFINITY, f32::NEG_INFINITY);
+            assert_eq!(queries, [largest, -largest, inf, minus, inf, inf]);
+            let mut weights = [1.0, largest, next];
+            round_weights(&mut weights, kv_type);
+            assert_eq!(weights, [1.0, largest, largest]);
+        }
+        // The scale of the largest values.
+        let mut scale = [f32::MAX / 127.0];
+        round_weights(&mut scale, KvType::Int8);
+        assert_eq!(scale, [largest_factor(KvType::Int8)]);
     }
 
     #[test]

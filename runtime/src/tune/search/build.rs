@@ -116,6 +116,7 @@ fn descriptor(
         tokens: spec.operation.tokens(),
         streams: spec.schedule.streams,
         interleaved: spec.schedule.interleaved,
+        expanded: kernel.program.expanded,
         layout: spec.layout.name,
         shape: None,
         schedule: leak(spec.schedule.to_string()),
