@@ -5,8 +5,10 @@ use std::time::Instant;
 
 use tritforge::engine::Engine;
 use tritforge::exact::Activations;
-use tritforge::kernels::abi::{ATOM_BYTES, ATOM_COLS, Kernel, TILE_ROWS};
+use tritforge::expanded::Expanded;
+use tritforge::kernels::abi::{ATOM_BYTES, ATOM_COLS, Kernel, Problem, TILE_ROWS};
 use tritforge::kernels::layouts::i2a16;
+use tritforge::numerics::Numerics;
 use tritforge::probe::memory::WeightMemory;
 use tritforge::probe::peak::PeakProbe;
 use tritforge::probe::{Rate, Samples};
@@ -78,10 +80,15 @@ fn product(kernel: &Kernel, acts: &Activations, matrix: &[u8], tokens: usize) {
     let bytes = CHUNK.max(at_once * acts.cols);
     let chunk = (bytes / (acts.cols.div_ceil(ATOM_COLS) * ATOM_BYTES)).max(1);
     let mut out = vec![0; chunk * TILE_ROWS * at_once];
+    let numerics = Numerics::new(kernel.descriptor().isa).expect("the instruction set of a kernel");
+    let (tile_bytes, mut expanded) = (acts.cols.div_ceil(ATOM_COLS) * ATOM_BYTES, Expanded::default());
     for first in (0..tiles).step_by(chunk) {
         let part = first..(first + chunk).min(tiles);
+        let packed = &matrix[part.start * tile_bytes..part.end * tile_bytes];
+        expanded.make(&numerics, kernel.descriptor().expanded, packed);
         for token in (0..tokens).step_by(at_once) {
             let problem = acts.problem(matrix, token..token + at_once);
+            let problem = Problem { expanded: Some(expanded.codes()), ..problem };
             let result = kernel.run(&problem, part.clone(), black_box(&mut out), chunk * TILE_ROWS);
             result.expect("operands that were checked");
         }

@@ -24,7 +24,7 @@ use crate::tuned::{self, Choice};
 type Plans = HashMap<(usize, usize, usize), Arc<[Kernel]>>;
 
 /// Calls with the same weights from which on it pays to expand them: that costs about a tenth of a call.
-const EXPANDED_FROM: usize = 4;
+pub(crate) const EXPANDED_FROM: usize = 4;
 
 /// Plans that are kept at most; more numbers of tokens than that are no model's daily work.
 const PLANS_KEPT: usize = 1 << 10;
@@ -300,7 +300,7 @@ impl Dispatch {
     }
 
     /// The kernel that does a kernel's work from expanded weights, if there is one.
-    fn expanded(&self, kernel: &Kernel, cols: usize) -> Option<Kernel> {
+    pub fn expanded(&self, kernel: &Kernel, cols: usize) -> Option<Kernel> {
         let of = kernel.descriptor();
         let is_it = |candidate: &&Candidate| {
             let d = candidate.kernel.descriptor();

@@ -7,7 +7,7 @@ use kernelgen::tuned::ProfileError;
 use rayon::prelude::*;
 
 use crate::cpu::CpuError;
-use crate::dispatch::Dispatch;
+use crate::dispatch::{self, Dispatch};
 use crate::fault::Fault;
 use crate::head::Walk;
 use crate::kernels::abi::{IsaInfo, Kernel, KernelError};
@@ -148,6 +148,16 @@ impl Engine {
     /// What [`Engine::kernel`] chooses from: one kernel of each instruction set in use, in descending rank.
     pub fn levels(&self, rows: usize, cols: usize, tokens: usize) -> Vec<Kernel> {
         self.dispatch.levels(rows, cols, tokens)
+    }
+
+    /// Calls of a batch with the same weights from which on these are expanded.
+    pub const EXPANDED_FROM: usize = dispatch::EXPANDED_FROM;
+
+    /// The kernel that is used in the place of another for matrices of so many columns where a batch takes
+    /// [`Engine::EXPANDED_FROM`] calls of it and more: one that reads weights whose codes were brought apart once for all of
+    /// these calls. `None` where there is none.
+    pub fn expanded(&self, kernel: &Kernel, cols: usize) -> Option<Kernel> {
+        self.dispatch.expanded(kernel, cols)
     }
 
     /// The kernels that together take `tokens` tokens, each its share in turn.

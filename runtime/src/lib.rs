@@ -36,6 +36,7 @@ pub mod dense;
 mod dispatch;
 pub mod engine;
 pub mod exact;
+pub mod expanded;
 pub mod fault;
 pub mod format;
 pub mod generate;

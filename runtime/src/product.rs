@@ -5,11 +5,11 @@ use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, Mutex, OnceLock, PoisonError};
 
 use crate::engine::EngineError;
+use crate::expanded::Expanded;
 use crate::interleaved::{Interleaved, Spare};
-use crate::kernels::abi::{ATOM_BYTES, ATOM_COLS, EXPANSION, Kernel, KernelError, Problem, TILE_ROWS};
+use crate::kernels::abi::{ATOM_BYTES, ATOM_COLS, Kernel, KernelError, Problem, TILE_ROWS};
 use crate::numerics::Numerics;
 use crate::numerics::quantize::QuantizedActivations;
-use crate::os::Line;
 use crate::packed::{PackedTernaryWeights, Scales};
 use crate::shares::{Blocks, SharedRows, Shares};
 use crate::team::Team;
@@ -119,20 +119,18 @@ impl<'a> Product<'a> {
         let sums = &mut sums[..covered * taken];
         let interleaved = self.interleaved.get().and_then(|made| made.of(token, taken));
         // They are those of these tiles where the plan has a kernel that looks at them.
-        let expanded = Some(bytemuck::cast_slice(codes));
+        let expanded = Some(codes.codes());
         let problem = Problem { interleaved, expanded, ..problem(self.weights, self.x, token, taken) };
         kernel.run(&problem, tiles.clone(), sums, covered)?;
         Ok(sums)
     }
 
     /// Brings the codes of some tiles apart, once for all calls, if a plan has a kernel that wants them so.
-    fn expand(&self, plan: &[Kernel], tiles: &Range<usize>, codes: &mut Vec<Line>) {
-        if let Some(fields) = plan.iter().find_map(|kernel| kernel.descriptor().expanded) {
-            let tile_bytes = self.weights.cols().div_ceil(ATOM_COLS) * ATOM_BYTES;
-            let packed = &self.weights.data()[tiles.start * tile_bytes..tiles.end * tile_bytes];
-            codes.resize(packed.len() * EXPANSION / size_of::<Line>(), Line([0; 64]));
-            self.numerics.expand(packed, fields, bytemuck::cast_slice_mut(codes));
-        }
+    fn expand(&self, plan: &[Kernel], tiles: &Range<usize>, codes: &mut Expanded) {
+        let fields = plan.iter().find_map(|kernel| kernel.descriptor().expanded);
+        let tile_bytes = self.weights.cols().div_ceil(ATOM_COLS) * ATOM_BYTES;
+        let packed = &self.weights.data()[tiles.start * tile_bytes..tiles.end * tile_bytes];
+        codes.make(&self.numerics, fields, packed);
     }
 
     /// The results of one token for the rows of some tiles, from their integer products.
@@ -174,7 +172,7 @@ struct Scratch {
 #[derive(Default)]
 struct ProductScratch {
     /// The codes of the tiles at hand, for the kernels that want them expanded.
-    codes: Vec<Line>,
+    codes: Expanded,
     /// Integer products of a kernel's call.
     sums: Vec<i32>,
 }

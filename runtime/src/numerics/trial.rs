@@ -3,6 +3,7 @@
 use super::Numerics;
 use super::attention::{CHUNK, EXTRA, HeadBlocks, Queries, Workspace};
 use super::kv_block::{KvBlock, KvShape, KvType};
+use crate::kernels::abi::{ATOM_BYTES, EXPANSION};
 
 /// Values a vector: four whole sets of lanes and a rest.
 const LEN: usize = 70;
@@ -11,7 +12,7 @@ const HEAD: usize = 16;
 /// Heads that attend, their length, tokens, and keys of the last: more than a tile, a set of lanes and a chunk.
 const HEADS: usize = 3;
 const HEAD_DIM: usize = 20;
-const TOKENS: usize = 2;
+const TOKENS: usize = 3;
 const KEYS: usize = CHUNK + 5;
 const QUERIES: usize = TOKENS * HEADS * HEAD_DIM;
 /// Results of a chunk of attention.
@@ -19,7 +20,9 @@ const PART: usize = TOKENS * HEADS * (HEAD_DIM + EXTRA);
 /// Rows of the matrix.
 const ROWS: usize = 5;
 /// Results of all entry points together.
-const RESULTS: usize = 4 * LEN + (LEN + 2) + HEAD + 3 * (QUERIES + HEAD_DIM) + ROWS + 1 + 2 * LEN;
+const RESULTS: usize = 4 * LEN + (LEN + 2) + HEAD + 3 * (QUERIES + HEAD_DIM) + ROWS + 1 + 2 * LEN + CODES;
+/// Codes of an atom.
+const CODES: usize = ATOM_BYTES * EXPANSION;
 
 /// Operands, and what the portable version makes of them. Running it allocates nothing.
 pub(crate) struct NumericsTrial {
@@ -35,6 +38,7 @@ pub(crate) struct NumericsTrial {
     parts: Vec<f32>,
     sums: Vec<i32>,
     q: Vec<i8>,
+    codes: Vec<u8>,
     found: Vec<f32>,
     expected: Vec<f32>,
 }
@@ -64,6 +68,7 @@ impl NumericsTrial {
             parts: vec![0.0; KEYS.div_ceil(CHUNK) * PART],
             sums: (0..LEN as i32).map(|i| i * 30_011 - 1_000_003).collect(),
             q: vec![0; LEN],
+            codes: vec![0; CODES],
             found: vec![0.0; RESULTS],
             expected: Vec::new(),
         };
@@ -123,10 +128,12 @@ impl NumericsTrial {
             in_place(numerics, out, y);
         }
         numerics.dot_rows(&self.rows, x, take(ROWS));
-        let finite = norm.is_ok() && numerics.all_finite(x) && !numerics.all_finite(&[f32::INFINITY]);
-        take(1)[0] = f32::from(u8::from(finite));
-        numerics.scale_by_tensor(&self.sums, 0.37, 1.3, take(LEN));
-        numerics.scale_by_row(&self.sums, y, 0.7, take(LEN));
+        let by_tensor = numerics.scale_by_tensor(&self.sums, 0.37, 1.3, take(LEN));
+        let by_row = numerics.scale_by_row(&self.sums, y, 0.7, take(LEN));
+        let finite = norm.is_ok() && numerics.all_finite(x) && by_tensor && by_row;
+        take(1)[0] = f32::from(u8::from(finite && !numerics.all_finite(&[f32::INFINITY])));
+        numerics.expand(bytemuck::cast_slice(&self.q[..ATOM_BYTES]), [0, 2, 4, 6], &mut self.codes);
+        take(CODES).iter_mut().zip(&self.codes).for_each(|(out, code)| *out = f32::from(*code));
     }
 }
 

@@ -69,7 +69,8 @@ pub fn events(options: &Options) -> Result<Vec<Event>, TuneError> {
                 let places = places(default.tokens, shapes, options.threads);
                 let variants = DESCRIPTORS.iter().filter(|d| {
                     let same = d.isa.id == isa.id && d.operation == default.operation;
-                    same && d.shape.is_none() && !d.standard
+                    // What is expanded for many calls is not chosen by what one costs.
+                    same && d.shape.is_none() && !d.standard && d.expanded.is_none()
                 });
                 let kernels: Vec<Kernel> =
                     std::iter::once(default).chain(variants).filter_map(Kernel::new).collect();

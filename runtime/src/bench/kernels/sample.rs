@@ -5,7 +5,9 @@ use std::time::Instant;
 
 use super::{Case, Effort};
 use crate::exact::Activations;
-use crate::kernels::abi::{ATOM_BYTES, ATOM_COLS, TILE_ROWS};
+use crate::expanded::Expanded;
+use crate::kernels::abi::{ATOM_BYTES, ATOM_COLS, Problem, TILE_ROWS};
+use crate::numerics::Numerics;
 use crate::shares::{Blocks, Shares, by_matrix};
 use crate::team::Team;
 
@@ -19,6 +21,8 @@ pub struct Sampler<'a> {
     /// Matrices of a sample.
     count: usize,
     blocks: Blocks,
+    /// Of the kernel's instruction set.
+    numerics: Numerics,
 }
 
 impl<'a> Sampler<'a> {
@@ -34,7 +38,8 @@ impl<'a> Sampler<'a> {
             true => effort.window.div_ceil(matrices[0].len()),
             false => effort.sample_macs.div_ceil(case.macs()),
         };
-        Sampler { case, acts, matrices, next: 0, count: count.max(1), blocks }
+        let numerics = Numerics::new(case.kernel.descriptor().isa).unwrap_or_else(|_| Numerics::portable());
+        Sampler { case, acts, matrices, next: 0, count: count.max(1), blocks, numerics }
     }
 
     /// Products a second, shared out as the products of the same activations are: as if their matrices stood one below the
@@ -44,17 +49,22 @@ impl<'a> Sampler<'a> {
         self.next = (first + self.count) % all;
         let tiles = self.case.rows.div_ceil(TILE_ROWS);
         let shares = self.shares(self.count * tiles, team.size());
-        let at_once = self.case.kernel.descriptor().tokens;
+        let descriptor = self.case.kernel.descriptor();
+        let at_once = descriptor.tokens;
+        let tile_bytes = self.case.cols.div_ceil(ATOM_COLS) * ATOM_BYTES;
         let start = Instant::now();
         team.run(|member| {
-            let mut out = Vec::new();
+            let (mut out, mut expanded) = (Vec::new(), Expanded::default());
             while let Some(claimed) = shares.claim(member) {
                 for (index, own) in by_matrix(claimed, tiles) {
                     let rows = TILE_ROWS * own.len();
                     out.resize((at_once * rows).max(out.len()), 0);
+                    let matrix = self.matrices[(first + index) % all];
+                    let packed = &matrix[own.start * tile_bytes..own.end * tile_bytes];
+                    expanded.make(&self.numerics, descriptor.expanded, packed);
                     for token in (0..self.case.tokens).step_by(at_once) {
-                        let problem =
-                            self.acts.problem(self.matrices[(first + index) % all], token..token + at_once);
+                        let problem = self.acts.problem(matrix, token..token + at_once);
+                        let problem = Problem { expanded: Some(expanded.codes()), ..problem };
                         let result = self.case.kernel.run(&problem, own.clone(), black_box(&mut out), rows);
                         result.expect("operands that were checked");
                     }

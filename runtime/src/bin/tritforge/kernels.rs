@@ -153,6 +153,11 @@ fn choices(engine: &Engine, rows: usize, cols: usize) -> String {
             let cost = cost / d.tokens as f64;
             let tuned = if engine.is_tuned(kernel, cols) { "tuned; " } else { "" };
             lines += &format!("    {cost:>6.3}  {}  ({choice}{tuned}{})\n", d.name, specialisation(d, cols));
+            if let Some(expanded) = engine.expanded(kernel, cols) {
+                let (name, from) = (expanded.descriptor().name, Engine::EXPANDED_FROM);
+                lines +=
+                    &format!("            {name}  (in its place for {from} calls of a batch and more)\n");
+            }
         }
     }
     lines

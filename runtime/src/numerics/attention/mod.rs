@@ -14,10 +14,9 @@ pub mod tile;
 use super::exp::{LOG2_E, exp2};
 use super::kv_block::{KvBlock, KvType};
 use super::reduce::{all_finite, max, sum};
+use crate::lanes::{Has, LANES, Lanes, MANY, PAIR};
 use round::{factor_bits, round_queries, round_weights};
 use tile::{Sixteen, add_weighted, dots, flat, flat_mut, weighted};
-
-use crate::lanes::{Has, LANES, Lanes, MANY, PAIR};
 
 /// Keys a chunk.
 pub const CHUNK: usize = 128;
@@ -140,16 +139,17 @@ macro_rules! for_queries {
 impl Workspace {
     /// Makes room, and takes over the queries.
     #[inline(always)]
-    fn prepare<L: Lanes>(&mut self, queries: &Queries<'_>, head: &HeadBlocks<'_>) {
+    fn prepare(&mut self, queries: &Queries<'_>, head: &HeadBlocks<'_>) {
         let shape = head.blocks[0].shape();
         assert!(queries.visible > 0 && queries.len() > 0, "a token sees at least itself");
         assert_eq!(queries.head_dim, shape.head_dim, "heads as long as those of the cache");
         let (count, steps) = (queries.len(), queries.head_dim.div_ceil(LANES));
         let channels = steps * LANES;
-        self.queries.resize(count.next_multiple_of(L::AT_ONCE) * channels, 0.0);
+        // As much room for every instruction set, so that none asks for more than another.
+        self.queries.resize(count.next_multiple_of(MANY) * channels, 0.0);
         self.weights.resize(count * GROUPS, Sixteen::ZERO);
         self.sums.resize(count * steps, Sixteen::ZERO);
-        self.wide.resize(L::BESIDE * CHUNK.max(channels), Sixteen::ZERO);
+        self.wide.resize(PAIR * CHUNK.max(channels), Sixteen::ZERO);
         self.here.resize(count, [0.0; EXTRA]);
         self.total.resize(count, [0.0; EXTRA]);
         for (row, place) in self.queries.chunks_exact_mut(channels).zip(queries.places()) {
@@ -353,7 +353,7 @@ pub(super) fn attend<L: Lanes>(
     out: &mut [f32],
 ) {
     let (head_dim, strips) = (queries.head_dim, queries.head_dim.div_ceil(LANES));
-    work.prepare::<L>(queries, head);
+    work.prepare(queries, head);
     for chunk in 0..queries.chunks() {
         work.chunk(has, queries, head, chunk);
         for (query, place) in queries.places().enumerate() {
@@ -381,7 +381,7 @@ pub(super) fn attend_chunk<L: Lanes>(
 ) {
     let (head_dim, strips) = (queries.head_dim, queries.head_dim.div_ceil(LANES));
     assert!(out.len() >= queries.len() * (head_dim + EXTRA), "room for every query");
-    work.prepare::<L>(queries, head);
+    work.prepare(queries, head);
     work.chunk(has, queries, head, chunk);
     for (query, out) in out.chunks_exact_mut(head_dim + EXTRA).enumerate().take(queries.len()) {
         if work.seen[query] > 0 {
