@@ -38,6 +38,41 @@ impl Numerics {
     pub fn isa(&self) -> &'static IsaInfo {
         self.versions.isa
     }
+
+    /// `out = softmax(q . k / sqrt(head_dim)) v` for each query q, over the keys that it sees. `out` is laid out as the
+    /// queries are.
+    ///
+    /// The keys go in chunks of [`attention::CHUNK`]. Products are summed in lanes ([`Numerics::dot_rows`]), the
+    /// exponentials likewise; in the weighted sum each channel adds its keys in ascending order. A score that is not
+    /// finite makes all of a query's `out` NaN; a value that is not finite makes its channel so.
+    ///
+    /// # Panics
+    /// When a query sees no key, the blocks are too few or of other heads, or the values or `out` too short.
+    pub fn attend(
+        &self,
+        queries: &Queries<'_>,
+        head: &HeadBlocks<'_>,
+        work: &mut Workspace,
+        out: &mut [f32],
+    ) {
+        self.attend_chunks(queries, head, None, work, out);
+    }
+
+    /// One chunk of the same, `[queries][head_dim + `[`attention::EXTRA`]`]`: the sums of weighted values, the greatest
+    /// score and the sum of the weights; for a query that sees none of the chunk, what was there. `out` may be longer.
+    ///
+    /// # Panics
+    /// As for [`Numerics::attend`].
+    pub fn attend_chunk(
+        &self,
+        queries: &Queries<'_>,
+        head: &HeadBlocks<'_>,
+        chunk: usize,
+        work: &mut Workspace,
+        out: &mut [f32],
+    ) {
+        self.attend_chunks(queries, head, Some(chunk), work, out);
+    }
 }
 
 crate::kernels::with_isas! { versions!
@@ -66,30 +101,17 @@ crate::kernels::with_isas! { versions!
     /// When `cosines` is empty, `sines` has another length, or `heads` is not whole heads.
     fn rotate_heads(cosines: &[f32], sines: &[f32], heads: &mut [f32]) = rope::rotate_heads;
 
-    /// `out = softmax(q . k / sqrt(head_dim)) v` for each query q, over the keys that it sees. `out` is laid out as the
-    /// queries are.
-    ///
-    /// The keys go in chunks of [`attention::CHUNK`]. Products are summed in lanes ([`Numerics::dot_rows`]), the
-    /// exponentials likewise; in the weighted sum each channel adds its keys in ascending order. A score that is not
-    /// finite makes all of a query's `out` NaN; a value that is not finite makes its channel so.
+    /// [`Numerics::attend`], or [`Numerics::attend_chunk`] for `only` one chunk.
     ///
     /// # Panics
-    /// When a query sees no key, the blocks are too few or of other heads, or the values or `out` too short.
-    fn attend(queries: &Queries<'_>, head: &HeadBlocks<'_>, work: &mut Workspace, out: &mut [f32])
-        = attention::attend, with lanes;
-
-    /// One chunk of the same, `[queries][head_dim + `[`attention::EXTRA`]`]`: the sums of weighted values, the greatest
-    /// score and the sum of the weights; for a query that sees none of the chunk, what was there. `out` may be longer.
-    ///
-    /// # Panics
-    /// As for [`Numerics::attend`].
-    fn attend_chunk(
+    /// As these.
+    fn attend_chunks(
         queries: &Queries<'_>,
         head: &HeadBlocks<'_>,
-        chunk: usize,
+        only: Option<usize>,
         work: &mut Workspace,
         out: &mut [f32],
-    ) = attention::attend_chunk, with lanes;
+    ) = attention::attend, with lanes;
 
     /// One query's `out` from the results of [`Numerics::attend_chunk`] for its chunks from the first on, each `stride`
     /// elements after the one before: what [`Numerics::attend`] gives.

@@ -343,51 +343,37 @@ fn normalise([_, sum]: [f32; EXTRA], out: &mut [f32]) {
     }
 }
 
-/// See [`super::Numerics::attend`].
+/// See [`super::Numerics::attend`], and for `only` one of the chunks [`super::Numerics::attend_chunk`].
 #[inline(always)]
 pub(super) fn attend<L: Lanes>(
     has: Has<L>,
     queries: &Queries<'_>,
     head: &HeadBlocks<'_>,
+    only: Option<usize>,
     work: &mut Workspace,
     out: &mut [f32],
 ) {
     let (head_dim, strips) = (queries.head_dim, queries.head_dim.div_ceil(LANES));
+    let slot = head_dim + EXTRA;
+    assert!(only.is_none() || out.len() >= queries.len() * slot, "room for every query");
     work.prepare(queries, head);
-    for chunk in 0..queries.chunks() {
+    for chunk in only.map_or(0..queries.chunks(), |chunk| chunk..chunk + 1) {
         work.chunk(has, queries, head, chunk);
-        for (query, place) in queries.places().enumerate() {
-            if work.seen[query] > 0 {
-                let sums = &flat(&work.sums[query * strips..][..strips])[..head_dim];
+        for (query, place) in queries.places().enumerate().filter(|(query, _)| work.seen[*query] > 0) {
+            let sums = &flat(&work.sums[query * strips..][..strips])[..head_dim];
+            if only.is_some() {
+                let (part, here) = out[query * slot..][..slot].split_at_mut(head_dim);
+                part.copy_from_slice(sums);
+                here.copy_from_slice(&work.here[query]);
+            } else {
                 let out = &mut out[place..][..head_dim];
                 fold_in(chunk == 0, &mut work.total[query], out, work.here[query], sums);
             }
         }
     }
-    for (place, total) in queries.places().zip(&work.total) {
-        normalise(*total, &mut out[place..][..head_dim]);
-    }
-}
-
-/// See [`super::Numerics::attend_chunk`].
-#[inline(always)]
-pub(super) fn attend_chunk<L: Lanes>(
-    has: Has<L>,
-    queries: &Queries<'_>,
-    head: &HeadBlocks<'_>,
-    chunk: usize,
-    work: &mut Workspace,
-    out: &mut [f32],
-) {
-    let (head_dim, strips) = (queries.head_dim, queries.head_dim.div_ceil(LANES));
-    assert!(out.len() >= queries.len() * (head_dim + EXTRA), "room for every query");
-    work.prepare(queries, head);
-    work.chunk(has, queries, head, chunk);
-    for (query, out) in out.chunks_exact_mut(head_dim + EXTRA).enumerate().take(queries.len()) {
-        if work.seen[query] > 0 {
-            let (sums, here) = out.split_at_mut(head_dim);
-            sums.copy_from_slice(&flat(&work.sums[query * strips..][..strips])[..head_dim]);
-            here.copy_from_slice(&work.here[query]);
+    if only.is_none() {
+        for (place, total) in queries.places().zip(&work.total) {
+            normalise(*total, &mut out[place..][..head_dim]);
         }
     }
 }

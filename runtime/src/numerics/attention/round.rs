@@ -22,8 +22,8 @@ pub const fn factor_bits(kv_type: KvType) -> u32 {
 const fn largest_factor(kv_type: KvType) -> f32 {
     match kv_type {
         KvType::F32 => f32::INFINITY,
-        // (2^13 - 1) * 2^99
-        KvType::F16 => f32::from_bits((127 + 111) << 23 | ((1 << 12) - 1) << 11),
+        // 4098 * 2^100
+        KvType::F16 => f32::from_bits((127 + 112) << 23 | (4098 - (1 << 12)) << 11),
         // 33026 * 2^106
         KvType::Int8 => f32::from_bits((127 + 121) << 23 | (33_026 - (1 << 15)) << 8),
     }
