@@ -262,41 +262,28 @@ impl Dispatch {
         let one = |kernel: &Kernel| kernel.descriptor().tokens == 1;
         let kernels = if measured.iter().any(one) { measured } else { kernels };
         let costs = self.costs(&kernels, cols);
-        // The least cost of the first n tokens, and the kernel that takes the last of them.
-        let mut least: Vec<Option<(f64, Kernel)>> = vec![None; tokens + 1];
-        for n in 1..=tokens {
-            for (&kernel, own) in kernels.iter().zip(&costs) {
-                let d = kernel.descriptor();
-                let before = match n.checked_sub(d.tokens) {
-                    Some(0) => Some(0.0),
-                    Some(before) => least[before].map(|(cost, _)| cost),
-                    None => None,
-                };
-                let Some(cost) = before.map(|cost| cost + own) else { continue };
-                if least[n].is_none_or(|(best, _)| cost < best) {
-                    least[n] = Some((cost, kernel));
-                }
-            }
-        }
-        let (mut plan, mut left) = (Vec::new(), tokens);
-        while left > 0 {
-            let (_, kernel) = least[left].ok_or_else(too_wide)?;
-            plan.push(kernel);
-            left -= kernel.descriptor().tokens;
+        // From expanded weights a kernel costs as much less as it does by the cost model.
+        let expanded: Vec<Option<Kernel>> =
+            kernels.iter().map(|kernel| self.expanded(kernel, cols)).collect();
+        let less = |index: usize| {
+            let cycles = |kernel: &Kernel| kernel.descriptor().cycles_per_256_weights;
+            let ratio = expanded[index].as_ref().map_or(1.0, |one| cycles(one) / cycles(&kernels[index]));
+            costs[index] * ratio
+        };
+        let costs_of_many: Vec<f64> = (0..kernels.len()).map(less).collect();
+        let taken = |plan: &[usize], index: usize| plan.iter().filter(|taken| **taken == index).count();
+        let mut plan = least_plan(&kernels, &costs_of_many, tokens).ok_or_else(too_wide)?;
+        if plan.iter().any(|&i| expanded[i].is_some() && taken(&plan, i) < EXPANDED_FROM) {
+            plan = least_plan(&kernels, &costs, tokens).ok_or_else(too_wide)?;
         }
         // The first kernel reads weights from memory, the others find them in the cache: so the one that has most to do with
         // each goes first, and waits least.
-        plan.sort_by_key(|kernel| std::cmp::Reverse(kernel.descriptor().tokens));
-        for tokens in self.token_counts() {
-            let calls = || plan.iter().filter(|kernel| kernel.descriptor().tokens == tokens);
-            if calls().count() >= EXPANDED_FROM
-                && let Some(expanded) = calls().next().and_then(|kernel| self.expanded(kernel, cols))
-            {
-                let calls = plan.iter_mut().filter(|kernel| kernel.descriptor().tokens == tokens);
-                calls.for_each(|kernel| *kernel = expanded);
-            }
-        }
-        Ok(plan)
+        plan.sort_by_key(|&index| Reverse(kernels[index].descriptor().tokens));
+        let kernel = |index: usize| match expanded[index] {
+            Some(expanded) if taken(&plan, index) >= EXPANDED_FROM => expanded,
+            _ => kernels[index],
+        };
+        Ok(plan.iter().map(|&index| kernel(index)).collect())
     }
 
     /// The kernel that does a kernel's work from expanded weights, if there is one.
@@ -398,6 +385,32 @@ impl Dispatch {
             self.plans.write().unwrap_or_else(PoisonError::into_inner).clear();
         }
     }
+}
+
+/// Indices of kernels that together take so many tokens at the least cost; `None` where they cannot.
+fn least_plan(kernels: &[Kernel], costs: &[f64], tokens: usize) -> Option<Vec<usize>> {
+    // The least cost of the first n tokens, and the kernel that takes the last of them.
+    let mut least: Vec<Option<(f64, usize)>> = vec![None; tokens + 1];
+    for n in 1..=tokens {
+        for (index, (kernel, own)) in kernels.iter().zip(costs).enumerate() {
+            let before = match n.checked_sub(kernel.descriptor().tokens) {
+                Some(0) => Some(0.0),
+                Some(before) => least[before].map(|(cost, _)| cost),
+                None => None,
+            };
+            let Some(cost) = before.map(|cost| cost + own) else { continue };
+            if least[n].is_none_or(|(best, _)| cost < best) {
+                least[n] = Some((cost, index));
+            }
+        }
+    }
+    let (mut plan, mut left) = (Vec::new(), tokens);
+    while left > 0 {
+        let (_, index) = least[left]?;
+        plan.push(index);
+        left -= kernels[index].descriptor().tokens;
+    }
+    Some(plan)
 }
 
 /// The exact products of the first `tokens` activation vectors with the rows of one tile, vector by vector; none where
