@@ -6,7 +6,8 @@
 //! - There is one source. Each entry point is compiled once for every instruction set, under its target features
 //!   (`versions`); [`Numerics`] is the choice among them.
 //! - Only `+ - * /`, square root, comparisons and integer operations on f32, in an order that the source
-//!   fixes. No fused multiply-add, no platform libm. The compiler may vectorise, for it may not reorder.
+//!   fixes. No platform libm, and no fused multiply-add but of factors whose product is exact ([`attention`]). The compiler may
+//!   vectorise, for it may not reorder.
 //! - A reduction over a vector has 16 partial sums: element `i` goes to lane `i % 16`,
 //!   ascending, and the lanes are folded 8, 4, 2, 1 (`reduce`).
 //! - Attention is cut into chunks of 128 keys at absolute positions ([`attention`]).
