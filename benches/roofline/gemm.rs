@@ -79,6 +79,7 @@ fn product(kernel: &Kernel, acts: &Activations, matrix: &[u8], tokens: usize) {
     let at_once = kernel.descriptor().tokens;
     let bytes = CHUNK.max(at_once * acts.cols);
     let chunk = (bytes / (acts.cols.div_ceil(ATOM_COLS) * ATOM_BYTES)).max(1);
+    let chunk = chunk.next_multiple_of(kernel.descriptor().streams);
     let mut out = vec![0; chunk * TILE_ROWS * at_once];
     let numerics = Numerics::new(kernel.descriptor().isa).expect("the instruction set of a kernel");
     let (tile_bytes, mut expanded) = (acts.cols.div_ceil(ATOM_COLS) * ATOM_BYTES, Expanded::default());

@@ -294,7 +294,8 @@ fn share_tiles(
         let bytes = products.iter().map(call).max().unwrap_or(0).max(blocks.chunk_bytes);
         let each = if parts == 1 { tiles } else { tiles / (PIECES_EACH * parts) };
         let chunk = (bytes / tile_bytes).min(each);
-        Shares::new(tiles, parts, (chunk / streams).max(1) * streams)
+        // Whole groups, for a kernel computes those that are left over together with some that it has done.
+        Shares::new(tiles, parts, chunk.max(1).next_multiple_of(streams))
     };
     let refusal = Mutex::new(None);
     let member = |part: usize| {

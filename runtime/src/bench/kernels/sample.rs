@@ -82,7 +82,7 @@ impl<'a> Sampler<'a> {
         } else {
             // As in the engine's products: as many weights as the activations of a call where these are more.
             let bytes = self.blocks.chunk_bytes.max(descriptor.tokens * self.case.cols);
-            Shares::new(tiles, parts, bytes / tile_bytes)
+            Shares::new(tiles, parts, (bytes / tile_bytes).max(1).next_multiple_of(descriptor.streams))
         }
     }
 }
