@@ -8,7 +8,7 @@
 //!   file (Q4_0, Q8_0, Q6_K), or are made from floats ([`HeadType`], `quantize`). The hidden states become integers of up
 //!   to 16 bits (`activations`), so that sums are exact integers.
 //!
-//! Logits are the same bits on every instruction set ([`crate::lanes`]), with any number of threads and tokens at once.
+//! Logits are the same bits on every instruction set (`lanes`), with any number of threads and tokens at once.
 
 mod activations;
 mod blocks;

@@ -85,7 +85,7 @@ unsafe fn stored<L: Lanes, const QUERIES: usize, const B: usize>(
 /// The dot products of some queries with sixteen keys of each of `B` groups, each by the rule of
 /// [`super::super::Numerics::dot_rows`].
 ///
-/// `keys` are the channels of one group of keys after the other, in the order of [`super::LANE_ORDER`], the lanes of the
+/// `keys` are the channels of one group of keys after the other, in the order of [`LANE_ORDER`], the lanes of the
 /// reduction one after the other; `queries` begins with the channels of each query, in ascending order, `channels` apart and
 /// as many, a multiple of sixteen. In the keys' order a lane, once its sum is
 /// complete, is due to be added to the one before it, whose turn in the fold has just come, and so on upwards. `EXACT` says
