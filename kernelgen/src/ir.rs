@@ -61,7 +61,7 @@ pub enum Op {
         stream: usize,
         /// Atoms ahead of the cursor.
         atom: usize,
-        /// Which of the atom's fields, in ascending order of their columns' bits.
+        /// Which of the atom's fields, in ascending order of their bit positions.
         field: usize,
     },
     /// Every byte shifted right; bits that cross into a byte from its neighbour are masked off later.

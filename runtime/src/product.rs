@@ -75,6 +75,11 @@ impl<'a> Product<'a> {
         self.weights.rows().div_ceil(TILE_ROWS)
     }
 
+    /// Bytes of the weights of a tile.
+    fn tile_bytes(&self) -> usize {
+        self.weights.cols().div_ceil(ATOM_COLS) * ATOM_BYTES
+    }
+
     /// What the kernels take for all of it, by their static cost.
     fn cycles(&self) -> f64 {
         let weights = self.weights.rows() as f64 * self.weights.cols() as f64;
@@ -128,7 +133,7 @@ impl<'a> Product<'a> {
     /// Brings the codes of some tiles apart, once for all calls, if a plan has a kernel that wants them so.
     fn expand(&self, plan: &[Kernel], tiles: &Range<usize>, codes: &mut Expanded) {
         let fields = plan.iter().find_map(|kernel| kernel.descriptor().expanded);
-        let tile_bytes = self.weights.cols().div_ceil(ATOM_COLS) * ATOM_BYTES;
+        let tile_bytes = self.tile_bytes();
         let packed = &self.weights.data()[tiles.start * tile_bytes..tiles.end * tile_bytes];
         codes.make(&self.numerics, fields, packed);
     }
@@ -276,8 +281,7 @@ fn share_tiles(
     work: f64,
     each: impl Fn(Range<usize>, &mut Scratch) -> Result<(), KernelError> + Sync,
 ) -> Result<(), EngineError> {
-    let tile_bytes = |product: &Product<'_>| product.weights.cols().div_ceil(ATOM_COLS) * ATOM_BYTES;
-    let tile_bytes = products.iter().map(tile_bytes).max().unwrap_or(1);
+    let tile_bytes = products.iter().map(Product::tile_bytes).max().unwrap_or(1);
     let parts = if is_worth_sharing(work) { team.size().clamp(1, tiles.max(1)) } else { 1 };
     let kernels = products.iter().flat_map(|product| product.plan.iter());
     let streams = kernels.map(|kernel| kernel.descriptor().streams).max().unwrap_or(1);

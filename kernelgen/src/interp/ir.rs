@@ -15,8 +15,8 @@ type Value = Vec<i64>;
 /// # Errors
 /// [`Fault`]: a read outside of the operands, or a value outside of its proven interval.
 pub fn run(kernel: &Kernel, data: &Data<'_>) -> Result<Vec<i32>, Fault> {
-    let expanded = data.expanded(kernel);
-    let data = &data.of(kernel, &expanded);
+    let weights = data.weights_for(kernel);
+    let data = &Data { weights: &weights, ..*data };
     let atom = kernel.spec.isa.atom();
     let hulls = range::hulls(&kernel.program, &atom, data.k_atoms());
     let mut state = State {

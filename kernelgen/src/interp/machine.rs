@@ -14,8 +14,8 @@ use crate::machine::{Arg, File, Inst, MProgram, MStmt, Memory, Reg};
 /// # Errors
 /// [`Fault`]: a read or write outside of the operands, or an instruction without a model.
 pub fn run(kernel: &Kernel, data: &Data<'_>, untouched: i32) -> Result<Vec<i32>, Fault> {
-    let expanded = data.expanded(kernel);
-    let data = &data.of(kernel, &expanded);
+    let weights = data.weights_for(kernel);
+    let data = &Data { weights: &weights, ..*data };
     let mut state = State {
         machine: &kernel.machine,
         data,

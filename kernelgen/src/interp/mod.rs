@@ -7,6 +7,8 @@ pub mod machine;
 pub mod models;
 pub mod tiles;
 
+use std::borrow::Cow;
+
 use crate::abi::{EXPANSION, Streams, expand};
 use crate::compile::Kernel;
 use crate::layout::{ATOM_COLS, TILE_ROWS};
@@ -33,21 +35,12 @@ pub struct Data<'a> {
 }
 
 impl<'a> Data<'a> {
-    /// The weights as a kernel wants them, where that is not packed.
-    fn expanded(&self, kernel: &Kernel) -> Vec<u8> {
-        let Some(fields) = kernel.program.expanded else { return Vec::new() };
+    /// The weights as a kernel wants them.
+    fn weights_for(&self, kernel: &Kernel) -> Cow<'a, [u8]> {
+        let Some(fields) = kernel.program.expanded else { return Cow::Borrowed(self.weights) };
         let mut codes = vec![0; self.weights.len() * EXPANSION];
         expand(self.weights, fields, &mut codes);
-        codes
-    }
-
-    /// The same operands with the weights as a kernel wants them.
-    fn of<'b>(&self, kernel: &Kernel, expanded: &'b [u8]) -> Data<'b>
-    where
-        'a: 'b,
-    {
-        let weights = if kernel.program.expanded.is_some() { expanded } else { self.weights };
-        Data { weights, ..*self }
+        Cow::Owned(codes)
     }
 
     fn k_atoms(&self) -> usize {

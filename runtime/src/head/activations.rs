@@ -11,7 +11,7 @@ use super::blocks::Token;
 use super::layout::Format;
 use crate::lanes::FEW;
 use crate::numerics::Numerics;
-use crate::numerics::exp::ROUND_MAGIC;
+use crate::numerics::exp::nearest_integer;
 
 /// Columns that are multiplied together.
 const PAIR: usize = 2;
@@ -103,9 +103,7 @@ fn quantize(x: &[f32], amplitude: i32, q: &mut [i16]) -> f32 {
     let scale = amplitude as f32 / max;
     for (q, v) in q.iter_mut().zip(x) {
         // |v * scale| is at most the amplitude and a rounding error, inside the range of the rounding trick.
-        let shifted = *v * scale + ROUND_MAGIC;
-        let integer = (shifted.to_bits() as i32).wrapping_sub(ROUND_MAGIC.to_bits() as i32);
-        *q = integer.clamp(-amplitude, amplitude) as i16;
+        *q = nearest_integer(*v * scale).clamp(-amplitude, amplitude) as i16;
     }
     scale
 }

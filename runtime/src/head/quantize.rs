@@ -1,6 +1,6 @@
 //! Making the weights of a head smaller: from floats to 8-bit integers with a scale a row.
 
-use crate::numerics::exp::ROUND_MAGIC;
+use crate::numerics::exp::nearest_integer;
 use crate::numerics::max_abs;
 
 /// `max|w| / 127` is returned as the row's scale, `q = round_half_even(w / scale)`. A row of zeros, or of values so small
@@ -16,9 +16,8 @@ pub fn int8_row(row: &[f32], q: &mut [i8]) -> f32 {
         return 0.0;
     }
     for (q, w) in q.iter_mut().zip(row) {
-        // Of magnitude at most 127: the integer stands in the low bits. `round_ties_even` is a call where there is no SSE4.1.
-        let shifted = w / scale + ROUND_MAGIC;
-        *q = (shifted.to_bits() as i32).wrapping_sub(ROUND_MAGIC.to_bits() as i32) as i8;
+        // Of magnitude at most 127.
+        *q = nearest_integer(w / scale) as i8;
     }
     scale
 }

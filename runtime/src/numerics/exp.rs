@@ -12,7 +12,14 @@ pub const SMALLEST_EXPONENT: f32 = -40.0;
 
 /// 1.5 * 2^23: a number of magnitude below 2^22 added to it is rounded to an integer, ties to even, which
 /// then stands in the low bits of the sum.
-pub(crate) const ROUND_MAGIC: f32 = 12_582_912.0;
+const ROUND_MAGIC: f32 = 12_582_912.0;
+
+/// The integer nearest to `x`, ties to even, for magnitudes below 2^22: it stands in the low bits of the sum.
+/// `round_ties_even` is a call where there is no SSE4.1.
+#[inline(always)]
+pub(crate) fn nearest_integer(x: f32) -> i32 {
+    ((x + ROUND_MAGIC).to_bits() as i32).wrapping_sub(ROUND_MAGIC.to_bits() as i32)
+}
 
 /// Coefficients of (2^f - 1) / f on [-1/2, 1/2], degree 5: interpolation at the six Chebyshev nodes, rounded
 /// to f32 (the first is then ln 2). Relative error of 1 + f * p(f) against 2^f, before any rounding of the

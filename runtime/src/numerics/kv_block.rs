@@ -14,7 +14,7 @@ use std::str::FromStr;
 
 use super::attention::CHUNK;
 use super::attention::tile::Sixteen;
-use super::exp::ROUND_MAGIC;
+use super::exp::nearest_integer;
 use super::reduce::{all_finite, max_abs};
 pub use f16::F16_MAX;
 use f16::{f16_bits, f16_magnitude};
@@ -335,9 +335,8 @@ pub(super) fn store(
                 for_strips(source, |strip, values| {
                     let mut codes = [0; LANES];
                     for (code, value) in codes.iter_mut().zip(values) {
-                        // Of magnitude at most 127 and a rounding error: the integer stands in the low bits.
-                        let shifted = value * factor + ROUND_MAGIC;
-                        *code = (shifted.to_bits() as i32).wrapping_sub(ROUND_MAGIC.to_bits() as i32) as i8;
+                        // Of magnitude at most 127 and a rounding error.
+                        *code = nearest_integer(value * factor) as i8;
                     }
                     target.put(rows, strip, &codes);
                 });

@@ -4,7 +4,7 @@
 //! `s = 127 / max(max|x|, 1e-5)`, `q = clamp(round_half_even(x * s), -128, 127)` over one token's vector.
 
 use super::Numerics;
-use super::exp::ROUND_MAGIC;
+use super::exp::nearest_integer;
 use super::reduce::max_abs;
 use crate::os::Line;
 
@@ -125,9 +125,7 @@ pub(super) fn quantize_row(x: &[f32], q: &mut [i8]) -> (i32, f32) {
     let mut sum = 0i32;
     for (q, v) in q.iter_mut().zip(x) {
         // |v * scale| is at most 127 and a rounding error, far inside the range of the rounding trick.
-        let shifted = *v * scale + ROUND_MAGIC;
-        let integer = (shifted.to_bits() as i32).wrapping_sub(ROUND_MAGIC.to_bits() as i32);
-        let integer = integer.clamp(-128, 127);
+        let integer = nearest_integer(*v * scale).clamp(-128, 127);
         sum = sum.wrapping_add(integer);
         *q = integer as i8;
     }

@@ -51,7 +51,7 @@ impl<'a> Sampler<'a> {
         let shares = self.shares(self.count * tiles, team.size());
         let descriptor = self.case.kernel.descriptor();
         let at_once = descriptor.tokens;
-        let tile_bytes = self.case.cols.div_ceil(ATOM_COLS) * ATOM_BYTES;
+        let tile_bytes = self.tile_bytes();
         let start = Instant::now();
         team.run(|member| {
             let (mut out, mut expanded) = (Vec::new(), Expanded::default());
@@ -74,9 +74,13 @@ impl<'a> Sampler<'a> {
         self.count as f64 / start.elapsed().as_secs_f64().max(1e-9)
     }
 
+    fn tile_bytes(&self) -> usize {
+        self.case.cols.div_ceil(ATOM_COLS) * ATOM_BYTES
+    }
+
     fn shares(&self, tiles: usize, parts: usize) -> Shares {
         let descriptor = self.case.kernel.descriptor();
-        let tile_bytes = self.case.cols.div_ceil(ATOM_COLS) * ATOM_BYTES;
+        let tile_bytes = self.tile_bytes();
         if self.case.is_streamed() {
             Shares::streamed(self.blocks, tiles, tile_bytes, descriptor.streams, parts)
         } else {

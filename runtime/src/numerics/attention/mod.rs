@@ -15,7 +15,7 @@ use super::exp::{LOG2_E, exp2};
 use super::kv_block::{KvBlock, KvType};
 use super::reduce::{all_finite, max, sum};
 use crate::lanes::{Has, LANES, Lanes, MANY, PAIR};
-use round::{factor_bits, round_queries, round_weights};
+use round::{is_exact, round_queries, round_weights};
 use tile::{Sixteen, add_weighted, dots, flat, flat_mut, weighted};
 
 /// Keys a chunk.
@@ -92,7 +92,7 @@ pub struct Workspace {
     sums: Vec<Sixteen>,
     /// Keys of this chunk that each query sees.
     seen: Vec<usize>,
-    /// A group of keys or a strip of values, in f32.
+    /// Groups of keys or strips of values, in f32.
     wide: Vec<Sixteen>,
     /// Maximum of the scores and sum of the weights, for each query in this chunk and in all before.
     here: Vec<[f32; EXTRA]>,
@@ -112,11 +112,6 @@ fn tile<L: Lanes>(first: usize, queries: usize) -> (usize, usize) {
 #[inline(always)]
 fn beside<L: Lanes>(queries: usize) -> usize {
     if queries < L::AT_ONCE { 1 } else { L::BESIDE }
-}
-
-/// Whether products with keys and values of a type are exact, the other factor being rounded.
-fn is_exact(kv_type: KvType) -> bool {
-    factor_bits(kv_type) < 24
 }
 
 /// `body` with the number of queries, a power of two up to [`Lanes::AT_ONCE`], and of vectors beside each other as constants.

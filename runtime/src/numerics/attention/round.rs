@@ -17,6 +17,11 @@ pub const fn factor_bits(kv_type: KvType) -> u32 {
     }
 }
 
+/// Whether products with keys and values of a type are exact, the other factor being rounded.
+pub const fn is_exact(kv_type: KvType) -> bool {
+    factor_bits(kv_type) < 24
+}
+
 /// The largest factor of so many bits whose products with what the cache holds are all finite: 65504 is the largest f16, 127
 /// the largest code. Beyond it a multiplication overflows, a fused multiply-add perhaps not.
 const fn largest_factor(kv_type: KvType) -> f32 {
@@ -43,7 +48,7 @@ fn round(x: f32, bits: u32) -> f32 {
 #[inline(always)]
 pub fn round_queries(queries: &mut [f32], kv_type: KvType) {
     let (bits, largest) = (factor_bits(kv_type), largest_factor(kv_type));
-    if bits < 24 {
+    if is_exact(kv_type) {
         for query in queries {
             let rounded = round(*query, bits);
             *query = if rounded.abs() > largest { rounded * f32::INFINITY } else { rounded };
@@ -56,7 +61,7 @@ pub fn round_queries(queries: &mut [f32], kv_type: KvType) {
 #[inline(always)]
 pub fn round_weights(weights: &mut [f32], kv_type: KvType) {
     let (bits, largest) = (factor_bits(kv_type), largest_factor(kv_type));
-    if bits < 24 {
+    if is_exact(kv_type) {
         for weight in weights {
             let rounded = round(*weight, bits);
             *weight = if rounded > largest { largest } else { rounded };
