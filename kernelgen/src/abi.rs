@@ -281,6 +281,9 @@ pub struct Problem<'a> {
 /// Activations that are read together.
 const QUAD: usize = 4;
 
+/// Activations of each vector that are interleaved at a time: of sixteen vectors they stay in the nearest cache.
+const INTERLEAVED_AT_ONCE: usize = 64;
+
 /// Interleaves some vectors of `len` values, a multiple of four, `stride` apart: four of the first, four of the second and so
 /// on, then the next four of each.
 ///
@@ -289,10 +292,13 @@ const QUAD: usize = 4;
 pub fn interleave(acts: &[i8], stride: usize, len: usize, out: &mut [i8]) {
     let tokens = out.len() / len.max(1);
     assert!(len.is_multiple_of(QUAD) && out.len() == tokens * len, "whole vectors of whole quads");
-    for token in 0..tokens {
-        let vector = acts[token * stride..][..len].chunks_exact(QUAD);
-        for (to, from) in out.chunks_exact_mut(tokens * QUAD).zip(vector) {
-            to[token * QUAD..][..QUAD].copy_from_slice(from);
+    for (index, out) in out.chunks_mut((tokens * INTERLEAVED_AT_ONCE).max(1)).enumerate() {
+        let (first, some) = (index * INTERLEAVED_AT_ONCE, out.len() / tokens);
+        for token in 0..tokens {
+            let from = acts[token * stride + first..][..some].chunks_exact(QUAD);
+            for (to, from) in out.chunks_exact_mut(tokens * QUAD).zip(from) {
+                to[token * QUAD..][..QUAD].copy_from_slice(from);
+            }
         }
     }
 }

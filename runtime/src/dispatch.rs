@@ -9,13 +9,12 @@ use crate::cpu;
 use crate::engine::EngineError;
 use crate::fault::{Fault, Finding};
 use crate::head::Walk;
-use crate::interleaved::Spare;
 use crate::kernels::abi::{self, IsaInfo, Kernel, KernelError, TILE_ROWS};
 use crate::kernels::{DESCRIPTORS, ISAS};
 use crate::numerics::Numerics;
 use crate::numerics::quantize::QuantizedActivations;
 use crate::packed::PackedTernaryWeights;
-use crate::product::Product;
+use crate::product::{Memory, Product};
 use crate::shares::Blocks;
 use crate::trial::{Activations, try_level};
 use crate::tuned::{self, Choice};
@@ -42,8 +41,7 @@ pub(crate) struct Dispatch {
     blocks: Blocks,
     head_walk: Walk,
     numerics: Numerics,
-    /// Memory for interleaved activations.
-    spare: Arc<Spare>,
+    memory: Memory,
     faults: Mutex<Vec<Fault>>,
     /// Plans made so far, by rows, columns and tokens: decode asks for the same few many times a token.
     plans: RwLock<Plans>,
@@ -140,7 +138,7 @@ impl Dispatch {
             blocks: Blocks::default(),
             head_walk: Walk::default(),
             numerics: Numerics::portable(),
-            spare: Arc::default(),
+            memory: Memory::default(),
             faults: Mutex::new(faults),
             plans: RwLock::default(),
         }
@@ -302,7 +300,7 @@ impl Dispatch {
     /// # Errors
     /// [`EngineError`] for operands whose lengths do not belong together.
     pub fn product<'a>(
-        &self,
+        &'a self,
         weights: &'a PackedTernaryWeights,
         x: &'a QuantizedActivations,
         y: &'a mut [f32],
@@ -320,7 +318,7 @@ impl Dispatch {
     /// # Errors
     /// As [`Dispatch::product`].
     pub fn unkept_product<'a>(
-        &self,
+        &'a self,
         weights: &'a PackedTernaryWeights,
         x: &'a QuantizedActivations,
     ) -> Result<Product<'a>, EngineError> {
@@ -329,7 +327,7 @@ impl Dispatch {
             return Err(EngineError::Activations { found: x.cols(), expected: cols });
         }
         let plan = self.plan(rows, cols, tokens)?;
-        Ok(Product::unkept(plan, self.blocks, self.numerics, Arc::clone(&self.spare), weights, x))
+        Ok(Product::unkept(plan, self.blocks, self.numerics, &self.memory, weights, x))
     }
 
     /// Activations of so many values for [`Dispatch::check`], which many matrices can share.

@@ -212,7 +212,7 @@ impl Engine {
 
     /// The same, yet to be computed.
     pub(crate) fn product<'a>(
-        &self,
+        &'a self,
         weights: &'a PackedTernaryWeights,
         x: &'a QuantizedActivations,
         y: &'a mut [f32],
@@ -222,7 +222,7 @@ impl Engine {
 
     /// The same without a place for the results: to be joined with another.
     pub(crate) fn unkept_product<'a>(
-        &self,
+        &'a self,
         weights: &'a PackedTernaryWeights,
         x: &'a QuantizedActivations,
     ) -> Result<Product<'a>, EngineError> {

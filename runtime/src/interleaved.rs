@@ -1,35 +1,12 @@
 //! Activations in the order in which some kernels read them: see [`interleave`].
 
-use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::sync::Arc;
 
 use crate::kernels::abi::{ATOM_COLS, interleave};
 use crate::numerics::quantize::STRIDE_GRANULE;
 use crate::os::Line;
+use crate::spare::Spare;
 use crate::team::Team;
-
-/// Memory that is kept from product to product: of fresh memory, every page would have to be zeroed first.
-#[derive(Debug, Default)]
-pub(crate) struct Spare(Mutex<Vec<Vec<Line>>>);
-
-impl Spare {
-    /// Pieces that are kept: one is in use for each product that is computed at the same time.
-    const KEPT: usize = 4;
-
-    fn pieces(&self) -> MutexGuard<'_, Vec<Vec<Line>>> {
-        self.0.lock().unwrap_or_else(PoisonError::into_inner)
-    }
-
-    fn take(&self) -> Vec<Line> {
-        self.pieces().pop().unwrap_or_default()
-    }
-
-    fn put(&self, lines: Vec<Line>) {
-        let mut pieces = self.pieces();
-        if pieces.len() < Self::KEPT {
-            pieces.push(lines);
-        }
-    }
-}
 
 /// The vectors of some calls, each call's for itself.
 #[derive(Debug)]
@@ -37,7 +14,7 @@ pub(crate) struct Interleaved {
     /// As many as they take, or more.
     lines: Vec<Line>,
     /// Where the memory goes back to.
-    spare: Arc<Spare>,
+    spare: Arc<Spare<Vec<Line>>>,
     /// First vector and number of vectors of each call, and the bytes that are theirs.
     calls: Vec<Call>,
 }
@@ -58,7 +35,7 @@ impl Interleaved {
     /// When `acts` ends before the last vector, filled up to a multiple of 16, does.
     pub fn new(
         team: &Team<'_>,
-        spare: &Arc<Spare>,
+        spare: &Arc<Spare<Vec<Line>>>,
         acts: &[i8],
         stride: usize,
         cols: usize,

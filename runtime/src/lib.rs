@@ -56,6 +56,7 @@ pub mod probe;
 mod product;
 pub mod sampling;
 pub mod shares;
+mod spare;
 pub mod synth;
 pub mod team;
 pub mod tokenizer;

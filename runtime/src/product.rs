@@ -6,12 +6,14 @@ use std::sync::{Arc, Mutex, OnceLock, PoisonError};
 
 use crate::engine::EngineError;
 use crate::expanded::Expanded;
-use crate::interleaved::{Interleaved, Spare};
+use crate::interleaved::Interleaved;
 use crate::kernels::abi::{ATOM_BYTES, ATOM_COLS, Kernel, KernelError, Problem, TILE_ROWS};
 use crate::numerics::Numerics;
 use crate::numerics::quantize::QuantizedActivations;
+use crate::os::Line;
 use crate::packed::{PackedTernaryWeights, Scales};
 use crate::shares::{Blocks, SharedRows, Shares};
+use crate::spare::Spare;
 use crate::team::Team;
 
 /// Cycles of a kernel, by its static cost, below which handing work to other threads costs more than it saves: some two
@@ -32,7 +34,7 @@ pub(crate) struct Product<'a> {
     x: &'a QuantizedActivations,
     /// The activations for those kernels that want them so, made when the product is computed.
     interleaved: OnceLock<Arc<Interleaved>>,
-    spare: Arc<Spare>,
+    memory: &'a Memory,
     y: SharedRows<'a>,
     /// A result that is not finite was seen: scales may be damaged, though the integers are exact.
     not_finite: AtomicBool,
@@ -47,13 +49,13 @@ impl<'a> Product<'a> {
         plan: Arc<[Kernel]>,
         blocks: Blocks,
         numerics: Numerics,
-        spare: Arc<Spare>,
+        memory: &'a Memory,
         weights: &'a PackedTernaryWeights,
         x: &'a QuantizedActivations,
     ) -> Self {
         let y = SharedRows::new(&mut [], weights.rows());
         let (interleaved, not_finite) = (OnceLock::new(), AtomicBool::new(false));
-        Product { plan, blocks, numerics, weights, x, interleaved, spare, y, not_finite }
+        Product { plan, blocks, numerics, weights, x, interleaved, memory, y, not_finite }
     }
 
     /// The same with a place for the results, `[tokens][rows]`.
@@ -163,8 +165,15 @@ fn calls(plan: &[Kernel]) -> impl Iterator<Item = (usize, &Kernel)> {
     })
 }
 
+/// Working memory that serves product after product.
+#[derive(Debug, Default)]
+pub(crate) struct Memory {
+    interleaved: Arc<Spare<Vec<Line>>>,
+    scratch: Spare<Scratch>,
+}
+
 /// Working memory of a member.
-#[derive(Default)]
+#[derive(Debug, Default)]
 struct Scratch {
     own: ProductScratch,
     /// That of a product that is joined with another.
@@ -174,7 +183,7 @@ struct Scratch {
 }
 
 /// Working memory for one product.
-#[derive(Default)]
+#[derive(Debug, Default)]
 struct ProductScratch {
     /// The codes of the tiles at hand, for the kernels that want them expanded.
     codes: Expanded,
@@ -262,7 +271,14 @@ fn interleave_all(team: &Team<'_>, products: &[&Product<'_>]) {
         let known = products[..index].iter().find(is_same).and_then(|other| other.interleaved.get());
         let x = product.x;
         let made = known.cloned().unwrap_or_else(|| {
-            Arc::new(Interleaved::new(team, &product.spare, x.data(), x.stride(), x.cols(), calls))
+            Arc::new(Interleaved::new(
+                team,
+                &product.memory.interleaved,
+                x.data(),
+                x.stride(),
+                x.cols(),
+                calls,
+            ))
         });
         // Nobody else has set it: a product is computed once, by one caller.
         let _ = product.interleaved.set(made);
@@ -302,13 +318,17 @@ fn share_tiles(
         Shares::new(tiles, parts, chunk.max(1).next_multiple_of(streams))
     };
     let refusal = Mutex::new(None);
+    let memory = products.first().map(|product| product.memory);
     let member = |part: usize| {
-        let mut scratch = Scratch::default();
+        let mut scratch = memory.map(|memory| memory.scratch.take()).unwrap_or_default();
         while let Some(tiles) = shares.claim(part) {
             if let Err(error) = each(tiles, &mut scratch) {
                 *refusal.lock().unwrap_or_else(PoisonError::into_inner) = Some(error);
-                return;
+                break;
             }
+        }
+        if let Some(memory) = memory {
+            memory.scratch.put(scratch);
         }
     };
     if parts == 1 {

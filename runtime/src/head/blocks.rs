@@ -13,7 +13,7 @@ use formats::{ByteRows, Bytes, Nibbles, SixBits};
 
 use super::layout::Format;
 use super::schedule::{Walk, rest, steps};
-use crate::lanes::{LANES, Lanes, MANY};
+use crate::lanes::{LANES, Lanes, MANY, PAIR};
 
 /// What is known of one token beside its integers.
 #[derive(Clone, Copy, Debug)]
@@ -49,6 +49,8 @@ trait Packed {
     const FORMAT: Format;
     /// Parts of a tile that are worked on before those of another stream: some hundred bytes.
     const TURN: usize = 1;
+    /// Whether tiles that are worked on beside each other share activations that are read once for all.
+    const SHARES: bool = false;
 
     /// What is known of a tile's sums while its parts are worked on.
     type Sums<L: Lanes, const T: usize>: Copy;
@@ -57,14 +59,14 @@ trait Packed {
     /// # Safety
     /// The CPU must have the instruction set.
     unsafe fn none<L: Lanes, const T: usize>() -> Self::Sums<L, T>;
-    /// Adds a part, which begins at `bytes` and is multiplied with the interleaved activations that begin at `words`, and asks for
-    /// what lies so many bytes ahead of it.
+    /// Adds the same part of some tiles, of each at its `bytes`, multiplied with the interleaved activations that begin at `words`,
+    /// and asks for what lies so many bytes ahead of them.
     ///
     /// # Safety
-    /// The CPU must have the instruction set; the part's bytes, and activations and offsets for it.
-    unsafe fn part<L: Lanes, const T: usize>(
-        sums: &mut Self::Sums<L, T>,
-        bytes: *const u8,
+    /// The CPU must have the instruction set; the parts' bytes, and activations and offsets for them.
+    unsafe fn part<L: Lanes, const T: usize, const S: usize>(
+        sums: &mut [Self::Sums<L, T>; S],
+        bytes: [*const u8; S],
         part: usize,
         words: *const i16,
         tokens: &[Token<'_>; T],
@@ -133,7 +135,12 @@ unsafe fn tiles<L: Lanes, F: Packed>(call: Call<'_>) {
             [a, b, c] => in_turn::<L, F, 3, 1>(call, count, [a, b, c]),
             [a, b, c, d] => in_turn::<L, F, 4, 1>(call, count, [a, b, c, d]),
             [a, b, c, d, e, f, g, h] if L::AT_ONCE == MANY => {
-                in_turn::<L, F, MANY, 1>(call, count, [a, b, c, d, e, f, g, h])
+                let tokens = [a, b, c, d, e, f, g, h];
+                if F::SHARES && L::BESIDE == PAIR {
+                    in_turn::<L, F, MANY, PAIR>(call, count, tokens)
+                } else {
+                    in_turn::<L, F, MANY, 1>(call, count, tokens)
+                }
             }
             _ => unreachable!("one to four tokens, or as many as are taken at once"),
         }
@@ -183,21 +190,22 @@ unsafe fn at_once<L: Lanes, F: Packed, const T: usize, const S: usize>(
         }
         let mut sums = [F::none::<L, T>(); S];
         let mut part = 0;
-        while part + F::TURN <= call.parts {
-            for stream in 0..S {
-                for part in part..part + F::TURN {
-                    let bytes = bytes[stream].add(part * part_bytes);
-                    F::part::<L, T>(&mut sums[stream], bytes, part, words(part), tokens, ahead);
-                }
+        if F::SHARES && T == MANY {
+            while part < call.parts {
+                let bytes = bytes.map(|tile| tile.add(part * part_bytes));
+                F::part::<L, T, S>(&mut sums, bytes, part, words(part), tokens, ahead);
+                part += 1;
             }
-            part += F::TURN;
         }
         while part < call.parts {
-            for stream in 0..S {
-                let bytes = bytes[stream].add(part * part_bytes);
-                F::part::<L, T>(&mut sums[stream], bytes, part, words(part), tokens, ahead);
+            let end = call.parts.min(part + F::TURN);
+            for (sums, tile) in sums.iter_mut().zip(bytes) {
+                for part in part..end {
+                    let bytes = [tile.add(part * part_bytes)];
+                    F::part::<L, T, 1>(std::array::from_mut(sums), bytes, part, words(part), tokens, ahead);
+                }
             }
-            part += 1;
+            part = end;
         }
         for stream in 0..S {
             let totals = F::totals::<L, T>(sums[stream], scales[stream], tokens);

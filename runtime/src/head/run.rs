@@ -10,7 +10,7 @@ use super::schedule::Walk;
 use super::{Head, Weights, floats};
 use crate::engine::{Engine, EngineError};
 use crate::format::{FloatType, StorageType, VocabMatrix};
-use crate::lanes::LANES;
+use crate::lanes::{LANES, PAIR};
 use crate::numerics::Numerics;
 use crate::shares::{Blocks, SharedRows, Shares};
 use crate::team::Team;
@@ -253,7 +253,8 @@ impl Head {
             Shares::streamed(blocks, tiles, tile_bytes, self.walk.streams(), parts)
         } else {
             let chunk = (blocks.chunk_bytes / tile_bytes).clamp(1, (tiles / (PIECES_EACH * parts)).max(1));
-            Shares::new(tiles, parts, chunk)
+            // Whole pairs, which share activations.
+            Shares::new(tiles, parts, chunk.next_multiple_of(PAIR))
         };
         let results = SharedRows::new(logits, self.rows);
         let member = |part: usize| {

@@ -1,8 +1,9 @@
 //! Keys and values of the positions seen so far.
 
+use std::ops::Range;
+
 use super::config::ModelConfig;
-use super::error::{ForwardError, Place};
-use crate::numerics::Numerics;
+use super::error::ForwardError;
 use crate::numerics::attention::{CHUNK, HeadBlocks};
 use crate::numerics::kv_block::{KvBlock, KvShape, KvType};
 
@@ -85,26 +86,21 @@ impl KvCache {
         Ok(())
     }
 
-    /// Writes the keys and values (`[kv_heads][head_dim]` each) of `position` in `layer`.
-    ///
-    /// # Errors
-    /// [`ForwardError::NotStorable`] where one of them does not fit into the type of the cache.
+    /// The blocks of `layer` that hold some positions, and which these are in each, counted from the block's first.
     ///
     /// # Panics
-    /// When [`KvCache::reserve`] has not made room for the position.
-    pub fn store(
+    /// When [`KvCache::reserve`] has not made room for the positions.
+    pub fn blocks_mut(
         &mut self,
-        numerics: &Numerics,
         layer: usize,
-        position: usize,
-        keys: &[f32],
-        values: &[f32],
-    ) -> Result<(), ForwardError> {
-        let block = &mut self.layers[layer][position / CHUNK];
-        numerics.store_kv(block, position % CHUNK, keys, values).map_err(|refused| {
-            let place = Place { layer: Some(layer), part: refused.part };
-            ForwardError::NotStorable { place, value: refused.value, kv_type: self.shape.kv_type }
-        })
+        positions: Range<usize>,
+    ) -> impl Iterator<Item = (Range<usize>, &mut KvBlock)> {
+        let blocks = positions.start / CHUNK..positions.end.div_ceil(CHUNK);
+        let own = move |block: usize| {
+            let first = block * CHUNK;
+            positions.start.max(first) - first..positions.end.min(first + CHUNK) - first
+        };
+        blocks.clone().map(own).zip(&mut self.layers[layer][blocks])
     }
 
     /// Declares that `count` more positions have been stored in every layer.
@@ -122,6 +118,7 @@ impl KvCache {
 mod tests {
     use super::*;
     use crate::model::Activation;
+    use crate::numerics::Numerics;
     use crate::numerics::attention::{Queries, Workspace};
 
     fn cache(context: usize, kv_type: KvType) -> KvCache {
@@ -157,7 +154,8 @@ mod tests {
                 let place = places.iter().position(|place| *place == position);
                 let [x, y] = place.map_or([0.0; 2], direction);
                 let value = [position as f32, 2.0, 7.0, -1.0];
-                cache.store(&numerics, 1, position, &[x, y, 0.0, 0.0], &value).unwrap();
+                let (place, block) = cache.blocks_mut(1, position..position + 1).next().unwrap();
+                numerics.store_kv(block, place.start, &[x, y, 0.0, 0.0], &value).unwrap();
             }
             cache.advance(300);
             let attend = |layer, kv_head, query: [f32; 2]| {
@@ -182,6 +180,20 @@ mod tests {
     }
 
     #[test]
+    fn positions_are_found_in_their_blocks() {
+        let mut cache = cache(1000, KvType::F32);
+        cache.reserve(300).unwrap();
+        let mut places = |positions| -> Vec<Range<usize>> {
+            cache.blocks_mut(0, positions).map(|(places, _)| places).collect()
+        };
+        assert_eq!(places(5..6), [5..6]);
+        assert_eq!(places(120..300), [120..128, 0..128, 0..44]);
+        assert_eq!(places(128..256), [0..128]);
+        let second = cache.blocks_mut(1, 130..131).next().unwrap().1.bytes();
+        assert_eq!(second, cache.shape.block_bytes());
+    }
+
+    #[test]
     fn memory_is_counted() {
         // Two layers, three blocks of 128 positions, keys and values of two heads of sixteen channels, for so many there are
         // at least.
@@ -192,30 +204,6 @@ mod tests {
             assert_eq!(cache.bytes_per_position(), 2 * 2 * 2 * bytes);
             assert_eq!(cache.resident_bytes(), 3 * 128 * cache.bytes_per_position());
         }
-    }
-
-    #[test]
-    fn what_does_not_fit_is_an_error_with_its_place() {
-        let numerics = Numerics::portable();
-        let store = |kv_type, keys: [f32; 4], values: [f32; 4]| {
-            let mut cache = cache(10, kv_type);
-            cache.reserve(1).unwrap();
-            cache.store(&numerics, 1, 0, &keys, &values).map_err(|error| error.to_string())
-        };
-        let good = [65519.9, -65504.0, 1e-30, 0.0];
-        for kv_type in KvType::ALL {
-            store(kv_type, good, good).unwrap();
-        }
-        let error = store(KvType::F16, good, [0.0, 1.0, -65520.0, 2.0]).unwrap_err();
-        assert!(error.starts_with("layer 1, values: -65520 does not fit"), "{error}");
-        assert!(error.contains("f16"), "{error}");
-        for kv_type in [KvType::F16, KvType::Int8] {
-            for bad in [f32::NAN, f32::INFINITY, f32::NEG_INFINITY] {
-                let error = store(kv_type, [bad, 0.0, 0.0, 0.0], good).unwrap_err();
-                assert!(error.starts_with("layer 1, keys: "), "{error}");
-            }
-        }
-        store(KvType::Int8, [f32::MAX; 4], [f32::MIN; 4]).unwrap();
     }
 
     #[test]

@@ -78,8 +78,11 @@ impl LayerPass<'_> {
         let (config, weights, tokens) = (self.config, self.weights, self.rows.len());
         let (hidden, width, kv_width) = (config.hidden, config.attention_width(), config.kv_width());
         let states = &mut b.states[..tokens * hidden];
-        let norm = Some(&weights.input_layernorm[..]);
-        self.quantize("input_layernorm", states, hidden, norm, &mut b.quantized)?;
+        if self.layer == 0 {
+            // Of the others, the layer before has done it.
+            let norm = (&weights.input_layernorm[..], self.place("input_layernorm"));
+            self.add_and_quantize(states, None, norm, &mut b.quantized)?;
+        }
         b.watch.lap(Part::Rest);
         let query = sized(&mut b.query, tokens * width);
         let key = sized(&mut b.key, tokens * kv_width);
@@ -95,11 +98,7 @@ impl LayerPass<'_> {
         b.watch.lap(Part::Ternary);
         self.will_read(&[&weights.o_proj]);
         self.rotate(query, key);
-        let stored = self.rows.iter().zip(key.chunks_exact(kv_width)).zip(value.chunks_exact(kv_width));
-        for ((row, key), value) in stored {
-            caches[row.sequence].store(self.numerics(), self.layer, row.position, key, value)?;
-        }
-
+        self.store(caches, key, value)?;
         b.watch.lap(Part::Rest);
         let mixed = sized(&mut b.mixed, tokens * width);
         self.attend(caches, query, mixed, &mut b.attending);
@@ -113,16 +112,15 @@ impl LayerPass<'_> {
         self.linear(&b.quantized, [("o_proj", &weights.o_proj, &mut *delta)])?;
         b.watch.lap(Part::Ternary);
         self.will_read(&[&weights.gate_proj]);
-        self.add(states, delta);
+        let norm = (&weights.post_attention_layernorm[..], self.place("post_attention_layernorm"));
+        self.add_and_quantize(states, Some(delta), norm, &mut b.quantized)?;
+        b.watch.lap(Part::Rest);
         Ok(())
     }
 
     fn feed_forward(&self, b: &mut Buffers) -> Result<(), ForwardError> {
         let (config, weights, tokens) = (self.config, self.weights, self.rows.len());
         let states = &mut b.states[..tokens * config.hidden];
-        let norm = Some(&weights.post_attention_layernorm[..]);
-        self.quantize("post_attention_layernorm", states, config.hidden, norm, &mut b.quantized)?;
-        b.watch.lap(Part::Rest);
         let gate = sized(&mut b.gate, tokens * config.ffn);
         let gate_with_up = match config.activation {
             Activation::Relu2 => Numerics::relu2_gate,
@@ -145,11 +143,13 @@ impl LayerPass<'_> {
         b.watch.lap(Part::Rest);
         self.linear(&b.quantized, [("down_proj", &weights.down_proj, &mut *delta)])?;
         b.watch.lap(Part::Ternary);
-        if let Some(next) = self.next {
-            self.will_read(&[&next.q_proj, &next.k_proj, &next.v_proj]);
-        }
-        self.add(states, delta);
-        Ok(())
+        let Some(next) = self.next else {
+            self.add(states, delta);
+            return Ok(());
+        };
+        self.will_read(&[&next.q_proj, &next.k_proj, &next.v_proj]);
+        let place = Place { layer: Some(self.layer + 1), part: "input_layernorm" };
+        self.add_and_quantize(states, Some(delta), (&next.input_layernorm, place), &mut b.quantized)
     }
 
     /// Has members that wait ask for what the next products begin with. Matrices that are multiplied in one step lie one
@@ -184,28 +184,67 @@ impl LayerPass<'_> {
         norm: Option<&[f32]>,
         out: &mut QuantizedActivations,
     ) -> Result<(), ForwardError> {
-        let numerics = self.numerics();
-        let eps = self.config.rms_norm_eps;
         let finite = AtomicBool::new(true);
         let mut rows: Vec<_> = x.chunks_exact(cols).zip(out.rows_mut(cols, x.len() / cols)).collect();
-        // One row after the other in the same memory, which stays in a near cache.
         let body = |normed: &mut Vec<f32>, _, rows: &mut [(&[f32], QuantizedRow<'_>)]| {
             for (x, out) in rows {
-                let source = match norm {
-                    None => Some(*x),
-                    Some(weight) => {
-                        let normed = sized(normed, cols);
-                        numerics.rms_norm(x, weight, eps, normed).is_ok().then_some(&*normed)
-                    }
-                };
-                match source.filter(|source| numerics.all_finite(source)) {
-                    Some(source) => out.quantize(numerics, source),
-                    None => finite.store(false, Ordering::Relaxed),
+                if !self.quantize_row(x, norm, normed, out) {
+                    finite.store(false, Ordering::Relaxed);
                 }
             }
         };
         self.team.chunks_with(&mut rows, 1, x.len(), Vec::new, body);
         self.check_finite(part, finite.into_inner())
+    }
+
+    /// The residual connection, where there is something to add, and the quantised norm of its results: each token's while
+    /// its states are at hand.
+    fn add_and_quantize(
+        &self,
+        states: &mut [f32],
+        delta: Option<&[f32]>,
+        (norm, place): (&[f32], Place),
+        out: &mut QuantizedActivations,
+    ) -> Result<(), ForwardError> {
+        let hidden = self.config.hidden;
+        let finite = AtomicBool::new(true);
+        let work = states.len();
+        let rows = out.rows_mut(hidden, states.len() / hidden);
+        let mut rows: Vec<_> = states.chunks_exact_mut(hidden).zip(rows).collect();
+        let body = |normed: &mut Vec<f32>, first: usize, rows: &mut [(&mut [f32], QuantizedRow<'_>)]| {
+            for (token, (states, out)) in (first..).zip(rows) {
+                if let Some(delta) = delta {
+                    self.numerics().add(states, &delta[token * hidden..][..hidden]);
+                }
+                if !self.quantize_row(states, Some(norm), normed, out) {
+                    finite.store(false, Ordering::Relaxed);
+                }
+            }
+        };
+        self.team.chunks_with(&mut rows, 1, work, Vec::new, body);
+        if finite.into_inner() { Ok(()) } else { Err(ForwardError::NotFinite { place }) }
+    }
+
+    /// Quantises one token, normalised first where there is a norm; false where a value is not finite. One row after the
+    /// other is normalised in the same memory, which stays in a near cache.
+    fn quantize_row(
+        &self,
+        x: &[f32],
+        norm: Option<&[f32]>,
+        normed: &mut Vec<f32>,
+        out: &mut QuantizedRow<'_>,
+    ) -> bool {
+        let numerics = self.numerics();
+        let source = match norm {
+            None => Some(x),
+            Some(weight) => {
+                let normed = sized(normed, x.len());
+                let eps = self.config.rms_norm_eps;
+                numerics.rms_norm(x, weight, eps, normed).is_ok().then_some(&*normed)
+            }
+        };
+        let source = source.filter(|source| numerics.all_finite(source));
+        source.map(|source| out.quantize(numerics, source)).is_some()
     }
 
     /// Products of the same activations, in one parallel step.
@@ -225,7 +264,7 @@ impl LayerPass<'_> {
     }
 
     fn product<'a>(
-        &self,
+        &'a self,
         part: &'static str,
         weights: &'a PackedTernaryWeights,
         x: &'a QuantizedActivations,

@@ -8,6 +8,7 @@ pub mod kv_cache;
 mod layer;
 pub mod profile;
 mod stopwatch;
+mod store;
 mod traffic;
 pub mod weights;
 

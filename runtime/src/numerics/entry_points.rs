@@ -1,7 +1,7 @@
 //! The entry points: what of the numerics is compiled for every instruction set, and how it is called.
 
 use super::attention::{self, HeadBlocks, Queries, Workspace};
-use super::kv_block::{self, KvBlock, NotStorable};
+use super::kv_block::{self, HeadRows, KvBlock, KvShape, NotStorable};
 use super::rms_norm::NotFinite;
 use super::versions::{function, functions, method, pointer, row, table, versions};
 use super::{activation, quantize, reduce, residual, rope, scale};
@@ -73,6 +73,27 @@ impl Numerics {
     ) {
         self.attend_chunks(queries, head, Some(chunk), work, out);
     }
+
+    /// [`Numerics::store_head`] for the keys and values `[kv_heads][head_dim]` of all heads.
+    ///
+    /// # Errors
+    /// As there.
+    ///
+    /// # Panics
+    /// As there.
+    pub fn store_kv(
+        &self,
+        block: &mut KvBlock,
+        position: usize,
+        keys: &[f32],
+        values: &[f32],
+    ) -> Result<(), NotStorable> {
+        let KvShape { kv_heads, head_dim, .. } = block.shape();
+        assert!(keys.len() == kv_heads * head_dim && values.len() == keys.len(), "all heads");
+        let channels = keys.chunks_exact(head_dim).chain(values.chunks_exact(head_dim));
+        let mut heads = block.heads_mut().into_iter().zip(channels);
+        heads.try_for_each(|(mut head, channels)| self.store_head(&mut head, position, channels))
+    }
 }
 
 crate::kernels::with_isas! { versions!
@@ -120,15 +141,15 @@ crate::kernels::with_isas! { versions!
     /// When there are no such results.
     fn fold_chunks(parts: &[f32], stride: usize, chunks: usize, out: &mut [f32]) = attention::fold_chunks;
 
-    /// Stores the keys and values `[kv_heads][head_dim]` of one position, counted from the block's first.
+    /// Stores the channels of one head at one position, counted from the block's first.
     ///
     /// # Errors
     /// [`NotStorable`] where one is not finite or does not fit into the block's type; not so in f32. What is stored at the
     /// position is then unspecified.
     ///
     /// # Panics
-    /// When the position is not in the block, or keys or values are not those of all heads.
-    fn store_kv(block: &mut KvBlock, position: usize, keys: &[f32], values: &[f32]) -> Result<(), NotStorable>
+    /// When the position is not in the block, or there are more or fewer channels.
+    fn store_head(head: &mut HeadRows<'_>, position: usize, channels: &[f32]) -> Result<(), NotStorable>
         = kv_block::store;
 
     /// `gate = relu(gate)^2 * up`, element by element (squared ReLU, BitNet b1.58-2B-4T). A NaN stays one.

@@ -126,10 +126,8 @@ impl KvShape {
 /// 4, 12, 2, ... (their bits reversed).
 pub const LANE_ORDER: [usize; LANES] = [0, 8, 4, 12, 2, 10, 6, 14, 1, 9, 5, 13, 3, 11, 7, 15];
 
-/// Where the elements of a head at one position go.
+/// Where the elements of a head at one position go, among its rows.
 struct Target {
-    /// The head's first row.
-    first: usize,
     position: usize,
     steps: usize,
     is_key: bool,
@@ -140,12 +138,12 @@ impl Target {
     #[inline(always)]
     fn put<T: Copy, Row: AsMut<[T]>>(&self, rows: &mut [Row], strip: usize, values: &[T; LANES]) {
         if !self.is_key {
-            rows[self.first + strip * CHUNK + self.position].as_mut().copy_from_slice(values);
+            rows[strip * CHUNK + self.position].as_mut().copy_from_slice(values);
             return;
         }
         let (group, lane) = (self.position / LANES, self.position % LANES);
         let len = self.steps * LANES;
-        let rows = &mut rows[self.first + group * len..][..len];
+        let rows = &mut rows[group * len..][..len];
         for (place, value) in LANE_ORDER.into_iter().zip(values) {
             rows[place * self.steps + strip].as_mut()[lane] = *value;
         }
@@ -180,6 +178,23 @@ enum Rows {
 pub struct KvBlock {
     shape: KvShape,
     rows: Rows,
+}
+
+/// The keys of one head of a block, or its values, to be written.
+#[derive(Debug)]
+pub struct HeadRows<'a> {
+    is_key: bool,
+    head_dim: usize,
+    rows: RowsMut<'a>,
+}
+
+/// The elements of [`HeadRows`].
+#[derive(Debug)]
+enum RowsMut<'a> {
+    F32(&'a mut [Sixteen]),
+    F16(&'a mut [[u16; LANES]]),
+    /// With a scale a position.
+    Int8(&'a mut [[i8; LANES]], &'a mut [f32]),
 }
 
 /// `len` times the same, or the refusal of the system.
@@ -218,6 +233,22 @@ impl KvBlock {
             Rows::F16(rows) => size_of_val(&rows[..]),
             Rows::Int8(rows, scales) => size_of_val(&rows[..]) + size_of_val(&scales[..]),
         }
+    }
+
+    /// The keys of every head, then the values of every head: apart, so that threads can share them out.
+    pub fn heads_mut(&mut self) -> Vec<HeadRows<'_>> {
+        let KvShape { kv_heads, head_dim, .. } = self.shape;
+        let len = self.shape.head_rows();
+        let rows: Vec<RowsMut<'_>> = match &mut self.rows {
+            Rows::F32(rows) => rows.chunks_exact_mut(len).map(RowsMut::F32).collect(),
+            Rows::F16(rows) => rows.chunks_exact_mut(len).map(RowsMut::F16).collect(),
+            Rows::Int8(rows, scales) => {
+                let heads = rows.chunks_exact_mut(len).zip(scales.chunks_exact_mut(CHUNK));
+                heads.map(|(rows, scales)| RowsMut::Int8(rows, scales)).collect()
+            }
+        };
+        let heads = rows.into_iter().enumerate();
+        heads.map(|(head, rows)| HeadRows { is_key: head < kv_heads, head_dim, rows }).collect()
     }
 
     /// The keys of some groups of a head, `[groups][channels][16 positions]` in f32; for int8 without the scales. `scratch`
@@ -287,60 +318,50 @@ impl KvBlock {
     }
 }
 
-/// See [`super::Numerics::store_kv`].
+/// See [`super::Numerics::store_head`].
 #[inline(always)]
-pub(super) fn store(
-    block: &mut KvBlock,
-    position: usize,
-    keys: &[f32],
-    values: &[f32],
-) -> Result<(), NotStorable> {
-    let shape = block.shape;
-    let (head_dim, steps) = (shape.head_dim, shape.steps());
-    assert!(keys.len() == shape.kv_heads * head_dim && values.len() == keys.len(), "all heads");
+pub(super) fn store(head: &mut HeadRows<'_>, position: usize, channels: &[f32]) -> Result<(), NotStorable> {
     assert!(position < CHUNK, "a position of the block");
-    let heads = keys.chunks_exact(head_dim).chain(values.chunks_exact(head_dim)).enumerate();
-    for (head, source) in heads {
-        let is_key = head < shape.kv_heads;
-        let target = Target { first: head * shape.head_rows(), position, steps, is_key };
-        let refused = |fits: fn(&f32) -> bool| {
-            let value = source.iter().copied().find(|value| !fits(value)).unwrap_or(f32::NAN);
-            Err(NotStorable { part: if is_key { "keys" } else { "values" }, value })
-        };
-        match &mut block.rows {
-            Rows::F32(rows) => for_strips(source, |strip, values| target.put(rows, strip, &values)),
-            Rows::F16(rows) => {
-                let mut largest = 0;
-                for_strips(source, |strip, values| {
-                    let mut narrow = [0; LANES];
-                    for (narrow, value) in narrow.iter_mut().zip(values) {
-                        let magnitude = f16_magnitude(value);
-                        largest = largest.max(magnitude);
-                        *narrow = f16_bits(value, magnitude);
-                    }
-                    target.put(rows, strip, &narrow);
-                });
-                if largest >= f16::INFINITE {
-                    return refused(|value| f16_magnitude(*value) < f16::INFINITE);
+    assert_eq!(channels.len(), head.head_dim, "the channels of a head");
+    let (is_key, steps) = (head.is_key, head.head_dim.div_ceil(LANES));
+    let target = Target { position, steps, is_key };
+    let refused = |fits: fn(&f32) -> bool| {
+        let value = channels.iter().copied().find(|value| !fits(value)).unwrap_or(f32::NAN);
+        Err(NotStorable { part: if is_key { "keys" } else { "values" }, value })
+    };
+    match &mut head.rows {
+        RowsMut::F32(rows) => for_strips(channels, |strip, values| target.put(rows, strip, &values)),
+        RowsMut::F16(rows) => {
+            let mut largest = 0;
+            for_strips(channels, |strip, values| {
+                let mut narrow = [0; LANES];
+                for (narrow, value) in narrow.iter_mut().zip(values) {
+                    let magnitude = f16_magnitude(value);
+                    largest = largest.max(magnitude);
+                    *narrow = f16_bits(value, magnitude);
                 }
+                target.put(rows, strip, &narrow);
+            });
+            if largest >= f16::INFINITE {
+                return refused(|value| f16_magnitude(*value) < f16::INFINITE);
             }
-            Rows::Int8(rows, scales) => {
-                if !all_finite(source) {
-                    return refused(|value| value.is_finite());
+        }
+        RowsMut::Int8(rows, scales) => {
+            if !all_finite(channels) {
+                return refused(|value| value.is_finite());
+            }
+            let max = max_abs(channels);
+            let tiny = max < INT8_SMALLEST;
+            let (factor, scale) = if tiny { (0.0, 0.0) } else { (127.0 / max, max / 127.0) };
+            scales[position] = scale;
+            for_strips(channels, |strip, values| {
+                let mut codes = [0; LANES];
+                for (code, value) in codes.iter_mut().zip(values) {
+                    // Of magnitude at most 127 and a rounding error.
+                    *code = nearest_integer(value * factor) as i8;
                 }
-                let max = max_abs(source);
-                let tiny = max < INT8_SMALLEST;
-                let (factor, scale) = if tiny { (0.0, 0.0) } else { (127.0 / max, max / 127.0) };
-                scales[head * CHUNK + position] = scale;
-                for_strips(source, |strip, values| {
-                    let mut codes = [0; LANES];
-                    for (code, value) in codes.iter_mut().zip(values) {
-                        // Of magnitude at most 127 and a rounding error.
-                        *code = nearest_integer(value * factor) as i8;
-                    }
-                    target.put(rows, strip, &codes);
-                });
-            }
+                target.put(rows, strip, &codes);
+            });
         }
     }
     Ok(())
@@ -349,6 +370,7 @@ pub(super) fn store(
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::numerics::Numerics;
 
     #[test]
     fn names_are_read_back() {
@@ -360,19 +382,38 @@ mod tests {
     }
 
     #[test]
+    fn what_does_not_fit_is_refused_with_the_first_such_value() {
+        let store = |kv_type, keys: [f32; 4], values: [f32; 4]| {
+            let mut block = KvBlock::new(KvShape { kv_type, kv_heads: 2, head_dim: 2 }).unwrap();
+            Numerics::portable().store_kv(&mut block, 0, &keys, &values)
+        };
+        let good = [65519.9, -65504.0, 1e-30, 0.0];
+        for kv_type in KvType::ALL {
+            store(kv_type, good, good).unwrap();
+        }
+        let refused = store(KvType::F16, good, [0.0, 1.0, -65520.0, 2.0]);
+        assert_eq!(refused, Err(NotStorable { part: "values", value: -65520.0 }));
+        for kv_type in [KvType::F16, KvType::Int8] {
+            for bad in [f32::NAN, f32::INFINITY, f32::NEG_INFINITY] {
+                let NotStorable { part, value } = store(kv_type, [1.0, bad, 0.0, 0.0], good).unwrap_err();
+                assert_eq!((part, value.to_bits()), ("keys", bad.to_bits()));
+            }
+        }
+        store(KvType::Int8, [f32::MAX; 4], [f32::MIN; 4]).unwrap();
+    }
+
+    #[test]
     fn each_channel_has_a_place_of_its_own() {
         for is_key in [true, false] {
-            let (steps, first) = (3, 7);
-            let mut rows = vec![[0u16; LANES]; first + CHUNK * steps];
+            let steps = 3;
+            let mut rows = vec![[0u16; LANES]; CHUNK * steps];
             for position in 0..CHUNK {
-                let target = Target { first, position, steps, is_key };
+                let target = Target { position, steps, is_key };
                 for strip in 0..steps {
                     let element = |c: usize| (1 + position * LANES * steps + strip * LANES + c) as u16;
                     target.put(&mut rows, strip, &std::array::from_fn(element));
                 }
             }
-            let (before, rows) = rows.split_at_mut(first);
-            assert!(before.as_flattened().iter().all(|element| *element == 0));
             if is_key {
                 // Position 17: the second of the second group. Lanes 0 and 8 meet first.
                 assert_eq!(rows[16 * steps][1], 1 + 17 * 48);

@@ -72,16 +72,18 @@ impl<B: Blocks> Packed for B {
     }
 
     #[inline(always)]
-    unsafe fn part<L: Lanes, const T: usize>(
-        totals: &mut [L::Floats; T],
-        bytes: *const u8,
+    unsafe fn part<L: Lanes, const T: usize, const S: usize>(
+        totals: &mut [[L::Floats; T]; S],
+        bytes: [*const u8; S],
         part: usize,
         words: *const i16,
         tokens: &[Token<'_>; T],
         ahead: usize,
     ) {
-        // SAFETY: the caller promises the same.
-        unsafe { <B as Blocks>::part::<L, T>(totals, bytes, part, words, tokens, ahead) }
+        for (totals, bytes) in totals.iter_mut().zip(bytes) {
+            // SAFETY: the caller promises the same.
+            unsafe { <B as Blocks>::part::<L, T>(totals, bytes, part, words, tokens, ahead) }
+        }
     }
 
     #[inline(always)]
@@ -156,24 +158,27 @@ impl Blocks for Nibbles {
     }
 }
 
-/// Four columns of an atom of bytes.
+/// Four columns of an atom of bytes of each of some tiles, which share the reading of activations.
 ///
 /// # Safety
-/// The CPU must have the instruction set; 64 bytes at `bytes`, four activations of each token at `words`.
+/// The CPU must have the instruction set; 64 bytes at each of `bytes`, four activations of each token at `words`.
 #[inline(always)]
-unsafe fn bytes_dot<L: Lanes, const T: usize>(
-    sums: &mut [L::Sums; T],
-    bytes: *const u8,
+unsafe fn bytes_dot<L: Lanes, const T: usize, const S: usize>(
+    sums: &mut [[L::Sums; T]; S],
+    bytes: [*const u8; S],
     words: *const i16,
     ahead: usize,
 ) {
     // SAFETY: the caller promises the instruction set and the lengths.
     unsafe {
-        let codes = atom::<L>(bytes, ahead);
-        let (low, high) = (L::and(codes, 0xff), L::shr::<8>(codes));
-        for (t, sums) in sums.iter_mut().enumerate() {
-            *sums = dot::<L, T>(*sums, low, pair::<T>(words, 0, t));
-            *sums = dot::<L, T>(*sums, high, pair::<T>(words, 2, t));
+        let codes = bytes.map(|bytes| atom::<L>(bytes, ahead));
+        let halves = [codes.map(|codes| L::and(codes, 0xff)), codes.map(|codes| L::shr::<8>(codes))];
+        for t in 0..T {
+            for (half, codes) in halves.iter().enumerate() {
+                for (sums, codes) in sums.iter_mut().zip(codes) {
+                    sums[t] = dot::<L, T>(sums[t], *codes, pair::<T>(words, 2 * half, t));
+                }
+            }
         }
     }
 }
@@ -200,7 +205,8 @@ impl Blocks for Bytes {
                 sums[t] = L::sums(*tokens[t].offsets.as_ptr().add(part));
             }
             for index in 0..8 {
-                bytes_dot::<L, T>(&mut sums, bytes.add(index * ATOM), pair::<T>(words, index * 4, 0), ahead);
+                let (bytes, words) = ([bytes.add(index * ATOM)], pair::<T>(words, index * 4, 0));
+                bytes_dot::<L, T, 1>(std::array::from_mut(&mut sums), bytes, words, ahead);
             }
             let scale = L::f16s(bytes.add(8 * ATOM));
             for t in 0..T {
@@ -216,6 +222,7 @@ pub struct ByteRows;
 impl Packed for ByteRows {
     const FORMAT: Format = I8_ROW;
     const TURN: usize = 4;
+    const SHARES: bool = true;
     /// They run modulo 2^32 until the offset is off: only the whole row's is known to fit.
     type Sums<L: Lanes, const T: usize> = [L::Sums; T];
 
@@ -226,16 +233,16 @@ impl Packed for ByteRows {
     }
 
     #[inline(always)]
-    unsafe fn part<L: Lanes, const T: usize>(
-        sums: &mut [L::Sums; T],
-        bytes: *const u8,
+    unsafe fn part<L: Lanes, const T: usize, const S: usize>(
+        sums: &mut [[L::Sums; T]; S],
+        bytes: [*const u8; S],
         _part: usize,
         words: *const i16,
         _tokens: &[Token<'_>; T],
         ahead: usize,
     ) {
         // SAFETY: the caller promises the instruction set and the lengths.
-        unsafe { bytes_dot::<L, T>(sums, bytes, words, ahead) }
+        unsafe { bytes_dot::<L, T, S>(sums, bytes, words, ahead) }
     }
 
     #[inline(always)]
