@@ -24,6 +24,9 @@ const MIN_SHARED_CYCLES: f64 = 8000.0;
 /// last.
 const PIECES_EACH: usize = 4;
 
+/// Parts of a piece that are handed out one by one at the end: smaller ones would read activations too often.
+const LAST_PIECES: usize = 3;
+
 /// y = W x for a batch of tokens.
 pub(crate) struct Product<'a> {
     /// Kernels that together take all tokens, each its share in turn.
@@ -315,7 +318,15 @@ fn share_tiles(
         let each = if parts == 1 { tiles } else { tiles / (PIECES_EACH * parts) };
         let chunk = (bytes / tile_bytes).min(each);
         // Whole groups, for a kernel computes those that are left over together with some that it has done.
-        Shares::new(tiles, parts, chunk.max(1).next_multiple_of(streams))
+        let chunk = chunk.max(1).next_multiple_of(streams);
+        match parts {
+            1 => Shares::new(tiles, 1, chunk),
+            // Smaller ones at the end, so that nobody waits long for the last.
+            _ => {
+                let least = chunk.div_ceil(LAST_PIECES).next_multiple_of(streams);
+                Shares::dwindling(tiles, parts, least, chunk)
+            }
+        }
     };
     let refusal = Mutex::new(None);
     let memory = products.first().map(|product| product.memory);

@@ -19,7 +19,7 @@ use crate::team::Team;
 
 /// Tokens that go through the layers together unless [`Session::with_batch`] says otherwise. It bounds the
 /// working memory of a long prompt and changes no result; the more tokens, the rarer the weights come from memory.
-pub const DEFAULT_BATCH: usize = 256;
+pub const DEFAULT_BATCH: usize = 512;
 
 /// The same for those who want the logits of every token, which for a large vocabulary take more than all else.
 pub(crate) const LOGITS_BATCH: usize = 32;

@@ -24,6 +24,10 @@ use crate::lanes::{Has, LANES, Lanes};
 /// A head's key or value whose largest magnitude is below this is stored as zeros in int8.
 pub const INT8_SMALLEST: f32 = super::attention::round::SMALLEST;
 
+/// How far ahead of their use elements are asked for, in bytes: what stands beyond is the next group or strip in f16, of
+/// which nothing in the addresses tells the CPU where it begins.
+const AHEAD: usize = 4096;
+
 /// How a cache stores keys and values.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Hash)]
 pub enum KvType {
@@ -304,13 +308,19 @@ impl KvBlock {
             Rows::F16(rows) => {
                 for (wide, row) in scratch.iter_mut().zip(&rows[first..first + len]) {
                     // SAFETY: the CPU has the instruction set, and a row is sixteen elements.
-                    unsafe { L::store(L::f16s(row.as_ptr().cast()), &mut wide.0) };
+                    unsafe {
+                        L::prefetch(row.as_ptr().cast(), AHEAD);
+                        L::store(L::f16s(row.as_ptr().cast()), &mut wide.0);
+                    }
                 }
             }
             Rows::Int8(rows, _) => {
                 for (wide, row) in scratch.iter_mut().zip(&rows[first..first + len]) {
                     // SAFETY: as above.
-                    unsafe { L::store(L::i8s(row.as_ptr().cast()), &mut wide.0) };
+                    unsafe {
+                        L::prefetch(row.as_ptr().cast(), AHEAD);
+                        L::store(L::i8s(row.as_ptr().cast()), &mut wide.0);
+                    }
                 }
             }
         }

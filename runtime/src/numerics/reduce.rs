@@ -106,7 +106,7 @@ pub fn max_abs(x: &[f32]) -> f32 {
     for (lane, v) in lanes.iter_mut().zip(tail) {
         *lane = larger(v.abs(), *lane);
     }
-    lanes.into_iter().fold(0.0, |max, lane| larger(lane, max))
+    largest(lanes)
 }
 
 /// Largest element; negative infinity for an empty slice. A NaN is skipped.
@@ -122,7 +122,19 @@ pub fn max(x: &[f32]) -> f32 {
     for (lane, v) in lanes.iter_mut().zip(tail) {
         *lane = larger(*v, *lane);
     }
-    lanes.into_iter().fold(f32::NEG_INFINITY, |max, lane| larger(lane, max))
+    largest(lanes)
+}
+
+/// The largest lane, none of which is a NaN.
+#[inline(always)]
+fn largest(mut lanes: [f32; LANES]) -> f32 {
+    for half in [8, 4, 2, 1] {
+        let (low, high) = lanes.split_at_mut(half);
+        for (l, h) in low.iter_mut().zip(high.iter()) {
+            *l = larger(*h, *l);
+        }
+    }
+    lanes[0]
 }
 
 /// `candidate` if it is greater than `best`, else `best`. Unlike `f32::max` this says what happens to a NaN

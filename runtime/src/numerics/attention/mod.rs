@@ -210,14 +210,9 @@ impl Workspace {
             for first in (first..count).step_by(L::AT_ONCE) {
                 let (used, width) = tile::<L>(first, count);
                 let tile = (&self.queries[first * channels..], channels);
-                let weights = &mut self.weights[first * GROUPS..];
+                let scores = (&mut self.weights[first * GROUPS..][..used * GROUPS][group..], GROUPS);
                 for_queries!(L, width, beside, |QUERIES, B| {
-                    let scores = dots::<L, EXACT, QUERIES, B>(has, tile, keys);
-                    for (scores, weights) in scores.iter().take(used).zip(weights.chunks_exact_mut(GROUPS)) {
-                        for (b, (scores, weights)) in scores.iter().zip(&mut weights[group..]).enumerate() {
-                            *weights = scaled(scores, factors.map(|factors| &factors[b * LANES..]), scale);
-                        }
-                    }
+                    dots::<L, EXACT, QUERIES, B>(has, tile, keys, (factors, scale), scores);
                 });
             }
             group += beside;
@@ -267,21 +262,6 @@ impl Workspace {
             strip += beside;
         }
     }
-}
-
-/// Scores times the scales of their keys, where there are any, and times `scale`.
-#[inline(always)]
-fn scaled(scores: &Sixteen, factors: Option<&[f32]>, scale: f32) -> Sixteen {
-    let mut scores = *scores;
-    if let Some(factors) = factors {
-        for (score, factor) in scores.0.iter_mut().zip(factors) {
-            *score *= *factor;
-        }
-    }
-    for score in &mut scores.0 {
-        *score *= scale;
-    }
-    scores
 }
 
 /// Turns scores into weights, the greatest of which is 1, times the scales of the values where there are any; what is not

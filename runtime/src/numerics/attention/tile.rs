@@ -3,6 +3,8 @@
 //! What is loaded, sixteen keys of a channel or sixteen channels of a value, is used for all queries of a tile; and a
 //! query's factor for one or two of these.
 
+use std::mem::MaybeUninit;
+
 use crate::lanes::{Has, LANES, Lanes};
 use crate::numerics::kv_block::LANE_ORDER;
 
@@ -91,26 +93,34 @@ unsafe fn stored<L: Lanes, const QUERIES: usize, const B: usize>(
 /// complete, is due to be added to the one before it, whose turn in the fold has just come, and so on upwards. `EXACT` says
 /// that products are, so that a fused multiply-add gives the same bits.
 ///
+/// Each is multiplied with its key's factor, where there are any, and with `scale`. Those of query q go to `out`, from
+/// `q * apart` on, for as many queries as there is room for.
+///
 /// # Panics
-/// When the keys or the queries are fewer, or the channels not whole rows of sixteen.
+/// When the keys, the queries or the factors are fewer, or the channels not whole rows of sixteen.
 #[inline(always)]
 pub fn dots<L: Lanes, const EXACT: bool, const QUERIES: usize, const B: usize>(
     _: Has<L>,
     (queries, channels): (&[f32], usize),
     keys: &[Sixteen],
-) -> [[Sixteen; B]; QUERIES] {
+    (factors, scale): (Option<&[f32]>, f32),
+    (out, apart): (&mut [Sixteen], usize),
+) {
     const LEVELS: usize = LANES.ilog2() as usize;
     assert!(
         queries.len() >= QUERIES * channels && channels.is_multiple_of(LANES),
         "all channels of the queries"
     );
     assert!(keys.len() >= B * channels, "all channels of the keys");
+    assert!(factors.is_none_or(|factors| factors.len() >= B * LANES), "a factor a key");
     let (steps, beside, queries) = (channels / LANES, channels * LANES, queries.as_ptr());
-    // SAFETY: the CPU has the instruction set, and queries and keys have all channels.
+    // SAFETY: the CPU has the instruction set, queries and keys have all channels, and every key its factor. Of a
+    // place's levels below the number of its trailing ones, each was written at one of the places before.
     unsafe {
         let zero = [[L::floats(0.0); B]; QUERIES];
-        // Sums that wait for their partner, by the number of lanes in them.
-        let mut waiting = [zero; LEVELS + 1];
+        // Sums that wait for their partner, by the number of lanes in them: as many as there are ones at the end of the
+        // place's number are there.
+        let mut waiting = [const { MaybeUninit::<Sums<L, QUERIES, B>>::uninit() }; LEVELS + 1];
         let mut keys = keys.as_ptr().cast::<f32>();
         for (place, lane) in LANE_ORDER.into_iter().enumerate() {
             let mut sums = zero;
@@ -121,13 +131,26 @@ pub fn dots<L: Lanes, const EXACT: bool, const QUERIES: usize, const B: usize>(
             }
             let level = place.trailing_ones() as usize;
             for partner in &waiting[..level] {
+                let partner = partner.assume_init_ref();
                 for (sum, other) in sums.as_flattened_mut().iter_mut().zip(partner.as_flattened()) {
                     *sum = L::add(*sum, *other);
                 }
             }
-            waiting[level] = sums;
+            waiting[level].write(sums);
         }
-        stored::<L, QUERIES, B>(waiting[LEVELS])
+        // The last place's number is all ones.
+        let sums = waiting[LEVELS].assume_init_ref();
+        let scale = L::floats(scale);
+        for (q, sums) in sums.iter().enumerate() {
+            let Some(rows) = out.get_mut(q * apart..) else { return };
+            for (b, (row, sum)) in rows.iter_mut().zip(sums).enumerate() {
+                let scaled = match factors {
+                    Some(factors) => L::mul(*sum, L::f32s(factors.as_ptr().add(b * LANES))),
+                    None => *sum,
+                };
+                L::store(L::mul(scaled, scale), &mut row.0);
+            }
+        }
     }
 }
 
