@@ -90,13 +90,18 @@ mod tests {
 
     #[test]
     fn four_of_each_vector_in_turn() {
-        // Two calls of three vectors and one of one, of 20 values that are filled up to 32, 48 apart.
-        let (cols, stride) = (20, 48);
+        // Two calls of three vectors and one of one, which are filled up to a multiple of sixteen.
+        for (cols, stride) in [(20, 48), (150, 160)] {
+            check(cols, cols.next_multiple_of(ATOM_COLS), stride);
+        }
+    }
+
+    fn check(cols: usize, padded: usize, stride: usize) {
         let mut acts = vec![99i8; 7 * stride];
         for token in 0..7 {
-            let vector = &mut acts[token * stride..][..32];
+            let vector = &mut acts[token * stride..][..padded];
             vector.fill(0);
-            (0..cols).for_each(|col| vector[col] = (token * 16 + col % 16) as i8);
+            (0..cols).for_each(|col| vector[col] = (token * 16 + (col + col / 16) % 16) as i8);
         }
         let calls = [(0, 3), (3, 3), (6, 1)];
         let spare = Arc::new(Spare::default());
@@ -108,7 +113,7 @@ mod tests {
         assert_eq!(made.lines.as_ptr(), place, "what is there is used again");
         for (first, tokens) in calls {
             let found = made.of(first, tokens).unwrap();
-            assert_eq!(found.len(), tokens * 32);
+            assert_eq!(found.len(), tokens * padded);
             for (place, value) in found.iter().enumerate() {
                 let (quad, token) = (place / 4 / tokens, place / 4 % tokens);
                 assert_eq!(*value, acts[(first + token) * stride + 4 * quad + place % 4], "{first} {place}");
