@@ -80,8 +80,8 @@ impl LayerPass<'_> {
         let states = &mut b.states[..tokens * hidden];
         if self.layer == 0 {
             // Of the others, the layer before has done it.
-            let norm = (&weights.input_layernorm[..], self.place("input_layernorm"));
-            self.add_and_quantize(states, None, norm, &mut b.quantized)?;
+            let norm = Some(&weights.input_layernorm[..]);
+            self.quantize("input_layernorm", states, hidden, norm, &mut b.quantized)?;
         }
         b.watch.lap(Part::Rest);
         let query = sized(&mut b.query, tokens * width);
@@ -113,7 +113,7 @@ impl LayerPass<'_> {
         b.watch.lap(Part::Ternary);
         self.will_read(&[&weights.gate_proj]);
         let norm = (&weights.post_attention_layernorm[..], self.place("post_attention_layernorm"));
-        self.add_and_quantize(states, Some(delta), norm, &mut b.quantized)?;
+        self.add_and_quantize(states, delta, norm, &mut b.quantized)?;
         b.watch.lap(Part::Rest);
         Ok(())
     }
@@ -149,7 +149,7 @@ impl LayerPass<'_> {
         };
         self.will_read(&[&next.q_proj, &next.k_proj, &next.v_proj]);
         let place = Place { layer: Some(self.layer + 1), part: "input_layernorm" };
-        self.add_and_quantize(states, Some(delta), (&next.input_layernorm, place), &mut b.quantized)
+        self.add_and_quantize(states, delta, (&next.input_layernorm, place), &mut b.quantized)
     }
 
     /// Has members that wait ask for what the next products begin with. Matrices that are multiplied in one step lie one
@@ -197,12 +197,11 @@ impl LayerPass<'_> {
         self.check_finite(part, finite.into_inner())
     }
 
-    /// The residual connection, where there is something to add, and the quantised norm of its results: each token's while
-    /// its states are at hand.
+    /// The residual connection and the quantised norm of its results: each token's while its states are at hand.
     fn add_and_quantize(
         &self,
         states: &mut [f32],
-        delta: Option<&[f32]>,
+        delta: &[f32],
         (norm, place): (&[f32], Place),
         out: &mut QuantizedActivations,
     ) -> Result<(), ForwardError> {
@@ -213,9 +212,7 @@ impl LayerPass<'_> {
         let mut rows: Vec<_> = states.chunks_exact_mut(hidden).zip(rows).collect();
         let body = |normed: &mut Vec<f32>, first: usize, rows: &mut [(&mut [f32], QuantizedRow<'_>)]| {
             for (token, (states, out)) in (first..).zip(rows) {
-                if let Some(delta) = delta {
-                    self.numerics().add(states, &delta[token * hidden..][..hidden]);
-                }
+                self.numerics().add(states, &delta[token * hidden..][..hidden]);
                 if !self.quantize_row(states, Some(norm), normed, out) {
                     finite.store(false, Ordering::Relaxed);
                 }

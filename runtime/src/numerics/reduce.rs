@@ -10,15 +10,22 @@ const LANES: usize = 16;
 /// Rows whose dot products are under way together.
 const TOGETHER: usize = 4;
 
+/// The lanes joined by halves, each of the lower one with its partner in the upper.
 #[inline(always)]
-fn fold(mut lanes: [f32; LANES]) -> f32 {
+fn fold_by(mut lanes: [f32; LANES], join: impl Fn(f32, f32) -> f32) -> f32 {
     for half in [8, 4, 2, 1] {
         let (low, high) = lanes.split_at_mut(half);
         for (l, h) in low.iter_mut().zip(high.iter()) {
-            *l += *h;
+            *l = join(*l, *h);
         }
     }
     lanes[0]
+}
+
+/// Their sum.
+#[inline(always)]
+fn fold(lanes: [f32; LANES]) -> f32 {
+    fold_by(lanes, |low, high| low + high)
 }
 
 /// Sum of the elements of `x`; 0 for an empty slice.
@@ -127,14 +134,8 @@ pub fn max(x: &[f32]) -> f32 {
 
 /// The largest lane, none of which is a NaN.
 #[inline(always)]
-fn largest(mut lanes: [f32; LANES]) -> f32 {
-    for half in [8, 4, 2, 1] {
-        let (low, high) = lanes.split_at_mut(half);
-        for (l, h) in low.iter_mut().zip(high.iter()) {
-            *l = larger(*h, *l);
-        }
-    }
-    lanes[0]
+fn largest(lanes: [f32; LANES]) -> f32 {
+    fold_by(lanes, |low, high| larger(high, low))
 }
 
 /// `candidate` if it is greater than `best`, else `best`. Unlike `f32::max` this says what happens to a NaN
