@@ -7,7 +7,7 @@ use std::process::{Command, Output, Stdio};
 const ROOT: &str = concat!(env!("CARGO_MANIFEST_DIR"), "/..");
 
 /// Kernels whose source is checked in: a generic and a specialised one, GEMV and GEMM, every instruction set.
-const GOLDEN: [&str; 16] = [
+const GOLDEN: [&str; 17] = [
     "gemv_i2a16_anyxany_u1c1sr1p0__portable",
     "gemm4_i2a16_anyxany_u1c1sr1p0__portable",
     "gemv_i2a16_anyxany_u2c1nr1p4096__avx2",
@@ -24,6 +24,7 @@ const GOLDEN: [&str; 16] = [
     "gemv_i2a16_anyxany_u2c1nr1p2048t2__avx2",
     "gemv_i2a16_72x200_u2c1mr1p2048t3__avx512vnni",
     "gemm4_i2a16_72x200_u1c1sr1p2048t2bi__avx512vnni",
+    "gemm2_i2a16_anyxany_u1c1er1p512t2bi1024__avx512vnni",
 ];
 
 /// A config that passes; the tests spoil one line each.

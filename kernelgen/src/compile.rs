@@ -188,12 +188,8 @@ pub fn compile(spec: &KernelSpec) -> Result<Kernel, CompileError> {
         }
     }
     if schedule.unpack == Unpack::Expanded {
-        let reason = match atom.accumulate {
-            Accumulate::Tile { .. } => Some("are staged by kernels on tiles themselves: unpack by shifts"),
-            _ if schedule.prefetch > 0 => Some("come from the cache: prefetch nothing, p0"),
-            _ => None,
-        };
-        if let Some(reason) = reason {
+        if let Accumulate::Tile { .. } = atom.accumulate {
+            let reason = "are staged by kernels on tiles themselves: unpack by shifts";
             return Err(CompileError::Expanded { kernel: name, reason });
         }
     }

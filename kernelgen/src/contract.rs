@@ -5,7 +5,7 @@ use std::ops::Range;
 
 use crate::abi::EXPANSION;
 use crate::compile::CompileError;
-use crate::ir::{Count, Kind, Op, Program, Stmt, Var, VarInfo};
+use crate::ir::{Count, Cursor, Kind, Op, Program, Stmt, Var, VarInfo};
 use crate::isa::{Accumulate, Atom};
 use crate::layout::{ATOM_BYTES, ATOM_COLS, Layout, TILE_ROWS};
 use crate::schedule::{Schedule, Unpack};
@@ -254,6 +254,17 @@ impl Builder {
         }
     }
 
+    /// Asks for what lies the schedule's distance ahead of a line, if it has one.
+    fn prefetch(&self, of: Cursor, line: usize, body: &mut Vec<Stmt>) {
+        let distance = match of {
+            Cursor::Weights(_) => self.schedule.prefetch,
+            Cursor::Acts => self.schedule.act_prefetch,
+        };
+        if distance > 0 {
+            body.push(Stmt::Prefetch { of, line, distance });
+        }
+    }
+
     /// Loads an atom of each of some streams and brings the fields apart; `each` emits what is done with the codes of one.
     fn unpack(
         &mut self,
@@ -266,6 +277,9 @@ impl Builder {
         if self.schedule.unpack == Unpack::Expanded {
             for (p, field) in self.fields.clone().into_iter().enumerate() {
                 let load = streams.clone().map(|stream| {
+                    if prefetch {
+                        self.prefetch(Cursor::Weights(stream), EXPANSION * atom + p, body);
+                    }
                     let name = of_stream(format!("codes{atom}_{p}"), stream);
                     self.define(body, Kind::Codes, name, Op::LoadCodes { stream, atom, field: p })
                 });
@@ -276,8 +290,8 @@ impl Builder {
         }
         let mut packed = Vec::new();
         for stream in streams.clone() {
-            if prefetch && self.schedule.prefetch > 0 {
-                body.push(Stmt::Prefetch { stream, atom, distance: self.schedule.prefetch });
+            if prefetch {
+                self.prefetch(Cursor::Weights(stream), atom, body);
             }
             let name = of_stream(format!("w{atom}"), stream);
             packed.push(self.define(body, Kind::Packed, name, Op::LoadPacked { stream, atom }));
@@ -320,6 +334,13 @@ impl Builder {
                 prefetch,
                 body,
                 |builder, body, Unpacked { p, col, position, codes }| {
+                    // The first turn reads activations for all.
+                    if prefetch && first == 0 {
+                        let bytes = col * builder.program.tokens..(col + 4) * builder.program.tokens;
+                        for line in bytes.start.div_ceil(ATOM_BYTES)..bytes.end.div_ceil(ATOM_BYTES) {
+                            builder.prefetch(Cursor::Acts, line, body);
+                        }
+                    }
                     for token in 0..builder.program.tokens {
                         let name = of_stream(format!("x{atom}_{p}_t{token}"), first);
                         let acts = builder.define(body, Kind::Acts, name, Op::LoadActs { token, col });

@@ -201,6 +201,15 @@ impl fmt::Display for Count {
     }
 }
 
+/// What is read from a place that moves on.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Cursor {
+    /// A weight stream.
+    Weights(usize),
+    /// Interleaved activations.
+    Acts,
+}
+
 /// A statement.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum Stmt {
@@ -208,13 +217,13 @@ pub enum Stmt {
     Let(Var, Op),
     /// Replaces a value defined further out.
     Set(Var, Op),
-    /// Asks for a weight stream `distance` bytes ahead of an atom.
+    /// Asks for what lies `distance` bytes ahead of a cache line.
     Prefetch {
-        /// Which weight stream.
-        stream: usize,
-        /// Atoms ahead of the cursor.
-        atom: usize,
-        /// Bytes ahead of that atom.
+        /// Of what.
+        of: Cursor,
+        /// Lines of [`ATOM_BYTES`](crate::layout::ATOM_BYTES) past the cursor.
+        line: usize,
+        /// Bytes ahead of that line.
         distance: usize,
     },
     /// Puts codes into a slot of the stage: memory that the caller lends.
@@ -298,8 +307,16 @@ impl Program {
             Stmt::Let(var, op) | Stmt::Set(var, op) => {
                 format!("{} = {}", self.name(*var), self.describe_op(op))
             }
-            Stmt::Prefetch { stream, atom, distance } => {
-                format!("prefetch atom +{atom}{}, {distance} bytes ahead", of_stream(*stream))
+            Stmt::Prefetch { of, line, distance } => {
+                let line = match (of, self.expanded) {
+                    (Cursor::Acts, _) => format!("line +{line} of acts"),
+                    (Cursor::Weights(stream), None) => format!("atom +{line}{}", of_stream(*stream)),
+                    (Cursor::Weights(stream), Some(_)) => {
+                        let (atom, field) = (line / EXPANSION, line % EXPANSION);
+                        format!("field {field} of atom +{atom}{}", of_stream(*stream))
+                    }
+                };
+                format!("prefetch {line}, {distance} bytes ahead")
             }
             Stmt::Stage { codes, slot } => format!("stage[{slot}] = {}", self.name(*codes)),
             Stmt::Spill { tile } => format!("spill {}", self.name(*tile)),

@@ -1,7 +1,7 @@
 //! Lowered programs: the IR's statements as calls of one ISA's intrinsics, register by register.
 
 use crate::abi::EXPANSION;
-use crate::ir::{Count, Kind, Op, Program, Stmt, Var};
+use crate::ir::{Count, Cursor, Kind, Op, Program, Stmt, Var};
 use crate::isa::Isa;
 use crate::layout::{ATOM_BYTES, ATOM_COLS};
 use crate::region::Region;
@@ -154,8 +154,8 @@ pub enum Arg {
     Const(i64),
     /// Pointer into the weights of a stream, bytes past the cursor.
     Weights(usize, usize),
-    /// Pointer into the weights of a stream that may lie past their end: for prefetches only.
-    Ahead(usize, usize),
+    /// Pointer that may lie past the end of what is read, bytes past the cursor: for prefetches only.
+    Ahead(Cursor, usize),
     /// Pointer to the activations of a token, bytes past the cursor.
     Acts(usize, usize),
     /// Four activations of a token as one i32, bytes past the cursor.
@@ -401,8 +401,8 @@ impl Driver<'_> {
                     self.low.out.push(MStmt::Set(self.regs[var.0][part], inst));
                 }
             }
-            Stmt::Prefetch { stream, atom, distance } => {
-                self.isa.prefetch(&mut self.low, *stream, atom * ATOM_BYTES + distance);
+            Stmt::Prefetch { of, line, distance } => {
+                self.isa.prefetch(&mut self.low, *of, line * ATOM_BYTES + distance);
             }
             Stmt::Stage { codes, slot } => {
                 let rows = self.isa.atom().rows;

@@ -7,7 +7,7 @@ use proc_macro2::{Delimiter, Ident, Literal, Spacing, TokenStream, TokenTree};
 use quote::{format_ident, quote};
 
 use crate::compile::Kernel;
-use crate::ir::Count;
+use crate::ir::{Count, Cursor};
 use crate::layout::{ATOM_COLS, TILE_ROWS};
 use crate::machine::{Arg, Inst, MStmt, Reg};
 
@@ -338,10 +338,11 @@ impl Printer<'_> {
                 quote!(#pointer.cast())
             }
             // How far ahead of it is the function's constant.
-            Arg::Ahead(stream, _) => {
+            Arg::Ahead(Cursor::Weights(stream), _) => {
                 let w = of_stream("w", stream);
                 quote!(#w)
             }
+            Arg::Ahead(Cursor::Acts, _) => quote!(a0.cast()),
             Arg::Acts(token, offset) => acts(token, offset),
             Arg::ActsWord(token, offset) => {
                 let pointer = acts(token, offset);

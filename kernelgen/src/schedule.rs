@@ -47,7 +47,7 @@ impl Unpack {
 
 /// One schedule. In kernel names it is written `u4c2mr1p4096`, with `t4` behind it where row tiles are worked on several
 /// at a time, `t4b` where those share what is read of activations, `f32` where the distance between widenings is fixed by
-/// hand, and `i` where activations are interleaved.
+/// hand, and `i` where activations are interleaved, `i2048` where they are asked for ahead.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, PartialOrd, Ord)]
 pub struct Schedule {
     /// Atoms in one iteration of the innermost loop (`u`).
@@ -58,7 +58,7 @@ pub struct Schedule {
     pub unpack: Unpack,
     /// Passes over a tile's columns, each with 16 / `row_split` of its rows (`r`).
     pub row_split: usize,
-    /// Prefetch distance in the weight stream in bytes; 0 for none (`p`).
+    /// Prefetch distance in the weight stream in bytes, expanded ones where they are; 0 for none (`p`).
     pub prefetch: usize,
     /// Row tiles, far apart, that are worked on in turn, an iteration of the innermost loop each (`t`): as many streams
     /// of weights.
@@ -71,6 +71,8 @@ pub struct Schedule {
     /// Whether activations are read interleaved, four of each token in turn (`i`): one stream instead of one a token, which
     /// is more than there are address registers, and whose distances may be such that they push each other out of the cache.
     pub interleaved: bool,
+    /// Prefetch distance in interleaved activations in bytes; 0 for none (the number behind the `i`).
+    pub act_prefetch: usize,
 }
 
 impl fmt::Display for Schedule {
@@ -81,14 +83,18 @@ impl fmt::Display for Schedule {
             write!(f, "t{}{}", self.streams, if self.shared { "b" } else { "" })?;
         }
         self.fold.map_or(Ok(()), |fold| write!(f, "f{fold}"))?;
-        f.write_str(if self.interleaved { "i" } else { "" })
+        match (self.interleaved, self.act_prefetch) {
+            (false, _) => Ok(()),
+            (true, 0) => f.write_str("i"),
+            (true, distance) => write!(f, "i{distance}"),
+        }
     }
 }
 
 /// A text that is no schedule.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
 #[error(
-    "'{text}' is no schedule: expected u<unroll>c<chains><m|s|n|e>r<row split>p<prefetch bytes>[t<streams, from 2>[b]][f<fold atoms>][i], as in u4c2mr1p4096, with at most u{UNROLL_LIMIT}, p{PREFETCH_LIMIT}, t{STREAMS_LIMIT} and f{FOLD_LIMIT}"
+    "'{text}' is no schedule: expected u<unroll>c<chains><m|s|n|e>r<row split>p<prefetch bytes>[t<streams, from 2>[b]][f<fold atoms>][i[<prefetch bytes>]], as in u4c2mr1p4096, with at most u{UNROLL_LIMIT}, p{PREFETCH_LIMIT}, t{STREAMS_LIMIT} and f{FOLD_LIMIT}"
 )]
 pub struct ScheduleSyntax {
     /// The text found.
@@ -117,13 +123,16 @@ fn parse(text: &str) -> Option<Schedule> {
     let (streams, rest) = optional(rest, 't');
     let (shared, rest) = if streams.is_some() { flag(rest, 'b') } else { (false, rest) };
     let (fold, rest) = optional(rest, 'f');
-    let (interleaved, rest) = flag(rest, 'i');
+    let (act_prefetch, rest) = optional(rest, 'i');
+    let (interleaved, rest) = if act_prefetch.is_some() { (true, rest) } else { flag(rest, 'i') };
     // One stream is written by leaving it out, so that no schedule has two names.
     let counts = (1..=UNROLL_LIMIT).contains(&unroll)
         && chains > 0
         && row_split > 0
         && streams.is_none_or(|streams| (2..=STREAMS_LIMIT).contains(&streams));
-    let distances = prefetch <= PREFETCH_LIMIT && fold.is_none_or(|fold| (1..=FOLD_LIMIT).contains(&fold));
+    let distances = prefetch <= PREFETCH_LIMIT
+        && act_prefetch.is_none_or(|distance| (1..=PREFETCH_LIMIT).contains(&distance))
+        && fold.is_none_or(|fold| (1..=FOLD_LIMIT).contains(&fold));
     (rest.is_empty() && counts && distances).then_some(Schedule {
         unroll,
         chains,
@@ -134,6 +143,7 @@ fn parse(text: &str) -> Option<Schedule> {
         shared,
         fold,
         interleaved,
+        act_prefetch: act_prefetch.unwrap_or(0),
     })
 }
 
@@ -166,6 +176,7 @@ mod tests {
             "u1c1sr1p2048t2bi",
             "u1c1nr1p0t3bf1",
             "u1c1er1p0t2bi",
+            "u1c1er1p512t2bi1024",
         ] {
             assert_eq!(text.parse::<Schedule>().unwrap().to_string(), text);
         }
@@ -194,6 +205,8 @@ mod tests {
             "u1c1sr1p0f8t2",
             "u1c1sr1p0if8",
             "u1c1sr1p0ii",
+            "u1c1sr1p0i0",
+            "u1c1sr1p0i1048577",
             "u1c1sr1p0b",
             "u1c1sr1p0t2bb",
             "u1c1sr1p0t2ib",

@@ -5,6 +5,7 @@ use kernelgen::compile::{CompileError, compile};
 use kernelgen::cpus::{CostModel, Cpu};
 use kernelgen::emit;
 use kernelgen::interp;
+use kernelgen::ir::Cursor;
 use kernelgen::isa::{Accumulate, Atom, Isa};
 use kernelgen::machine::{Arg, Class, Inst, Intrinsic, Lowering, Memory, PartOp, Reg};
 use kernelgen::passes::range::RangeError;
@@ -92,7 +93,7 @@ impl Isa for SignedDot {
         }
     }
 
-    fn prefetch(&self, _low: &mut Lowering, _stream: usize, _offset: usize) {}
+    fn prefetch(&self, _low: &mut Lowering, _of: Cursor, _offset: usize) {}
 
     fn store(&self, low: &mut Lowering, value: Reg, token: usize, first_row: usize) {
         self.store_part(low, value, token, first_row);

@@ -279,14 +279,9 @@ fn what_cannot_be_interleaved_is_refused() {
 
 #[test]
 fn expanded_weights_that_do_not_serve_are_refused() {
-    for (name, part) in [
-        ("gemm16_i2a16_64x64_u4c1er1p0__amx", "are staged by kernels on tiles themselves"),
-        ("gemm4_i2a16_64x64_u1c1er1p2048__avx512vnni", "come from the cache: prefetch nothing, p0"),
-    ] {
-        let error = refusal(name);
-        assert!(matches!(error, CompileError::Expanded { .. }), "{error}");
-        assert!(error.to_string().contains(part), "{error}");
-    }
+    let error = refusal("gemm16_i2a16_64x64_u4c1er1p0__amx");
+    assert!(matches!(error, CompileError::Expanded { .. }), "{error}");
+    assert!(error.to_string().contains("are staged by kernels on tiles themselves"), "{error}");
 }
 
 #[test]

@@ -1,7 +1,7 @@
 //! A schedule is data that arrives: every one of its values changes both the code and the cost.
 
 use kernelgen::emit;
-use kernelgen::ir::{Op, Stmt};
+use kernelgen::ir::{Cursor, Op, Stmt};
 use kernelgen::passes::cost::Cost;
 
 use crate::compiled;
@@ -85,5 +85,28 @@ fn prefetches_are_the_distance_that_is_read_ahead() {
     let ahead = |schedule: &str| {
         compiled(&format!("gemv_i2a16_1536x1536_{schedule}__avx512vnni")).cost.overfetch_bytes
     };
-    assert_eq!([ahead("u4c2mr1p0"), ahead("u4c2mr1p2048"), ahead("u1c1mr1p4096")], [0, 2048, 4096]);
+    let all = ["u4c2mr1p0", "u4c2mr1p2048", "u1c1mr1p4096", "u2c1er1p512"];
+    assert_eq!(all.map(ahead), [0, 2048, 4096, 512]);
+}
+
+/// By hand: an atom of expanded weights is four lines in each stream, one of sixteen columns of twelve tokens is three.
+#[test]
+fn every_line_of_weights_and_activations_is_asked_for_once() {
+    fn lines(stmts: &[Stmt], of: Cursor) -> Vec<(usize, usize)> {
+        let line = |stmt: &Stmt| match stmt {
+            Stmt::Prefetch { of: other, line, distance } if *other == of => vec![(*line, *distance)],
+            Stmt::Repeat { body, .. } | Stmt::Pass { body, .. } => lines(body, of),
+            _ => Vec::new(),
+        };
+        stmts.iter().flat_map(line).collect()
+    }
+    let asked = |name: &str, of| lines(&compiled(name).program.body, of);
+    let gemm12 = |of| asked("gemm12_i2a16_64x64_u1c1er1p512t2bi3072__avx512vnni", of);
+    assert_eq!(gemm12(Cursor::Weights(0)), [0, 1, 2, 3].map(|line| (line, 512)));
+    assert_eq!(gemm12(Cursor::Weights(1)), [0, 1, 2, 3].map(|line| (line, 512)));
+    assert_eq!(gemm12(Cursor::Acts), [0, 1, 2].map(|line| (line, 3072)));
+    // Streams in turn, a pass for each half of the rows: the first of both asks for what all read.
+    let in_turn = |of| asked("gemm4_i2a16_64x64_u2c1sr2p64t2i128__avx2", of);
+    assert_eq!(in_turn(Cursor::Acts), [0, 1].map(|line| (line, 128)));
+    assert_eq!(in_turn(Cursor::Weights(1)), [0, 1].map(|line| (line, 64)));
 }

@@ -28,7 +28,7 @@ use tritforge_tests::default_builder;
 use tritforge_tests::trials::conclude;
 
 /// Kernels besides the default ones, so that every way to unpack and to split is lowered for every instruction set.
-const MORE_KERNELS: [&str; 58] = [
+const MORE_KERNELS: [&str; 60] = [
     "gemv_i2a16_37x1003_u2c2mr1p64__portable",
     "gemv_i2a16_37x1003_u4c3nr1p0__portable",
     "gemm3_i2a16_anyxany_u2c2sr1p0__portable",
@@ -60,6 +60,8 @@ const MORE_KERNELS: [&str; 58] = [
     "gemm3_i2a16_87x1003_u2c2nr1p0t2b__avx512vnni",
     "gemm3_i2a16_87x1003_u2c2er1p0t2b__avx512vnni",
     "gemm2_i2a16_anyxany_u2c1er2p0f4__avx2",
+    "gemm3_i2a16_37x203_u2c1er1p512t2bi64__avx512vnni",
+    "gemm2_i2a16_anyxany_u2c1sr2p64t2i128__neon",
     "gemm2_i2a16_anyxany_u2c1er4p0t2i__neondotprod",
     "gemv_i2a16_37x203_u3c1er1p0__portable",
     "gemm2_i2a16_anyxany_u2c1sr2p0t2bf4__avx2",

@@ -5,6 +5,7 @@ use super::avx512vnni::AVX512_VNNI;
 use super::x86::{STORE_LANES, store};
 use super::{Accumulate, Atom, Detection, Isa, Ops};
 use crate::cpus::{self, Cpu};
+use crate::ir::Cursor;
 use crate::layout::TILE_ROWS;
 use crate::machine::Arg::{ActRows, Ahead, Out, Reg as R, RowMask, Scratch, ScratchRows};
 use crate::machine::{Class, Inst, Intrinsic, Lowering, Memory, PartOp, Reg};
@@ -86,8 +87,8 @@ impl Isa for Amx {
         }
     }
 
-    fn prefetch(&self, low: &mut Lowering, stream: usize, offset: usize) {
-        low.run(Inst::new(PREFETCH, [Ahead(stream, offset)]));
+    fn prefetch(&self, low: &mut Lowering, of: Cursor, offset: usize) {
+        low.run(Inst::new(PREFETCH, [Ahead(of, offset)]));
     }
 
     fn store(&self, low: &mut Lowering, value: Reg, token: usize, first_row: usize) {

@@ -15,6 +15,7 @@ mod simd128;
 mod x86;
 
 use crate::cpus::Cpu;
+use crate::ir::Cursor;
 use crate::machine::{Inst, Lowering, PartOp, Reg};
 
 /// Where the products of a contraction are added up.
@@ -108,8 +109,8 @@ pub trait Isa: Sync {
     }
     /// The instructions of one operation: all but the last are emitted, the last is returned.
     fn lower(&self, low: &mut Lowering, op: PartOp) -> Inst;
-    /// Asks for the weights of a stream, `offset` bytes past its cursor.
-    fn prefetch(&self, low: &mut Lowering, stream: usize, offset: usize);
+    /// Asks for what lies `offset` bytes past a cursor.
+    fn prefetch(&self, low: &mut Lowering, of: Cursor, offset: usize);
     /// Stores a register's rows, all of which exist.
     fn store(&self, low: &mut Lowering, value: Reg, token: usize, first_row: usize);
     /// Stores those of a register's rows that exist.

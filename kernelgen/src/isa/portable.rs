@@ -2,6 +2,7 @@
 
 use super::{Accumulate, Atom, Isa, Ops, Vectors};
 use crate::cpus::{self, Cpu};
+use crate::ir::Cursor;
 use crate::machine::Arg::{ActSum, Acts, Const, Out, Reg as R, RowsLeft, Weights};
 use crate::machine::{Class, Inst, Intrinsic, Lowering, Memory, PartOp, Reg};
 
@@ -82,7 +83,7 @@ impl Isa for Portable {
     }
 
     /// Portable Rust has no prefetch.
-    fn prefetch(&self, _low: &mut Lowering, _stream: usize, _offset: usize) {}
+    fn prefetch(&self, _low: &mut Lowering, _of: Cursor, _offset: usize) {}
 
     fn store(&self, low: &mut Lowering, value: Reg, token: usize, first_row: usize) {
         self.store_part(low, value, token, first_row);

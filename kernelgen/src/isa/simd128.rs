@@ -5,6 +5,7 @@
 
 use super::{Accumulate, Atom, Isa, Ops};
 use crate::cpus::{self, Cpu};
+use crate::ir::Cursor;
 use crate::machine::Arg::{ActSum, ActsWord, Imm, Out, Reg as R, RowsLeft, Weights};
 use crate::machine::{Class, Inst, Intrinsic, Lowering, Memory, PartOp, Reg};
 
@@ -103,7 +104,7 @@ impl Isa for Simd128 {
     }
 
     /// WebAssembly has no prefetch.
-    fn prefetch(&self, _low: &mut Lowering, _stream: usize, _offset: usize) {}
+    fn prefetch(&self, _low: &mut Lowering, _of: Cursor, _offset: usize) {}
 
     fn store(&self, low: &mut Lowering, value: Reg, token: usize, first_row: usize) {
         low.run(Inst::new(STORE, [Out(token, first_row), R(value)]));

@@ -3,9 +3,10 @@
 use std::collections::{BTreeMap, BTreeSet};
 
 use crate::cpus::{CostModel, Ports};
+use crate::ir::Cursor;
 use crate::isa::Isa;
 use crate::layout::{ATOM_BYTES, ATOM_COLS, TILE_ROWS};
-use crate::machine::{Class, Inst, Intrinsic, MProgram, MStmt, Reg};
+use crate::machine::{Arg, Class, Inst, Intrinsic, MProgram, MStmt, Reg};
 
 /// Atoms a row at which the generic kernel is costed: K = 2560.
 pub const NOMINAL_K_ATOMS: usize = 160;
@@ -76,26 +77,28 @@ pub fn cost(program: &MProgram, isa: &dyn Isa, model: &CostModel) -> Cost {
 
 /// Bytes past the weight cursor of the farthest prefetch, less the atoms that its loop consumes.
 fn overfetch(program: &MProgram) -> usize {
-    fn farthest(stmts: &[MStmt]) -> usize {
+    fn farthest(stmts: &[MStmt], atom_bytes: usize) -> usize {
         stmts
             .iter()
             .map(|stmt| match stmt {
                 MStmt::Run(Inst { args, .. }) => args
                     .iter()
                     .map(|arg| match arg {
-                        crate::machine::Arg::Ahead(_, offset) => offset + ATOM_BYTES,
+                        Arg::Ahead(Cursor::Weights(_), offset) => offset + ATOM_BYTES,
                         _ => 0,
                     })
                     .max()
                     .unwrap_or(0),
-                MStmt::Repeat { body, atoms, .. } => farthest(body).saturating_sub(atoms * ATOM_BYTES),
-                MStmt::Pass(body) => farthest(body),
+                MStmt::Repeat { body, atoms, .. } => {
+                    farthest(body, atom_bytes).saturating_sub(atoms * atom_bytes)
+                }
+                MStmt::Pass(body) => farthest(body, atom_bytes),
                 _ => 0,
             })
             .max()
             .unwrap_or(0)
     }
-    farthest(&program.body)
+    farthest(&program.body, program.atom_bytes)
 }
 
 struct Costing<'a> {

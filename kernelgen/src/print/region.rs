@@ -5,7 +5,7 @@
 //! counters, and what is read over and over. What is needed once a row tile is read from the operands of the call.
 
 use super::{Printer, name};
-use crate::ir::Count;
+use crate::ir::{Count, Cursor};
 use crate::layout::{ATOM_BYTES, ATOM_COLS, TILE_ROWS};
 use crate::machine::{Arg, File, Inst, MStmt, Reg};
 use crate::region::{Region, TILES};
@@ -235,7 +235,7 @@ impl Assembly<'_, '_> {
                 format!("{file}{}", self.region.places[reg.0])
             }
             Arg::Imm(value) | Arg::Const(value) => value.to_string(),
-            Arg::Weights(_, offset) | Arg::Ahead(_, offset) => at("w", offset),
+            Arg::Weights(_, offset) | Arg::Ahead(Cursor::Weights(_), offset) => at("w", offset),
             Arg::ActSum(token) => format!("dword ptr {}", at("act_sums", 4 * token)),
             Arg::Out(_, row) => at("out", 4 * row),
             // Twice the braces, for one pair belongs to the template.
@@ -243,7 +243,7 @@ impl Assembly<'_, '_> {
             Arg::Scratch(offset) => at("scratch", offset),
             Arg::ScratchRows => "[{scratch} + {scratch_stride}]".to_owned(),
             Arg::ActRows(token, offset) => at(&format!("a{token}}} + {{act_stride"), offset),
-            Arg::Acts(..) | Arg::ActsWord(..) | Arg::RowsLeft(_) => {
+            Arg::Acts(..) | Arg::ActsWord(..) | Arg::Ahead(Cursor::Acts, _) | Arg::RowsLeft(_) => {
                 unreachable!("a contraction on tiles has no {arg:?}")
             }
         }

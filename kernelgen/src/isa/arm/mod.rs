@@ -3,6 +3,7 @@
 
 use super::{Accumulate, Atom, Isa, Ops};
 use crate::cpus::Cpu;
+use crate::ir::Cursor;
 use crate::machine::Arg::{ActSum, ActsWord, Ahead, Const, Imm, Out, Reg as R, RowsLeft, Weights};
 use crate::machine::{Class, Inst, Intrinsic, Lowering, Memory, PartOp, Reg};
 
@@ -125,8 +126,8 @@ impl Isa for Backend {
         }
     }
 
-    fn prefetch(&self, low: &mut Lowering, stream: usize, offset: usize) {
-        low.run(Inst::new(PREFETCH, [Ahead(stream, offset)]));
+    fn prefetch(&self, low: &mut Lowering, of: Cursor, offset: usize) {
+        low.run(Inst::new(PREFETCH, [Ahead(of, offset)]));
     }
 
     fn store(&self, low: &mut Lowering, value: Reg, token: usize, first_row: usize) {

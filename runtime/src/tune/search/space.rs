@@ -92,6 +92,7 @@ impl Aim {
                                 shared,
                                 fold: None,
                                 interleaved,
+                                act_prefetch: 0,
                             }));
                         }
                     }
