@@ -187,11 +187,9 @@ pub fn compile(spec: &KernelSpec) -> Result<Kernel, CompileError> {
             return Err(CompileError::Interleaved { kernel: name, reason });
         }
     }
-    if schedule.unpack == Unpack::Expanded {
-        if let Accumulate::Tile { .. } = atom.accumulate {
-            let reason = "are staged by kernels on tiles themselves: unpack by shifts";
-            return Err(CompileError::Expanded { kernel: name, reason });
-        }
+    if schedule.unpack == Unpack::Expanded && matches!(atom.accumulate, Accumulate::Tile { .. }) {
+        let reason = "are staged by kernels on tiles themselves: unpack by shifts";
+        return Err(CompileError::Expanded { kernel: name, reason });
     }
     let fold = fold_distance(spec, &atom)?;
     let program = contract::build(spec, &atom, fold)?;

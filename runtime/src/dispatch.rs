@@ -22,8 +22,9 @@ use crate::tuned::{self, Choice};
 /// Kernels for a product, by rows, columns and tokens.
 type Plans = HashMap<(usize, usize, usize), Arc<[Kernel]>>;
 
-/// Calls with the same weights from which on it pays to expand them: that costs about a tenth of a call.
-pub(crate) const EXPANDED_FROM: usize = 4;
+/// Tokens that kernels for expanded weights take of a batch from which on it pays to expand them: that costs about as much as
+/// ten of these tokens, each of which is a sixth faster.
+pub(crate) const EXPANDED_FROM: usize = 48;
 
 /// Plans that are kept at most; more numbers of tokens than that are no model's daily work.
 const PLANS_KEPT: usize = 1 << 10;
@@ -269,16 +270,18 @@ impl Dispatch {
             costs[index] * ratio
         };
         let costs_of_many: Vec<f64> = (0..kernels.len()).map(less).collect();
-        let taken = |plan: &[usize], index: usize| plan.iter().filter(|taken| **taken == index).count();
         let mut plan = least_plan(&kernels, &costs_of_many, tokens).ok_or_else(too_wide)?;
-        if plan.iter().any(|&i| expanded[i].is_some() && taken(&plan, i) < EXPANDED_FROM) {
+        let with_twin = plan.iter().filter(|index| expanded[**index].is_some());
+        let is_worthwhile =
+            with_twin.map(|index| kernels[*index].descriptor().tokens).sum::<usize>() >= EXPANDED_FROM;
+        if !is_worthwhile {
             plan = least_plan(&kernels, &costs, tokens).ok_or_else(too_wide)?;
         }
         // The first kernel reads weights from memory, the others find them in the cache: so the one that has most to do with
         // each goes first, and waits least.
         plan.sort_by_key(|&index| Reverse(kernels[index].descriptor().tokens));
         let kernel = |index: usize| match expanded[index] {
-            Some(expanded) if taken(&plan, index) >= EXPANDED_FROM => expanded,
+            Some(expanded) if is_worthwhile => expanded,
             _ => kernels[index],
         };
         Ok(plan.iter().map(|&index| kernel(index)).collect())

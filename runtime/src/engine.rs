@@ -150,12 +150,12 @@ impl Engine {
         self.dispatch.levels(rows, cols, tokens)
     }
 
-    /// Calls of a batch with the same weights from which on these are expanded.
+    /// Tokens of a batch, in the hands of kernels that can read expanded weights, from which on weights are expanded.
     pub const EXPANDED_FROM: usize = dispatch::EXPANDED_FROM;
 
-    /// The kernel that is used in the place of another for matrices of so many columns where a batch takes
-    /// [`Engine::EXPANDED_FROM`] calls of it and more: one that reads weights whose codes were brought apart once for all of
-    /// these calls. `None` where there is none.
+    /// The kernel that is used in the place of another for matrices of so many columns in a batch of
+    /// [`Engine::EXPANDED_FROM`] tokens and more: one that reads weights whose codes were brought apart once for all of these.
+    /// `None` where there is none.
     pub fn expanded(&self, kernel: &Kernel, cols: usize) -> Option<Kernel> {
         self.dispatch.expanded(kernel, cols)
     }

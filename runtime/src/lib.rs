@@ -52,6 +52,7 @@ pub mod numerics;
 mod os;
 pub mod packed;
 mod packing;
+mod prefetch;
 pub mod probe;
 mod product;
 pub mod sampling;

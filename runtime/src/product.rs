@@ -105,6 +105,7 @@ impl<'a> Product<'a> {
         let Scratch { own, .. } = scratch;
         self.expand(&self.plan, tiles, &mut own.codes);
         for (token, kernel) in calls(&self.plan) {
+            self.y.will_write(token..token + kernel.descriptor().tokens, tiles);
             let sums = self.sums(kernel, token, tiles, own)?;
             for (t, sums) in (token..).zip(sums.chunks_exact(covered)) {
                 // SAFETY: the tiles were handed out to this call alone, and one token's slice is gone before the next.
@@ -247,6 +248,7 @@ pub(crate) fn run_joined(
         first.expand(&first.plan, &tiles, &mut own.codes);
         second.expand(&first.plan, &tiles, &mut other.codes);
         for (token, kernel) in calls(&first.plan) {
+            first.y.will_write(token..token + kernel.descriptor().tokens, &tiles);
             let sums = first.sums(kernel, token, &tiles, own)?.chunks_exact(covered);
             let other_sums = second.sums(kernel, token, &tiles, other)?.chunks_exact(covered);
             for (t, (sums, other_sums)) in (token..).zip(sums.zip(other_sums)) {

@@ -6,6 +6,7 @@ use std::ops::Range;
 use std::sync::atomic::{AtomicU64, Ordering};
 
 use crate::kernels::abi::TILE_ROWS;
+use crate::prefetch::{self, LINE};
 
 /// How many bytes of weights are worked on at a time. What is best depends on a CPU's caches; it changes no result.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -162,6 +163,19 @@ impl<'a> SharedRows<'a> {
     pub fn new(values: &'a mut [f32], rows: usize) -> Self {
         assert!(rows > 0 && values.len().is_multiple_of(rows), "whole vectors of results");
         SharedRows { tokens: values.len() / rows, values: values.as_mut_ptr(), rows, of: PhantomData }
+    }
+
+    /// Asks for the places of some tokens' results for the rows of some tiles, which are written soon: they are far apart, and
+    /// seldom in a near cache.
+    pub fn will_write(&self, tokens: Range<usize>, tiles: &Range<usize>) {
+        let row = |tile: usize| (tile * TILE_ROWS).min(self.rows);
+        let bytes = row(tiles.start) * size_of::<f32>()..row(tiles.end) * size_of::<f32>();
+        for token in tokens {
+            let values = self.values.wrapping_add(token * self.rows).cast::<u8>();
+            for at in bytes.clone().step_by(LINE) {
+                prefetch::to_write(values.wrapping_add(at));
+            }
+        }
     }
 
     /// The results of one token for the rows of some tiles.

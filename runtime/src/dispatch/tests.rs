@@ -237,26 +237,26 @@ fn what_is_asked_for_is_used_whatever_it_costs() {
 }
 
 #[test]
-fn weights_are_expanded_for_many_calls_and_by_kernels_that_work() {
+fn weights_are_expanded_for_many_tokens_and_by_kernels_that_work() {
     let dispatch = tried(&RIGHT);
     assert_eq!(name(dispatch.kernel(1, 1, 4)), "right4");
-    assert_eq!(names(&dispatch.plan(1, 1, 12).expect("a plan")), ["right4"; 3]);
-    let plan = dispatch.plan(48, 64, 17).expect("a plan");
-    let expected = ["right4_expanded"; 4].into_iter().chain(["right1_48x64"]);
+    assert_eq!(names(&dispatch.plan(1, 1, 44).expect("a plan")), ["right4"; 11]);
+    let plan = dispatch.plan(48, 64, 49).expect("a plan");
+    let expected = ["right4_expanded"; 12].into_iter().chain(["right1_48x64"]);
     assert_eq!(names(&plan), expected.collect::<Vec<_>>());
 
     let weights = weights(48, 64);
-    let values: Vec<f32> = (0..17 * 64).map(|i| (i % 29) as f32 - 14.0).collect();
+    let values: Vec<f32> = (0..49 * 64).map(|i| (i % 29) as f32 - 14.0).collect();
     let x = QuantizedActivations::quantize(64, &values);
     let results = |dispatch: &Dispatch| {
-        let mut y = vec![f32::NAN; 17 * 48];
+        let mut y = vec![f32::NAN; 49 * 48];
         let product = dispatch.product(&weights, &x, &mut y).expect("operands that fit");
         run_all(&Team::solo(), &[product]).expect("kernels that take them");
         y
     };
     let expanded = results(&dispatch);
     dispatch.disable(plan[0]);
-    assert_eq!(names(&dispatch.plan(1, 1, 16).expect("a plan")), ["right4"; 4]);
+    assert_eq!(names(&dispatch.plan(1, 1, 48).expect("a plan")), ["right4"; 12]);
     assert_eq!(results(&dispatch), expanded);
 }
 

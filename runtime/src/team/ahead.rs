@@ -4,13 +4,13 @@
 use std::ptr;
 use std::sync::atomic::{AtomicPtr, AtomicUsize, Ordering};
 
+use crate::prefetch::{self, LINE};
+
 /// Bytes that a member asks for at most: what is read in the time of the leader's own steps, and stays in a small L2 cache.
 const MOST: usize = 256 << 10;
 
 /// Bytes that are asked for between two looks for the next step.
 const AT_ONCE: usize = 512;
-
-const LINE: usize = 64;
 
 /// What the next step will read.
 pub(super) struct Ahead {
@@ -60,28 +60,12 @@ impl Reader {
         }
         let some = self.left.min(AT_ONCE);
         for line in (0..some).step_by(LINE) {
-            prefetch(self.next.wrapping_add(line));
+            prefetch::to_read(self.next.wrapping_add(line));
         }
         self.next = self.next.wrapping_add(some);
         self.left -= some;
     }
 }
-
-/// Asks for the cache line at an address, which may be any.
-#[cfg(target_arch = "x86_64")]
-fn prefetch(at: *const u8) {
-    crate::kernels::x86_ops::prefetch::<0>(at);
-}
-
-/// Asks for the cache line at an address, which may be any.
-#[cfg(target_arch = "aarch64")]
-fn prefetch(at: *const u8) {
-    crate::kernels::neon_ops::prefetch::<0>(at);
-}
-
-/// There is no such instruction that every CPU of the architecture has.
-#[cfg(not(any(target_arch = "x86_64", target_arch = "aarch64")))]
-fn prefetch(_at: *const u8) {}
 
 #[cfg(test)]
 mod tests {

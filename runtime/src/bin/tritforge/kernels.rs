@@ -156,7 +156,7 @@ fn choices(engine: &Engine, rows: usize, cols: usize) -> String {
             if let Some(expanded) = engine.expanded(kernel, cols) {
                 let (name, from) = (expanded.descriptor().name, Engine::EXPANDED_FROM);
                 lines +=
-                    &format!("            {name}  (in its place for {from} calls of a batch and more)\n");
+                    &format!("            {name}  (in its place in batches of {from} tokens and more)\n");
             }
         }
     }
