@@ -5,6 +5,7 @@ use std::sync::Arc;
 use crate::kernels::abi::{ATOM_COLS, interleave};
 use crate::numerics::quantize::STRIDE_GRANULE;
 use crate::os::Line;
+use crate::room::Room;
 use crate::spare::Spare;
 use crate::team::Team;
 
@@ -12,9 +13,9 @@ use crate::team::Team;
 #[derive(Debug)]
 pub(crate) struct Interleaved {
     /// As many as they take, or more.
-    lines: Vec<Line>,
+    lines: Room<Line>,
     /// Where the memory goes back to.
-    spare: Arc<Spare<Vec<Line>>>,
+    spare: Arc<Spare<Room<Line>>>,
     /// First vector and number of vectors of each call, and the bytes that are theirs.
     calls: Vec<Call>,
 }
@@ -35,7 +36,7 @@ impl Interleaved {
     /// When `acts` ends before the last vector, filled up to a multiple of 16, does.
     pub fn new(
         team: &Team<'_>,
-        spare: &Arc<Spare<Vec<Line>>>,
+        spare: &Arc<Spare<Room<Line>>>,
         acts: &[i8],
         stride: usize,
         cols: usize,
@@ -51,10 +52,7 @@ impl Interleaved {
             })
             .collect();
         let mut lines = spare.take();
-        if lines.len() < start / STRIDE_GRANULE {
-            lines.resize(start / STRIDE_GRANULE, Line([0; STRIDE_GRANULE]));
-        }
-        let mut rest: &mut [i8] = bytemuck::cast_slice_mut(&mut lines);
+        let mut rest: &mut [i8] = bytemuck::cast_slice_mut(lines.sized(start / STRIDE_GRANULE));
         let mut parts: Vec<(usize, &mut [i8])> = Vec::with_capacity(calls.len());
         for call in &calls {
             let (part, behind) =
@@ -105,8 +103,8 @@ mod tests {
         }
         let calls = [(0, 3), (3, 3), (6, 1)];
         let spare = Arc::new(Spare::default());
-        let mut room = vec![Line([77; STRIDE_GRANULE]); 5];
-        room.reserve_exact(995);
+        let mut room = Room::<Line>::default();
+        room.sized(1000).fill(Line([77; STRIDE_GRANULE]));
         let place = room.as_ptr();
         spare.put(room);
         let made = Interleaved::new(&Team::solo(), &spare, &acts, stride, cols, calls.into_iter());

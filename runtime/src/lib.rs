@@ -55,6 +55,7 @@ mod packing;
 mod prefetch;
 pub mod probe;
 mod product;
+mod room;
 pub mod sampling;
 pub mod shares;
 mod spare;

@@ -17,8 +17,11 @@ pub fn temporary_file(folder: &Path) -> io::Result<tempfile::NamedTempFile> {
     builder.tempfile_in(folder)
 }
 
-/// From this size on a buffer is mapped on its own, so that it can lie on huge pages: two of the usual size.
-const MAP_FROM: usize = 4 << 20;
+/// A huge page of the usual size.
+const HUGE_PAGE: usize = 2 << 20;
+
+/// From this size on a buffer is mapped on its own, so that it can lie on huge pages.
+const MAP_FROM: usize = HUGE_PAGE / 2;
 
 /// One cache line; the alignment that kernels demand of weights.
 #[derive(Clone, Copy, Debug, PartialEq, bytemuck::Pod, bytemuck::Zeroable)]
@@ -41,7 +44,8 @@ impl AlignedBytes {
     /// the thread that writes.
     pub fn zeroed(len: usize) -> Self {
         if len >= MAP_FROM
-            && let Ok(pages) = MmapMut::map_anon(len)
+            // Systems let whole huge pages begin where one can.
+            && let Ok(pages) = MmapMut::map_anon(len.next_multiple_of(HUGE_PAGE))
         {
             // A wish only: without huge pages the program is slower, not wrong.
             #[cfg(target_os = "linux")]

@@ -12,6 +12,7 @@ use crate::numerics::Numerics;
 use crate::numerics::quantize::QuantizedActivations;
 use crate::os::Line;
 use crate::packed::{PackedTernaryWeights, Scales};
+use crate::room::Room;
 use crate::shares::{Blocks, SharedRows, Shares};
 use crate::spare::Spare;
 use crate::team::Team;
@@ -172,7 +173,7 @@ fn calls(plan: &[Kernel]) -> impl Iterator<Item = (usize, &Kernel)> {
 /// Working memory that serves product after product.
 #[derive(Debug, Default)]
 pub(crate) struct Memory {
-    interleaved: Arc<Spare<Vec<Line>>>,
+    interleaved: Arc<Spare<Room<Line>>>,
     scratch: Spare<Scratch>,
 }
 

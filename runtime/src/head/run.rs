@@ -2,6 +2,7 @@
 
 use std::borrow::Cow;
 use std::ops::Range;
+use std::sync::atomic::{AtomicBool, Ordering};
 
 use super::activations::{Activations, batches};
 use super::blocks::{self, Token};
@@ -168,7 +169,7 @@ impl Head {
         }
     }
 
-    /// [`Head::logits`] on a team. A state that is not finite makes its token's logits so.
+    /// [`Head::logits`] on a team. A state that is not finite makes its token's logits so. Returns whether all logits are finite.
     ///
     /// # Panics
     /// When the lengths do not fit.
@@ -179,14 +180,13 @@ impl Head {
         hidden: &[f32],
         logits: &mut [f32],
         scratch: &mut Scratch,
-    ) {
+    ) -> bool {
         let tokens = hidden.len() / self.cols;
         assert!(hidden.len() == tokens * self.cols && logits.len() == tokens * self.rows, "whole vectors");
-        if tokens > 0 {
-            let at_once = Kernels::of(numerics).at_once;
-            let share = |multiply: &dyn Multiply| self.share(team, multiply, logits, (tokens, at_once));
-            self.with(numerics, hidden, scratch, share);
+        if tokens == 0 {
+            return true;
         }
+        self.with(numerics, hidden, scratch, |multiply| self.share(team, numerics, multiply, logits, tokens))
     }
 
     /// The bits of the logits of one state for the rows of the first tile.
@@ -200,13 +200,13 @@ impl Head {
     }
 
     /// Prepares these states for what multiplies them.
-    fn with(
+    fn with<T>(
         &self,
         numerics: &Numerics,
         hidden: &[f32],
         scratch: &mut Scratch,
-        body: impl FnOnce(&dyn Multiply),
-    ) {
+        body: impl FnOnce(&dyn Multiply) -> T,
+    ) -> T {
         let kernels = Kernels::of(numerics);
         match &self.weights {
             Weights::Stored { matrix, copy } => {
@@ -217,7 +217,7 @@ impl Head {
                 };
                 let bytes = copy.as_deref().unwrap_or(matrix.bytes());
                 let walk = self.walk;
-                body(&Rows { matrix, bytes, kernel, walk, tokens: hidden.chunks_exact(self.cols).collect() });
+                body(&Rows { matrix, bytes, kernel, walk, tokens: hidden.chunks_exact(self.cols).collect() })
             }
             Weights::Packed { format, tiles, scales } => {
                 scratch.0.quantize(numerics, format, self.cols, hidden, kernels.at_once);
@@ -231,19 +231,21 @@ impl Head {
                     walk: self.walk,
                     activations: &scratch.0,
                     tokens: scratch.0.tokens().collect(),
-                });
+                })
             }
         }
     }
 
-    /// Shares tiles out over the team, each for all tokens, so many at once.
+    /// Shares tiles out over the team, each for all tokens. Returns whether all logits are finite.
     fn share(
         &self,
         team: &Team<'_>,
+        numerics: &Numerics,
         multiply: &dyn Multiply,
         logits: &mut [f32],
-        (tokens, at_once): (usize, usize),
-    ) {
+        tokens: usize,
+    ) -> bool {
+        let at_once = Kernels::of(numerics).at_once;
         let tiles = self.rows.div_ceil(LANES);
         let products = self.rows.saturating_mul(self.cols).saturating_mul(tokens);
         let parts = if products < MIN_SHARED_PRODUCTS { 1 } else { team.size().clamp(1, tiles) };
@@ -257,17 +259,23 @@ impl Head {
             Shares::new(tiles, parts, chunk.next_multiple_of(PAIR))
         };
         let results = SharedRows::new(logits, self.rows);
+        let finite = AtomicBool::new(true);
         let member = |part: usize| {
             let mut out = Vec::new();
             while let Some(tiles) = shares.claim(part) {
                 let weights = multiply.weights(&tiles);
                 for some in batches(tokens, at_once) {
+                    results.will_write(some.clone(), &tiles);
                     multiply.run(&tiles, &weights, some.clone(), &mut out);
                     for (token, out) in some.clone().zip(out.chunks_exact(out.len() / some.len())) {
                         // SAFETY: the tiles were handed out to this call alone, and one token's slice is gone before the
                         // next.
                         let logits = unsafe { results.of(token, &tiles) };
-                        logits.copy_from_slice(&out[..logits.len()]);
+                        let out = &out[..logits.len()];
+                        if !numerics.all_finite(out) {
+                            finite.store(false, Ordering::Relaxed);
+                        }
+                        logits.copy_from_slice(out);
                     }
                 }
             }
@@ -281,5 +289,6 @@ impl Head {
                 }
             });
         }
+        finite.into_inner()
     }
 }

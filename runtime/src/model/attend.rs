@@ -6,8 +6,9 @@
 //! order. Either way it is the same arithmetic in the same order.
 
 use super::kv_cache::KvCache;
-use super::layer::{LayerPass, Row, sized};
+use super::layer::{LayerPass, Row};
 use crate::numerics::attention::{CHUNK, EXTRA, Queries, Workspace};
+use crate::room::Room;
 
 /// Tokens that read the same keys and values together.
 const TOGETHER: usize = 16;
@@ -37,7 +38,7 @@ pub(super) struct Attending {
     group_of: Vec<usize>,
     /// `[piece][token of the group][head of the key/value head][head_dim + EXTRA]`; the pieces of a group are
     /// `[kv_heads][chunks]`.
-    parts: Vec<f32>,
+    parts: Room<f32>,
 }
 
 /// The number of rows from the first on that are consecutive positions of one sequence, at most [`TOGETHER`].
@@ -117,7 +118,7 @@ impl LayerPass<'_> {
         slot: usize,
     ) {
         let (heads, head_dim) = (self.heads(), self.config.head_dim);
-        let parts = sized(&mut memory.parts, pieces * slot);
+        let parts = memory.parts.sized(pieces * slot);
         let (groups, group_of) = (&memory.groups, &memory.group_of);
         let body = |work: &mut Workspace, index: usize, out: &mut [f32]| {
             let group = groups[groups.partition_point(|group| group.piece <= index) - 1];

@@ -8,7 +8,8 @@ use std::sync::atomic::{AtomicBool, Ordering};
 
 use super::error::{ForwardError, Place};
 use super::kv_cache::KvCache;
-use super::layer::{Buffers, LayerPass, Row, sized};
+use super::layer::{Buffers, LayerPass, Row};
+use super::logits::Logits;
 use super::stopwatch::{Part, Timings};
 use super::weights::Model;
 use crate::engine::Engine;
@@ -53,7 +54,7 @@ pub struct Session<'m> {
     cache: KvCache,
     batch: usize,
     work: Work,
-    logits: Vec<f32>,
+    logits: Logits,
 }
 
 impl<'m> Session<'m> {
@@ -66,7 +67,7 @@ impl<'m> Session<'m> {
             cache: KvCache::new(config, model.kv_type),
             batch: DEFAULT_BATCH,
             work: Work::new(RopeTable::new(config.head_dim, config.rope_theta)),
-            logits: Vec::new(),
+            logits: Logits::default(),
         }
     }
 
@@ -140,8 +141,7 @@ impl<'m> Session<'m> {
 
     /// The logits of the last token that was fed, `[vocab]`; empty before the first.
     pub fn logits(&self) -> &[f32] {
-        let vocab = self.model.config.vocab;
-        &self.logits[self.logits.len().saturating_sub(vocab)..]
+        self.logits.last()
     }
 
     /// Feeds `tokens` at the next positions and returns the logits of the last one, `[vocab]`.
@@ -180,6 +180,7 @@ impl<'m> Session<'m> {
         want: &mut Want<'_>,
     ) -> Result<(), ForwardError> {
         let (model, first) = (self.model, self.cache.len());
+        let vocab = model.config.vocab;
         let rows: Vec<Row> =
             (first..).take(batch.len()).map(|position| Row { sequence: 0, position }).collect();
         let pass = Pass { model, engine: self.engine, team, ids: batch, rows: &rows };
@@ -187,18 +188,21 @@ impl<'m> Session<'m> {
         self.cache.advance(batch.len());
         match want {
             Want::LastLogits if is_last => {
-                pass.head(batch.len() - 1, &mut self.work, &mut self.logits)?;
+                pass.head(batch.len() - 1, &mut self.work, self.logits.room(vocab))?;
+                self.logits.set_last(0..vocab);
             }
             Want::LastLogits => {}
             Want::Everything(observer) => {
-                pass.head(0, &mut self.work, &mut self.logits)?;
+                let logits = self.logits.room(batch.len() * vocab);
+                pass.head(0, &mut self.work, logits)?;
                 let config = &model.config;
                 observer.hidden(
                     config.layers,
                     first,
                     &self.work.buffers.normed[..batch.len() * config.hidden],
                 );
-                observer.logits(first, &self.logits);
+                observer.logits(first, logits);
+                self.logits.set_last((batch.len() - 1) * vocab..batch.len() * vocab);
             }
         }
         Ok(())
@@ -225,27 +229,28 @@ pub fn decode_together(sessions: &mut [Session<'_>], tokens: &[u32]) -> Result<(
         session.cache.reserve(1)?;
         rows.push(Row { sequence, position: session.cache.len() });
     }
-    sessions.iter_mut().for_each(|session| session.logits.clear());
+    // The first last: the memory that they have shared stays with it.
+    sessions.iter_mut().rev().for_each(|session| session.logits.clear());
     let vocab = model.config.vocab;
     let [first, rest @ ..] = &mut *sessions else { return Err(together) };
     // The working memory of the first serves them all.
     let work = &mut first.work;
     work.rope.extend_to(rows.iter().map(|row| row.position + 1).max().unwrap_or(0));
-    let mut logits = std::mem::take(&mut work.together);
+    let logits = first.logits.room(rows.len() * vocab);
     let mut caches = vec![&mut first.cache];
     caches.extend(rest.iter_mut().map(|session| &mut session.cache));
     let result = engine.region(|team| {
         let pass = Pass { model, engine, team, ids: tokens, rows: &rows };
         pass.layers(&mut caches, work, &mut Want::LastLogits)?;
-        pass.head(0, work, &mut logits)
+        pass.head(0, work, logits)
     });
     if result.is_ok() {
-        for (session, logits) in sessions.iter_mut().zip(logits.chunks_exact(vocab)) {
-            session.logits.extend_from_slice(logits);
-            session.cache.advance(1);
+        first.logits.set_last(0..vocab);
+        for (index, session) in (1..).zip(rest) {
+            session.logits = first.logits.beside(index * vocab..(index + 1) * vocab);
         }
+        sessions.iter_mut().for_each(|session| session.cache.advance(1));
     }
-    sessions[0].work.together = logits;
     result
 }
 
@@ -264,18 +269,11 @@ struct Work {
     rope: RopeTable,
     buffers: Buffers,
     head_scratch: head::Scratch,
-    /// Logits of sequences that are decoded together.
-    together: Vec<f32>,
 }
 
 impl Work {
     fn new(rope: RopeTable) -> Self {
-        Work {
-            rope,
-            buffers: Buffers::default(),
-            head_scratch: head::Scratch::default(),
-            together: Vec::new(),
-        }
+        Work { rope, buffers: Buffers::default(), head_scratch: head::Scratch::default() }
     }
 }
 
@@ -300,7 +298,7 @@ impl Pass<'_> {
         let (model, team) = (self.model, self.team);
         let (config, first) = (&model.config, self.rows[0].position);
         work.buffers.watch.start();
-        let states = sized(&mut work.buffers.states, self.ids.len() * config.hidden);
+        let states = work.buffers.states.sized(self.ids.len() * config.hidden);
         team.chunks(states, config.hidden, self.ids.len() * config.hidden, |t, state| {
             model.token_embd.row_to_f32(self.ids[t] as usize, state);
         });
@@ -317,13 +315,12 @@ impl Pass<'_> {
     }
 
     /// Final norm and logits of the batch's tokens from `from` on, `[tokens][vocab]`.
-    fn head(&self, from: usize, work: &mut Work, logits: &mut Vec<f32>) -> Result<(), ForwardError> {
+    fn head(&self, from: usize, work: &mut Work, logits: &mut [f32]) -> Result<(), ForwardError> {
         let (model, team, numerics) = (self.model, self.team, self.engine.numerics());
         let config = &model.config;
         let not_finite = |part| ForwardError::NotFinite { place: Place { layer: None, part } };
-        let tokens = self.ids.len() - from;
         let states = &work.buffers.states[from * config.hidden..self.ids.len() * config.hidden];
-        let normed = sized(&mut work.buffers.normed, states.len());
+        let normed = work.buffers.normed.sized(states.len());
         let finite = AtomicBool::new(true);
         team.chunks(normed, config.hidden, states.len(), |t, normed| {
             let state = &states[t * config.hidden..][..config.hidden];
@@ -335,9 +332,7 @@ impl Pass<'_> {
             return Err(not_finite("output_norm"));
         }
         work.buffers.watch.lap(Part::Rest);
-        logits.resize(tokens * config.vocab, 0.0);
-        model.head.run(team, numerics, normed, logits, &mut work.head_scratch);
-        let finite = numerics.all_finite(logits);
+        let finite = model.head.run(team, numerics, normed, logits, &mut work.head_scratch);
         work.buffers.watch.lap(Part::Head);
         if finite { Ok(()) } else { Err(not_finite("output")) }
     }

@@ -13,34 +13,27 @@ use crate::numerics::quantize::{QuantizedActivations, QuantizedRow};
 use crate::numerics::rope::RopeTable;
 use crate::packed::{PackedLayerWeights, PackedTernaryWeights};
 use crate::product::{Join, Product, run_all, run_joined};
+use crate::room::Room;
 use crate::team::Team;
 
 /// Working memory of a forward pass, kept from call to call. All are `[tokens][length of the vector]`.
 #[derive(Default)]
 pub(super) struct Buffers {
     /// The residual stream; in and out of each layer.
-    pub states: Vec<f32>,
-    pub normed: Vec<f32>,
+    pub states: Room<f32>,
+    pub normed: Room<f32>,
     quantized: QuantizedActivations,
-    query: Vec<f32>,
-    key: Vec<f32>,
-    value: Vec<f32>,
+    query: Room<f32>,
+    key: Room<f32>,
+    value: Room<f32>,
     attending: Attending,
     /// What attention returns: the heads, concatenated.
-    mixed: Vec<f32>,
-    gate: Vec<f32>,
+    mixed: Room<f32>,
+    gate: Room<f32>,
     /// What a sub-layer adds to the residual stream.
-    delta: Vec<f32>,
+    delta: Room<f32>,
     /// Where the time goes.
     pub watch: Stopwatch,
-}
-
-/// The first `len` elements of `buffer`, which grows if need be. Their values are left from before.
-pub(super) fn sized(buffer: &mut Vec<f32>, len: usize) -> &mut [f32] {
-    if buffer.len() < len {
-        buffer.resize(len, 0.0);
-    }
-    &mut buffer[..len]
 }
 
 /// Where a token of a batch belongs.
@@ -84,9 +77,9 @@ impl LayerPass<'_> {
             self.quantize("input_layernorm", states, hidden, norm, &mut b.quantized)?;
         }
         b.watch.lap(Part::Rest);
-        let query = sized(&mut b.query, tokens * width);
-        let key = sized(&mut b.key, tokens * kv_width);
-        let value = sized(&mut b.value, tokens * kv_width);
+        let query = b.query.sized(tokens * width);
+        let key = b.key.sized(tokens * kv_width);
+        let value = b.value.sized(tokens * kv_width);
         self.linear(
             &b.quantized,
             [
@@ -100,11 +93,11 @@ impl LayerPass<'_> {
         self.rotate(query, key);
         self.store(caches, key, value)?;
         b.watch.lap(Part::Rest);
-        let mixed = sized(&mut b.mixed, tokens * width);
+        let mixed = b.mixed.sized(tokens * width);
         self.attend(caches, query, mixed, &mut b.attending);
         b.watch.lap(Part::Attention);
 
-        let delta = sized(&mut b.delta, states.len());
+        let delta = b.delta.sized(states.len());
         let norm = weights.inner_attn_ln.as_deref();
         let part = if norm.is_some() { "inner_attn_ln" } else { "attention" };
         self.quantize(part, mixed, width, norm, &mut b.quantized)?;
@@ -121,7 +114,7 @@ impl LayerPass<'_> {
     fn feed_forward(&self, b: &mut Buffers) -> Result<(), ForwardError> {
         let (config, weights, tokens) = (self.config, self.weights, self.rows.len());
         let states = &mut b.states[..tokens * config.hidden];
-        let gate = sized(&mut b.gate, tokens * config.ffn);
+        let gate = b.gate.sized(tokens * config.ffn);
         let gate_with_up = match config.activation {
             Activation::Relu2 => Numerics::relu2_gate,
             Activation::Silu => Numerics::silu_gate,
@@ -136,7 +129,7 @@ impl LayerPass<'_> {
         b.watch.lap(Part::Ternary);
         self.will_read(&[&self.weights.down_proj]);
 
-        let delta = sized(&mut b.delta, states.len());
+        let delta = b.delta.sized(states.len());
         let norm = weights.ffn_layernorm.as_deref();
         let part = if norm.is_some() { "ffn_layernorm" } else { "activation of the gate" };
         self.quantize(part, gate, config.ffn, norm, &mut b.quantized)?;
@@ -186,14 +179,14 @@ impl LayerPass<'_> {
     ) -> Result<(), ForwardError> {
         let finite = AtomicBool::new(true);
         let mut rows: Vec<_> = x.chunks_exact(cols).zip(out.rows_mut(cols, x.len() / cols)).collect();
-        let body = |normed: &mut Vec<f32>, _, rows: &mut [(&[f32], QuantizedRow<'_>)]| {
+        let body = |normed: &mut Room<f32>, _, rows: &mut [(&[f32], QuantizedRow<'_>)]| {
             for (x, out) in rows {
                 if !self.quantize_row(x, norm, normed, out) {
                     finite.store(false, Ordering::Relaxed);
                 }
             }
         };
-        self.team.chunks_with(&mut rows, 1, x.len(), Vec::new, body);
+        self.team.chunks_with(&mut rows, 1, x.len(), Room::default, body);
         self.check_finite(part, finite.into_inner())
     }
 
@@ -210,7 +203,7 @@ impl LayerPass<'_> {
         let work = states.len();
         let rows = out.rows_mut(hidden, states.len() / hidden);
         let mut rows: Vec<_> = states.chunks_exact_mut(hidden).zip(rows).collect();
-        let body = |normed: &mut Vec<f32>, first: usize, rows: &mut [(&mut [f32], QuantizedRow<'_>)]| {
+        let body = |normed: &mut Room<f32>, first: usize, rows: &mut [(&mut [f32], QuantizedRow<'_>)]| {
             for (token, (states, out)) in (first..).zip(rows) {
                 self.numerics().add(states, &delta[token * hidden..][..hidden]);
                 if !self.quantize_row(states, Some(norm), normed, out) {
@@ -218,7 +211,7 @@ impl LayerPass<'_> {
                 }
             }
         };
-        self.team.chunks_with(&mut rows, 1, work, Vec::new, body);
+        self.team.chunks_with(&mut rows, 1, work, Room::default, body);
         if finite.into_inner() { Ok(()) } else { Err(ForwardError::NotFinite { place }) }
     }
 
@@ -228,14 +221,14 @@ impl LayerPass<'_> {
         &self,
         x: &[f32],
         norm: Option<&[f32]>,
-        normed: &mut Vec<f32>,
+        normed: &mut Room<f32>,
         out: &mut QuantizedRow<'_>,
     ) -> bool {
         let numerics = self.numerics();
         let source = match norm {
             None => Some(x),
             Some(weight) => {
-                let normed = sized(normed, x.len());
+                let normed = normed.sized(x.len());
                 let eps = self.config.rms_norm_eps;
                 numerics.rms_norm(x, weight, eps, normed).is_ok().then_some(&*normed)
             }

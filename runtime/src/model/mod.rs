@@ -6,6 +6,7 @@ pub mod error;
 pub mod forward;
 pub mod kv_cache;
 mod layer;
+mod logits;
 pub mod profile;
 mod stopwatch;
 mod store;

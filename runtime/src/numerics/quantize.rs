@@ -7,17 +7,19 @@ use super::Numerics;
 use super::exp::nearest_integer;
 use super::reduce::max_abs;
 use crate::os::Line;
+use crate::room::Room;
 
 /// Rows of the int8 matrix start at multiples of this many bytes, in memory too; the gap is filled with zeros. A cache line:
 /// kernels on tiles read 64 columns of sixteen rows at a time, which would else be twice as many lines.
 pub const STRIDE_GRANULE: usize = size_of::<Line>();
 
 /// A batch of activation vectors in int8, with what the kernels and their epilogue need beside them.
-#[derive(Clone, Debug, Default, PartialEq)]
+#[derive(Clone, Debug, Default)]
 pub struct QuantizedActivations {
     cols: usize,
     stride: usize,
-    lines: Vec<Line>,
+    /// Room for the vectors, or for more than there are.
+    lines: Room<Line>,
     sums: Vec<i32>,
     scales: Vec<f32>,
 }
@@ -54,17 +56,18 @@ impl QuantizedActivations {
     pub fn rows_mut(&mut self, cols: usize, tokens: usize) -> impl Iterator<Item = QuantizedRow<'_>> {
         assert!(cols > 0, "at least one column");
         let stride = cols.next_multiple_of(STRIDE_GRANULE);
-        if self.cols != cols {
-            // Another row length puts the padding elsewhere.
-            self.lines.clear();
-        }
         (self.cols, self.stride) = (cols, stride);
-        self.lines.resize(tokens * (stride / STRIDE_GRANULE), Line([0; 64]));
         self.sums.resize(tokens, 0);
         self.scales.resize(tokens, 0.0);
-        let data: &mut [i8] = bytemuck::cast_slice_mut(&mut self.lines);
+        let lines = self.lines.sized(tokens * (stride / STRIDE_GRANULE));
+        let data: &mut [i8] = bytemuck::cast_slice_mut(lines);
         let rows = data.chunks_exact_mut(stride).zip(&mut self.sums).zip(&mut self.scales);
-        rows.map(move |((q, sum), scale)| QuantizedRow { q: &mut q[..cols], sum, scale })
+        rows.map(move |((row, sum), scale)| {
+            let (q, padding) = row.split_at_mut(cols);
+            // What is there may be from rows of another length.
+            padding.fill(0);
+            QuantizedRow { q, sum, scale }
+        })
     }
 
     /// Number of tokens (rows).
@@ -84,7 +87,7 @@ impl QuantizedActivations {
 
     /// The quantised values, `[tokens][stride]`, -128 to 127, zero from column `cols` on.
     pub fn data(&self) -> &[i8] {
-        bytemuck::cast_slice(&self.lines)
+        &bytemuck::cast_slice(&self.lines)[..self.tokens() * self.stride]
     }
 
     /// The sum of each token's quantised values.
@@ -95,6 +98,15 @@ impl QuantizedActivations {
     /// Each token's scale s: the quantised value is the activation times s.
     pub fn scales(&self) -> &[f32] {
         &self.scales
+    }
+}
+
+impl PartialEq for QuantizedActivations {
+    fn eq(&self, other: &Self) -> bool {
+        fn parts(x: &QuantizedActivations) -> (usize, &[i8], &[i32], &[f32]) {
+            (x.cols, x.data(), x.sums(), x.scales())
+        }
+        parts(self) == parts(other)
     }
 }
 
