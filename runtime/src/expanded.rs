@@ -14,11 +14,14 @@
 use crate::kernels::abi::EXPANSION;
 use crate::numerics::Numerics;
 use crate::os::Line;
+use crate::room::Room;
 
 /// The codes of some row tiles; the memory is kept from one to the next.
 #[derive(Debug, Default)]
 pub struct Expanded {
-    lines: Vec<Line>,
+    memory: Room<Line>,
+    /// Lines of it that are in use.
+    lines: usize,
 }
 
 impl Expanded {
@@ -29,13 +32,13 @@ impl Expanded {
     /// When the tiles are not whole atoms of 64 bytes.
     pub fn make(&mut self, numerics: &Numerics, fields: Option<[u32; EXPANSION]>, packed: &[u8]) {
         let Some(fields) = fields else { return };
-        self.lines.resize(packed.len() * EXPANSION / size_of::<Line>(), Line([0; 64]));
-        numerics.expand(packed, fields, bytemuck::cast_slice_mut(&mut self.lines));
+        self.lines = packed.len() * EXPANSION / size_of::<Line>();
+        numerics.expand(packed, fields, bytemuck::cast_slice_mut(self.memory.sized(self.lines)));
     }
 
     /// The codes that were made last, four times as many bytes as the tiles had, 64-byte aligned: what
     /// [`Problem::expanded`](crate::kernels::abi::Problem::expanded) wants for a call on these tiles.
     pub fn codes(&self) -> &[u8] {
-        bytemuck::cast_slice(&self.lines)
+        bytemuck::cast_slice(&self.memory[..self.lines])
     }
 }

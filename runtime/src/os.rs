@@ -20,8 +20,9 @@ pub fn temporary_file(folder: &Path) -> io::Result<tempfile::NamedTempFile> {
 /// A huge page of the usual size.
 const HUGE_PAGE: usize = 2 << 20;
 
-/// From this size on a buffer is mapped on its own, so that it can lie on huge pages.
-const MAP_FROM: usize = HUGE_PAGE / 2;
+/// From this size on a buffer is mapped on its own, so that it can lie on huge pages: as much as a near cache holds of what is
+/// read over and over.
+const MAP_FROM: usize = HUGE_PAGE / 8;
 
 /// One cache line; the alignment that kernels demand of weights.
 #[derive(Clone, Copy, Debug, PartialEq, bytemuck::Pod, bytemuck::Zeroable)]
