@@ -46,7 +46,8 @@ impl AlignedBytes {
     pub fn zeroed(len: usize) -> Self {
         if len >= MAP_FROM
             // Systems let whole huge pages begin where one can.
-            && let Ok(pages) = MmapMut::map_anon(len.next_multiple_of(HUGE_PAGE))
+            && let Some(whole) = len.checked_next_multiple_of(HUGE_PAGE)
+            && let Ok(pages) = MmapMut::map_anon(whole)
         {
             // A wish only: without huge pages the program is slower, not wrong.
             #[cfg(target_os = "linux")]

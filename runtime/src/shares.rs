@@ -165,15 +165,16 @@ impl<'a> SharedRows<'a> {
         SharedRows { tokens: values.len() / rows, values: values.as_mut_ptr(), rows, of: PhantomData }
     }
 
-    /// Asks for the places of some tokens' results for the rows of some tiles, which are written soon: they are far apart, and
-    /// seldom in a near cache.
+    /// Asks for the places of some tokens' results for the rows of some tiles, which are written soon: they are far apart and
+    /// seldom in a near cache, and a core goes on without what it writes to, but not for many stores. (That it is to be written
+    /// to, only instructions could say that not every CPU has.)
     pub fn will_write(&self, tokens: Range<usize>, tiles: &Range<usize>) {
         let row = |tile: usize| (tile * TILE_ROWS).min(self.rows);
         let bytes = row(tiles.start) * size_of::<f32>()..row(tiles.end) * size_of::<f32>();
         for token in tokens {
             let values = self.values.wrapping_add(token * self.rows).cast::<u8>();
             for at in bytes.clone().step_by(LINE) {
-                prefetch::to_write(values.wrapping_add(at));
+                prefetch::line(values.wrapping_add(at));
             }
         }
     }

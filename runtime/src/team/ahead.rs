@@ -60,7 +60,7 @@ impl Reader {
         }
         let some = self.left.min(AT_ONCE);
         for line in (0..some).step_by(LINE) {
-            prefetch::to_read(self.next.wrapping_add(line));
+            prefetch::line(self.next.wrapping_add(line));
         }
         self.next = self.next.wrapping_add(some);
         self.left -= some;

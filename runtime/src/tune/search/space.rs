@@ -92,6 +92,7 @@ impl Aim {
                                 shared,
                                 fold: None,
                                 interleaved,
+                                // Beside packed weights it gains nothing.
                                 act_prefetch: 0,
                             }));
                         }
