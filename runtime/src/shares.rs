@@ -6,7 +6,7 @@ use std::ops::Range;
 use std::sync::atomic::{AtomicU64, Ordering};
 
 use crate::kernels::abi::TILE_ROWS;
-use crate::prefetch::{self, LINE};
+use crate::prefetch;
 
 /// How many bytes of weights are worked on at a time. What is best depends on a CPU's caches; it changes no result.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -170,12 +170,10 @@ impl<'a> SharedRows<'a> {
     /// to, only instructions could say that not every CPU has.)
     pub fn will_write(&self, tokens: Range<usize>, tiles: &Range<usize>) {
         let row = |tile: usize| (tile * TILE_ROWS).min(self.rows);
-        let bytes = row(tiles.start) * size_of::<f32>()..row(tiles.end) * size_of::<f32>();
+        let rows = row(tiles.start)..row(tiles.end);
+        let bytes = rows.len() * size_of::<f32>();
         for token in tokens {
-            let values = self.values.wrapping_add(token * self.rows).cast::<u8>();
-            for at in bytes.clone().step_by(LINE) {
-                prefetch::line(values.wrapping_add(at));
-            }
+            prefetch::bytes(self.values.wrapping_add(token * self.rows + rows.start).cast(), bytes);
         }
     }
 

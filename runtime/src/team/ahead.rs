@@ -4,7 +4,7 @@
 use std::ptr;
 use std::sync::atomic::{AtomicPtr, AtomicUsize, Ordering};
 
-use crate::prefetch::{self, LINE};
+use crate::prefetch;
 
 /// Bytes that a member asks for at most: what is read in the time of the leader's own steps, and stays in a small L2 cache.
 const MOST: usize = 256 << 10;
@@ -59,9 +59,7 @@ impl Reader {
             self.left = part.min(MOST);
         }
         let some = self.left.min(AT_ONCE);
-        for line in (0..some).step_by(LINE) {
-            prefetch::line(self.next.wrapping_add(line));
-        }
+        prefetch::bytes(self.next, some);
         self.next = self.next.wrapping_add(some);
         self.left -= some;
     }
