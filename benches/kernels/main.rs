@@ -71,7 +71,7 @@ fn bench(criterion: &mut Criterion, kernel: &Kernel, memory: &WeightMemory, repo
     let bytes = i2a16::packed_bytes(rows, cols);
     let mut acts = Activations::new(descriptor.tokens, (rows, cols));
     acts.prepare(kernel);
-    let problem = |weights| acts.problem(weights, 0..descriptor.tokens);
+    let problem = |weights| acts.problem(kernel, weights, 0);
     let matrices = memory.matrices(bytes);
     // Decode streams the weights; a prompt is long enough to use each row tile again and again.
     let streaming = descriptor.tokens <= STREAMED_TOKENS;

@@ -12,15 +12,13 @@ use tritforge::numerics::Numerics;
 use tritforge::probe::memory::WeightMemory;
 use tritforge::probe::peak::PeakProbe;
 use tritforge::probe::{Rate, Samples};
+use tritforge::shares::{Blocks, parts};
 use tritforge_benches::{check, ratio};
 
 use crate::{Effort, row_name};
 
 /// The feed-forward matrices of the 2B-4T model, which are most of it.
 const SHAPES: [(usize, usize); 2] = [(6912, 2560), (2560, 6912)];
-/// Weights that all tokens are multiplied with before the next are taken, as in the engine's products: as many as the
-/// activations of a call where these are more.
-const CHUNK: usize = 64 << 10;
 
 const HEADING: &str = "      shape tokens   GMAC/s    best     peak of peak";
 
@@ -51,12 +49,12 @@ fn row(
     let mut acts = Activations::new(tokens, (rows, cols));
     acts.prepare(kernel);
     let matrices = memory.matrices(i2a16::packed_bytes(rows, cols));
-    check(kernel, &acts.problem(matrices[0], 0..descriptor.tokens));
+    check(kernel, &acts.problem(kernel, matrices[0], 0));
     let (mut peak, mut samples) = (PeakProbe::new(&[descriptor.isa.id]), Samples::default());
     for matrix in matrices.iter().cycle().take(effort.rounds) {
         engine.region(|team| peak.sample(team));
         let start = Instant::now();
-        product(kernel, &acts, matrix, tokens);
+        product(kernel, &acts, matrix, tokens, engine.blocks());
         let macs = (rows * cols * tokens) as f64;
         samples.push(macs / start.elapsed().as_secs_f64().max(1e-9));
     }
@@ -74,24 +72,29 @@ fn row(
 }
 
 /// All tokens with a chunk of the weights, then all with the next.
-fn product(kernel: &Kernel, acts: &Activations, matrix: &[u8], tokens: usize) {
+fn product(kernel: &Kernel, acts: &Activations, matrix: &[u8], tokens: usize, blocks: Blocks) {
     let tiles = acts.rows.div_ceil(TILE_ROWS);
     let at_once = kernel.descriptor().tokens;
-    let bytes = CHUNK.max(at_once * acts.cols);
-    let chunk = (bytes / (acts.cols.div_ceil(ATOM_COLS) * ATOM_BYTES)).max(1);
-    let chunk = chunk.next_multiple_of(kernel.descriptor().streams);
+    let tile_bytes = acts.cols.div_ceil(ATOM_COLS) * ATOM_BYTES;
+    let descriptor = kernel.descriptor();
+    // As in the engine's products.
+    let chunk = blocks.chunk(descriptor.tile_bytes(acts.cols), descriptor.streams, at_once * acts.cols);
     let mut out = vec![0; chunk * TILE_ROWS * at_once];
     let numerics = Numerics::new(kernel.descriptor().isa).expect("the instruction set of a kernel");
-    let (tile_bytes, mut expanded) = (acts.cols.div_ceil(ATOM_COLS) * ATOM_BYTES, Expanded::default());
+    let mut expanded = Expanded::default();
     for first in (0..tiles).step_by(chunk) {
         let part = first..(first + chunk).min(tiles);
         let packed = &matrix[part.start * tile_bytes..part.end * tile_bytes];
         expanded.make(&numerics, kernel.descriptor().expanded, packed);
         for token in (0..tokens).step_by(at_once) {
-            let problem = acts.problem(matrix, token..token + at_once);
-            let problem = Problem { expanded: Some(expanded.codes()), ..problem };
-            let result = kernel.run(&problem, part.clone(), black_box(&mut out), chunk * TILE_ROWS);
-            result.expect("operands that were checked");
+            let problem = acts.problem(kernel, matrix, token);
+            for some in parts(part.clone(), at_once, descriptor.streams) {
+                let before = (some.start - part.start) * descriptor.tile_bytes(acts.cols);
+                let problem = Problem { expanded: expanded.codes().get(before..), ..problem };
+                let rows = some.len() * TILE_ROWS;
+                let result = kernel.run(&problem, some, black_box(&mut out), rows);
+                result.expect("operands that were checked");
+            }
         }
     }
 }

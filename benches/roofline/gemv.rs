@@ -63,7 +63,7 @@ impl<'a> Bench<'a> {
     fn new(kernel: &'a Kernel, (rows, cols): (usize, usize), memory: &'a WeightMemory) -> Self {
         let acts = Activations::new(1, (rows, cols));
         let matrices = memory.matrices(i2a16::packed_bytes(rows, cols));
-        check(kernel, &acts.problem(matrices[0], 0..1));
+        check(kernel, &acts.problem(kernel, matrices[0], 0));
         Bench { kernel, acts, matrices, next: 0 }
     }
 
@@ -151,7 +151,7 @@ impl<'a> Bench<'a> {
             let mut count = 0;
             body(member, &mut |matrix, tiles| {
                 count += tiles.len();
-                let problem = self.acts.problem(matrix, 0..1);
+                let problem = self.acts.problem(self.kernel, matrix, 0);
                 let rows = TILE_ROWS * tiles.len();
                 out.resize(rows.max(out.len()), 0);
                 self.kernel.run(&problem, tiles, black_box(&mut out), rows).expect("checked operands");

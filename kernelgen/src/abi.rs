@@ -14,13 +14,14 @@ pub const ATOM_BYTES: usize = 64;
 pub const WEIGHT_ALIGNMENT: usize = 64;
 /// Codes of a packed byte: expanded weights are so many times as long.
 pub const EXPANSION: usize = 4;
-/// Bytes of the scratch that a kernel may use: one tile of 16 rows of 64 bytes.
-pub const SCRATCH_BYTES: usize = 1024;
+/// Bytes of the scratch that a kernel may use: four tiles of 16 rows of 64 bytes.
+pub const SCRATCH_BYTES: usize = 4096;
 
 /// The raw operands of a kernel. [`Kernel::run`] makes them from slices.
 ///
 /// A kernel reads atoms `first_tile * k_atoms .. end_tile * k_atoms` of `weights` (64 bytes each, 64-byte
-/// aligned; where it wants them [expanded](expand), 256), `k_atoms * 16` bytes of each of its activation vectors, one sum a vector, and writes rows
+/// aligned; where it wants them [expanded](expand), 256), `k_atoms * 16` bytes of each of its activation vectors (as many as
+/// [`interleaved_len`] says where it wants them so), one sum a vector, and writes rows
 /// `16 * first_tile .. min(16 * end_tile, rows)` of each result, the first of them at `out`. A kernel with several weight
 /// streams does the same for tiles `stream_tiles` further on and results `stream_out` further on, once more for each stream
 /// after the first. What the scratch holds
@@ -59,8 +60,9 @@ pub struct Operands {
     pub scratch: *mut u8,
 }
 
-/// The scratch of a call.
-#[repr(C, align(64))]
+/// The scratch of a call. A load waits for a store before it where both are at the same place of their pages, and what is staged
+/// is stored between loads of activations: at a page's start it is never where these are, if they begin with a page too.
+#[repr(C, align(4096))]
 struct Scratch(MaybeUninit<[u8; SCRATCH_BYTES]>);
 
 impl Operands {
@@ -226,8 +228,8 @@ pub struct Descriptor {
     pub tokens: usize,
     /// Weight streams that it reads in turn, at least one.
     pub streams: usize,
-    /// Whether it reads activations [interleaved](interleave).
-    pub interleaved: bool,
+    /// For a kernel that reads activations [interleaved](interleave): the values of each vector that stand together.
+    pub interleaved: Option<usize>,
     /// For a kernel that wants weights [expanded](expand): the bit positions of the fields that it reads. It is one for many
     /// calls with the same weights.
     pub expanded: Option<[u32; EXPANSION]>,
@@ -255,6 +257,14 @@ pub struct Descriptor {
     pub entry: unsafe extern "C" fn(&Operands),
 }
 
+impl Descriptor {
+    /// Bytes of the weights of a row tile of so many columns, as the kernel reads them.
+    pub fn tile_bytes(&self, cols: usize) -> usize {
+        let times = if self.expanded.is_some() { EXPANSION } else { 1 };
+        cols.div_ceil(ATOM_COLS) * ATOM_BYTES * times
+    }
+}
+
 /// A matrix product to be computed: packed weights and quantised activations.
 #[derive(Debug, Clone, Copy)]
 pub struct Problem<'a> {
@@ -278,28 +288,65 @@ pub struct Problem<'a> {
     pub expanded: Option<&'a [u8]>,
 }
 
-/// Activations that are read together.
-const QUAD: usize = 4;
+/// Activations of a dot product of four columns.
+pub const QUAD: usize = 4;
+
+/// Activations of a vector that make up a row of a tile.
+pub const TILE_RUN: usize = 64;
 
 /// Activations of each vector that are interleaved at a time: of sixteen vectors they stay in the nearest cache.
 const INTERLEAVED_AT_ONCE: usize = 64;
 
-/// Interleaves some vectors of `len` values, a multiple of four, `stride` apart: four of the first, four of the second and so
-/// on, then the next four of each.
+/// Values of an interleaved vector of `len` values, a multiple of [`ATOM_COLS`], of which `run` stand together: where that is
+/// more than an atom, each atom that is left over has a run of its own, filled up with zeros.
+pub fn interleaved_len(len: usize, run: usize) -> usize {
+    match run {
+        0..=ATOM_COLS => len,
+        _ => (len / run + len % run / ATOM_COLS) * run,
+    }
+}
+
+/// Interleaves some vectors of `len` values, a multiple of [`ATOM_COLS`], `stride` apart: `run` of the first ([`QUAD`] or
+/// [`TILE_RUN`]), as many of the second and so on, then the next ones of each; see [`interleaved_len`].
 ///
 /// # Panics
-/// When `acts` ends before the last vector does, or `out` does not hold so many values for each.
-pub fn interleave(acts: &[i8], stride: usize, len: usize, out: &mut [i8]) {
-    let tokens = out.len() / len.max(1);
-    assert!(len.is_multiple_of(QUAD) && out.len() == tokens * len, "whole vectors of whole quads");
-    for (index, out) in out.chunks_mut((tokens * INTERLEAVED_AT_ONCE).max(1)).enumerate() {
+/// When `acts` ends before the last vector does, or `out` does not hold whole vectors.
+pub fn interleave(acts: &[i8], stride: usize, len: usize, run: usize, out: &mut [i8]) {
+    let each = interleaved_len(len, run);
+    let tokens = out.len() / each.max(1);
+    assert!(len.is_multiple_of(ATOM_COLS) && out.len() == tokens * each, "whole vectors of whole atoms");
+    let whole = len - if run > ATOM_COLS { len % run } else { 0 };
+    let (runs, rest) = out.split_at_mut(tokens * whole);
+    for (index, out) in runs.chunks_mut((tokens * INTERLEAVED_AT_ONCE).max(1)).enumerate() {
         let (first, some) = (index * INTERLEAVED_AT_ONCE, out.len() / tokens);
         for token in 0..tokens {
-            let from = acts[token * stride + first..][..some].chunks_exact(QUAD);
-            for (to, from) in out.chunks_exact_mut(tokens * QUAD).zip(from) {
-                to[token * QUAD..][..QUAD].copy_from_slice(from);
+            let from = acts[token * stride + first..][..some].chunks_exact(run);
+            // A length that is known is copied without a call.
+            match run {
+                QUAD => place::<QUAD>(from, token, tokens, out),
+                _ => place::<TILE_RUN>(from, token, tokens, out),
             }
         }
+    }
+    for (atom, out) in rest.chunks_mut((tokens * run).max(1)).enumerate() {
+        for (token, out) in out.chunks_mut(run).enumerate() {
+            let from = &acts[token * stride + whole + atom * ATOM_COLS..][..ATOM_COLS];
+            out[..ATOM_COLS].copy_from_slice(from);
+            out[ATOM_COLS..].fill(0);
+        }
+    }
+}
+
+/// Puts runs of a vector where they belong among those of all.
+#[inline(always)]
+fn place<const RUN: usize>(
+    runs: std::slice::ChunksExact<'_, i8>,
+    token: usize,
+    tokens: usize,
+    out: &mut [i8],
+) {
+    for (to, from) in out.chunks_exact_mut(tokens * RUN).zip(runs) {
+        to[token * RUN..][..RUN].copy_from_slice(from);
     }
 }
 
@@ -466,13 +513,13 @@ impl Kernel {
         let k_atoms = self.check(problem, &tiles, out.len(), out_stride)?;
         let mut scratch = Scratch(MaybeUninit::uninit());
         let mut made = Vec::new();
-        let acts = match problem.interleaved {
-            _ if !self.descriptor.interleaved => problem.acts,
-            Some(interleaved) => interleaved,
-            None => {
+        let acts = match (self.descriptor.interleaved, problem.interleaved) {
+            (None, _) => problem.acts,
+            (Some(_), Some(interleaved)) => interleaved,
+            (Some(run), None) => {
                 let padded = k_atoms * ATOM_COLS;
-                made.resize(self.descriptor.tokens * padded, 0);
-                interleave(problem.acts, problem.act_stride, padded, &mut made);
+                made.resize(self.descriptor.tokens * interleaved_len(padded, run), 0);
+                interleave(problem.acts, problem.act_stride, padded, run, &mut made);
                 &made
             }
         };
@@ -553,8 +600,9 @@ impl Kernel {
         }
         at_least("activation stride", act_stride, Some(padded))?;
         at_least("activations", acts.len(), strided(act_stride, padded))?;
-        if let Some(interleaved) = interleaved.filter(|_| self.descriptor.interleaved) {
-            at_least("interleaved activations", interleaved.len(), tokens.checked_mul(padded))?;
+        if let (Some(interleaved), Some(run)) = (interleaved, self.descriptor.interleaved) {
+            let needed = tokens.checked_mul(interleaved_len(padded, run));
+            at_least("interleaved activations", interleaved.len(), needed)?;
         }
         at_least("activation sums", act_sums.len(), Some(tokens))?;
         at_least("output stride", if tokens == 1 { usize::MAX } else { out_stride }, Some(covered))?;

@@ -177,15 +177,9 @@ pub fn compile(spec: &KernelSpec) -> Result<Kernel, CompileError> {
         return Err(CompileError::Chains { kernel: name, chains: schedule.chains, unroll: schedule.unroll });
     }
     let atom = spec.isa.atom();
-    if schedule.interleaved {
-        let reason = match atom.accumulate {
-            Accumulate::Tile { .. } => Some("tiles read activations vector by vector"),
-            _ if spec.operation.tokens() == 1 => Some("one vector is not interleaved with any other"),
-            _ => None,
-        };
-        if let Some(reason) = reason {
-            return Err(CompileError::Interleaved { kernel: name, reason });
-        }
+    if schedule.interleaved && spec.operation.tokens() == 1 {
+        let reason = "one vector is not interleaved with any other";
+        return Err(CompileError::Interleaved { kernel: name, reason });
     }
     if schedule.unpack == Unpack::Expanded && matches!(atom.accumulate, Accumulate::Tile { .. }) {
         let reason = "are staged by kernels on tiles themselves: unpack by shifts";

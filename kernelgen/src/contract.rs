@@ -1,11 +1,13 @@
 //! From a kernel's description to its IR: the contraction of one row tile, or of one of each stream, in turn or side by
 //! side, arranged by the schedule.
 
+mod tiles;
+
 use std::ops::Range;
 
 use crate::abi::EXPANSION;
 use crate::compile::CompileError;
-use crate::ir::{Count, Cursor, Kind, Op, Program, Stmt, Var, VarInfo};
+use crate::ir::{But, Count, Cursor, Kind, Op, Program, Stmt, Var, VarInfo};
 use crate::isa::{Accumulate, Atom};
 use crate::layout::{ATOM_BYTES, ATOM_COLS, Layout, TILE_ROWS};
 use crate::schedule::{Schedule, Unpack};
@@ -125,7 +127,7 @@ pub fn build(spec: &KernelSpec, atom: &Atom, fold: usize) -> Result<Program, Com
         body: match atom.accumulate {
             Accumulate::Wide => builder.wide_pass(pass == 0),
             Accumulate::Narrow { .. } => builder.narrow_pass(pass == 0),
-            Accumulate::Tile { .. } => builder.tile_pass(pass == 0),
+            Accumulate::Tile { .. } => builder.tile_pass(atom, pass == 0),
         },
     });
     let body = passes.collect();
@@ -165,7 +167,7 @@ fn of_stream(name: String, stream: usize) -> String {
 
 /// So many times, whatever the shape.
 fn times(n: usize) -> Count {
-    Count { modulo: None, div: 1, fixed: Some(n) }
+    Count { modulo: None, div: 1, but: But::Nothing, fixed: Some(n) }
 }
 
 struct Builder {
@@ -188,7 +190,7 @@ impl Builder {
     }
 
     fn count(&self, modulo: Option<usize>, div: usize) -> Count {
-        let count = Count { modulo, div, fixed: None };
+        let count = Count { modulo, div, but: But::Nothing, fixed: None };
         // What is left of a division is less than the divisor, whatever K is.
         let none = modulo.is_some_and(|modulo| modulo <= div).then_some(0);
         Count { fixed: none.or_else(|| self.program.k_atoms.map(|k_atoms| count.at(k_atoms))), ..count }
@@ -364,64 +366,6 @@ impl Builder {
                 },
             );
         }
-    }
-
-    /// What a contraction on tiles demands of the operation and the schedule.
-    fn check_tile(&self, atom: &Atom, tile_tokens: usize) -> Result<(), String> {
-        let (tokens, unroll) = (self.program.tokens, self.schedule.unroll);
-        if !tokens.is_multiple_of(tile_tokens) {
-            return Err(format!("{tokens} activation vectors are no whole tiles of {tile_tokens}"));
-        }
-        if unroll * ATOM_COLS > atom.cols {
-            return Err(format!("{unroll} atoms are more than the {} columns of a tile", atom.cols));
-        }
-        if !unroll.is_power_of_two() {
-            return Err(format!("an unroll of {unroll} is no power of two, as the loops of a tile need it"));
-        }
-        if self.schedule.streams > 1 {
-            return Err("a tile's codes are staged for one stream at a time: no streams".to_owned());
-        }
-        if self.schedule.chains > 1 {
-            return Err("a tile has one accumulator for each of its sums: one chain".to_owned());
-        }
-        if self.positions() != [0] {
-            return Err("the codes of a tile must all have the scale one: unpack by shifts".to_owned());
-        }
-        Ok(())
-    }
-
-    /// A contraction on tiles: codes are staged, then multiplied for all activation vectors.
-    fn tile_pass(&mut self, prefetch: bool) -> Vec<Stmt> {
-        let mut body = Vec::new();
-        let tile_tokens = self.program.tile_tokens;
-        let tiles: Vec<Var> = (0..self.program.tokens)
-            .step_by(tile_tokens)
-            .map(|token| self.define(&mut body, Kind::Tile, format!("tile_t{token}"), Op::ZeroTile))
-            .collect();
-        self.over_atoms(None, &mut body, |builder, atoms, body| {
-            for atom in 0..atoms {
-                builder.unpack(0..1, atom, prefetch, body, |_, body, Unpacked { col, codes, .. }| {
-                    body.extend(codes.into_iter().map(|codes| Stmt::Stage { codes, slot: col / 4 }));
-                });
-            }
-            let slots = atoms * ATOM_COLS / 4;
-            let staged =
-                builder.define(body, Kind::Staged, format!("staged{atoms}"), Op::LoadStage { slots });
-            for (index, &acc) in tiles.iter().enumerate() {
-                let token = index * tile_tokens;
-                body.push(Stmt::Set(acc, Op::DotTile { acc, staged, slots, token, col: 0 }));
-            }
-        });
-        for (i, &tile) in tiles.iter().enumerate() {
-            body.push(Stmt::Spill { tile });
-            for index in 0..tile_tokens {
-                let token = i * tile_tokens + index;
-                let op = Op::TileToken { tile, index };
-                let x = self.define(&mut body, Kind::Wide, format!("total_t{token}"), op);
-                self.finish(x, 0, token, &mut body);
-            }
-        }
-        body
     }
 
     /// A contraction that adds in i32 all the way.

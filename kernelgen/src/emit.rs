@@ -272,7 +272,8 @@ fn descriptor(kernel: &Kernel, table: &ScheduleTable) -> TokenStream {
         None => quote!(None),
         Some(fields) => quote!(Some([#(#fields),*])),
     };
-    let (streams, interleaved) = (spec.schedule.streams, spec.schedule.interleaved);
+    let streams = spec.schedule.streams;
+    let interleaved = spec.interleaved().map_or_else(|| quote!(None), |run| quote!(Some(#run)));
     let (layout, schedule, isa) = (spec.layout.name, spec.schedule.to_string(), isa_name(spec.isa));
     let shape = match spec.shape {
         crate::spec::Shape::Any => quote!(None),

@@ -8,6 +8,7 @@
 use std::fmt;
 
 use crate::abi::EXPANSION;
+use crate::layout::ATOM_COLS;
 
 /// A value's index in [`Program::vars`].
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, PartialOrd, Ord)]
@@ -30,6 +31,8 @@ pub enum Kind {
     Tile,
     /// The codes of some slots of the stage, four a slot.
     Staged,
+    /// A run of activations of each of [`Program::tile_tokens`] vectors.
+    ActTile,
 }
 
 /// Name and kind of a value.
@@ -138,24 +141,33 @@ pub enum Op {
     },
     /// Sums of zero for a tile.
     ZeroTile,
-    /// The codes in the first slots of the stage.
+    /// The codes in some slots of the stage.
     LoadStage {
-        /// Slots.
+        /// The first of them.
+        first: usize,
+        /// How many.
         slots: usize,
     },
-    /// acc + the products of staged codes, four columns a slot, with the activations of the tile's vectors from column
-    /// `col` past the cursor on.
-    DotTile {
-        /// Sums of a tile.
-        acc: Var,
-        /// Codes of so many slots.
-        staged: Var,
-        /// Slots.
-        slots: usize,
+    /// Activations of a tile's vectors: the columns of some atoms, and zeros up to a whole run of
+    /// as many as a tile has.
+    LoadActTile {
         /// The tile's first activation vector.
         token: usize,
         /// Columns past the cursor.
         col: usize,
+        /// Atoms.
+        atoms: usize,
+    },
+    /// acc + the products of staged codes, four columns a slot, with as many activations.
+    DotTile {
+        /// Sums of a tile.
+        acc: Var,
+        /// Codes.
+        staged: Var,
+        /// Activations.
+        acts: Var,
+        /// The first columns, past which activations are zero.
+        cols: usize,
     },
     /// The sums of one activation vector of a tile that was spilled.
     TileToken {
@@ -180,23 +192,46 @@ pub struct Count {
     pub modulo: Option<usize>,
     /// Divisor.
     pub div: usize,
+    /// What that is short of, or all that counts of it.
+    pub but: But,
     /// The value, where the shape is fixed.
     pub fixed: Option<usize>,
+}
+
+/// How a loop's count differs from the quotient that it is of.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum But {
+    /// Not at all.
+    Nothing,
+    /// One less, which is done apart; there is at least one.
+    OneLess,
+    /// At most once: a condition.
+    Once,
 }
 
 impl Count {
     /// The count for a matrix of so many atoms a row tile.
     pub fn at(&self, k_atoms: usize) -> usize {
-        self.fixed.unwrap_or_else(|| self.modulo.map_or(k_atoms, |m| k_atoms % m) / self.div)
+        let quotient = self.modulo.map_or(k_atoms, |m| k_atoms % m) / self.div;
+        self.fixed.unwrap_or(match self.but {
+            But::Nothing => quotient,
+            But::OneLess => quotient.saturating_sub(1),
+            But::Once => quotient.min(1),
+        })
     }
 }
 
 impl fmt::Display for Count {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        match (self.fixed, self.modulo) {
-            (Some(n), _) => write!(f, "{n}"),
-            (None, Some(m)) => write!(f, "(k_atoms % {m}) / {}", self.div),
-            (None, None) => write!(f, "k_atoms / {}", self.div),
+        let quotient = match (self.fixed, self.modulo) {
+            (Some(n), _) => return write!(f, "{n}"),
+            (None, Some(m)) => format!("(k_atoms % {m}) / {}", self.div),
+            (None, None) => format!("k_atoms / {}", self.div),
+        };
+        match self.but {
+            But::Nothing => f.write_str(&quotient),
+            But::OneLess => write!(f, "{quotient} - 1"),
+            But::Once => write!(f, "min({quotient}, 1)"),
         }
     }
 }
@@ -230,7 +265,12 @@ pub enum Stmt {
     Stage {
         /// Codes.
         codes: Var,
-        /// Slot; slot s holds columns 4s..4s+4 of what a [`Op::DotTile`] multiplies.
+        /// Slot; slot s of those that a [`Op::LoadStage`] takes holds columns 4s..4s+4.
+        slot: usize,
+    },
+    /// Puts codes of zero into a slot of the stage.
+    ClearStage {
+        /// Slot.
         slot: usize,
     },
     /// Writes the sums of a tile to memory that the caller lends, from where [`Op::TileToken`] takes them.
@@ -319,6 +359,7 @@ impl Program {
                 format!("prefetch {line}, {distance} bytes ahead")
             }
             Stmt::Stage { codes, slot } => format!("stage[{slot}] = {}", self.name(*codes)),
+            Stmt::ClearStage { slot } => format!("stage[{slot}] = 0"),
             Stmt::Spill { tile } => format!("spill {}", self.name(*tile)),
             Stmt::Store { stream, value, token } => {
                 format!("out[{token}]{} = {}", of_stream(*stream), self.name(*value))
@@ -346,10 +387,11 @@ impl Program {
             Op::AddNarrow { a, b } | Op::AddWide { a, b } => format!("{} + {}", n(a), n(b)),
             Op::ShiftNarrow { x, by } | Op::ShiftWide { x, by } => format!("{} >> {by}", n(x)),
             Op::Widen { acc, narrow } => format!("{} + widened {}", n(acc), n(narrow)),
-            Op::LoadStage { slots } => format!("stage[0..{slots}]"),
-            Op::DotTile { acc, staged, slots, token, col } => {
-                format!("{} + {} . acts[{token}..][+{col}..+{}]", n(acc), n(staged), col + 4 * slots)
+            Op::LoadStage { first, slots } => format!("stage[{first}..{}]", first + slots),
+            Op::LoadActTile { token, col, atoms } => {
+                format!("acts[{token}..][+{col}..+{}]", col + atoms * ATOM_COLS)
             }
+            Op::DotTile { acc, staged, acts, .. } => format!("{} + {} . {}", n(acc), n(staged), n(acts)),
             Op::TileToken { tile, index } => format!("{} for vector +{index}", n(tile)),
             Op::SubActSum { x, token } => format!("{} - act_sum[{token}]", n(x)),
         }

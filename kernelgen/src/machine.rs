@@ -170,10 +170,11 @@ pub enum Arg {
     RowMask,
     /// Pointer into the scratch, bytes past its start.
     Scratch(usize),
-    /// The rows of a tile in the scratch, 64 bytes apart, from its start on.
-    ScratchRows,
-    /// The rows of a tile of activations: one activation vector each, the first of them, and bytes past the cursor.
-    ActRows(usize, usize),
+    /// The rows of a tile in the scratch, 64 bytes apart, bytes past its start.
+    ScratchRows(usize),
+    /// The rows of a tile of interleaved activations: a run of one vector each. The first vector, columns past the cursor, and
+    /// the atoms of which the runs are filled.
+    ActRows(usize, usize, usize),
 }
 
 /// An instruction with its arguments.
@@ -291,10 +292,14 @@ pub enum PartOp {
     ZeroTile,
     /// Codes into a slot of the stage, from this row of the tile on.
     Stage(Reg, usize, usize),
-    /// The codes of so many slots of the stage.
-    LoadStage(usize),
-    /// acc + staged codes of so many slots times activations: first vector, bytes past the activation cursor.
-    DotTile(Reg, Reg, usize, usize, usize),
+    /// Codes of zero into a slot of the stage, from this row of the tile on.
+    ClearStage(usize, usize),
+    /// The codes in slots of the stage: the first, and how many.
+    LoadStage(usize, usize),
+    /// Activations of a tile's vectors: the first vector, columns past the activation cursor, and the atoms of which a run is filled.
+    ActTile(usize, usize, usize),
+    /// acc + staged codes times activations.
+    DotTile(Reg, Reg, Reg),
     /// Sums of a tile into the scratch.
     Spill(Reg),
     /// The sums of one vector of the tile that was spilled last.
@@ -411,6 +416,12 @@ impl Driver<'_> {
                     self.low.run(inst);
                 }
             }
+            Stmt::ClearStage { slot } => {
+                for first_row in self.rows.clone().step_by(self.isa.atom().rows) {
+                    let inst = self.isa.lower(&mut self.low, PartOp::ClearStage(*slot, first_row));
+                    self.low.run(inst);
+                }
+            }
             Stmt::Spill { tile } => {
                 for reg in self.regs[tile.0].clone() {
                     let inst = self.isa.lower(&mut self.low, PartOp::Spill(reg));
@@ -445,7 +456,7 @@ impl Driver<'_> {
     /// Registers that a value takes.
     fn parts(&self, var: Var) -> usize {
         match self.program.kind(var) {
-            Kind::Acts => 1,
+            Kind::Acts | Kind::ActTile => 1,
             _ => self.rows.len() / self.isa.atom().rows,
         }
     }
@@ -473,9 +484,10 @@ impl Driver<'_> {
             Op::Widen { acc, narrow } => PartOp::Widen(reg(acc), reg(narrow)),
             Op::ShiftWide { x, by } => PartOp::ShiftWide(reg(x), *by),
             Op::AddWide { a, b } => PartOp::AddWide(reg(a), reg(b)),
-            Op::LoadStage { slots } => PartOp::LoadStage(*slots),
-            Op::DotTile { acc, staged, slots, token, col } => {
-                PartOp::DotTile(reg(acc), reg(staged), *slots, *token, *col)
+            Op::LoadStage { first, slots } => PartOp::LoadStage(*first, *slots),
+            Op::LoadActTile { token, col, atoms } => PartOp::ActTile(*token, *col, *atoms),
+            Op::DotTile { acc, staged, acts, .. } => {
+                PartOp::DotTile(reg(acc), reg(staged), self.regs[acts.0][0])
             }
             Op::TileToken { index, .. } => PartOp::TileToken(*index),
             Op::SubActSum { x, token } => PartOp::SubActSum(reg(x), *token),

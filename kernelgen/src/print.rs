@@ -377,7 +377,7 @@ impl Printer<'_> {
                 let first_row = Literal::usize_unsuffixed(first_row);
                 quote!(rows - #first_row)
             }
-            Arg::RowMask | Arg::Scratch(_) | Arg::ScratchRows | Arg::ActRows(..) => {
+            Arg::RowMask | Arg::Scratch(_) | Arg::ScratchRows(_) | Arg::ActRows(..) => {
                 unreachable!("regions alone have {arg:?}")
             }
         }

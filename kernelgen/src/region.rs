@@ -8,12 +8,10 @@
 use std::collections::BTreeMap;
 
 use crate::isa::Isa;
-use crate::machine::{Arg, File, Inst, MProgram, MStmt, Reg, TileShape};
+use crate::machine::{File, Inst, MProgram, MStmt, Reg, TileShape};
 
 /// Tile registers.
 pub const TILES: usize = 8;
-/// Tiles of activation vectors: with more, the cursors and the operands do not fit the general registers.
-const TOKEN_TILES: usize = 4;
 
 /// The registers of a region.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -24,8 +22,6 @@ pub struct Region {
     pub tiles: Vec<TileShape>,
     /// Vector registers that are used.
     pub vectors: usize,
-    /// The first activation vector of each tile of them, which has a cursor of its own.
-    pub cursors: Vec<usize>,
 }
 
 /// From where to where a value is kept, in statements.
@@ -40,7 +36,7 @@ struct Life {
 /// # Errors
 /// What there are too few of.
 pub fn allocate(program: &MProgram, isa: &dyn Isa) -> Result<Region, String> {
-    let mut lives = Lives { at: 0, lives: BTreeMap::new(), cursors: Vec::new() };
+    let mut lives = Lives { at: 0, lives: BTreeMap::new() };
     for (reg, _) in &program.setup {
         lives.lives.insert(*reg, Life { start: 0, end: usize::MAX });
     }
@@ -72,26 +68,22 @@ pub fn allocate(program: &MProgram, isa: &dyn Isa) -> Result<Region, String> {
         };
     }
     if tiles.len() > TILES {
-        return Err(format!("needs {} tile registers, there are {TILES}; lower the tokens", tiles.len()));
+        return Err(format!(
+            "needs {} tile registers, there are {TILES}; lower the tokens or the streams",
+            tiles.len()
+        ));
     }
     if let Some(available) = isa.registers().filter(|available| vectors.len() > *available) {
         return Err(format!("needs {} vector registers, there are {available}", vectors.len()));
     }
-    if lives.cursors.len() > TOKEN_TILES {
-        let found = lives.cursors.len();
-        return Err(format!(
-            "{found} tiles of activation vectors are more than the {TOKEN_TILES} cursors for them"
-        ));
-    }
     let tiles = tiles.into_iter().map(|(shape, _)| shape).collect();
-    Ok(Region { places, tiles, vectors: vectors.len(), cursors: lives.cursors })
+    Ok(Region { places, tiles, vectors: vectors.len() })
 }
 
 struct Lives {
     /// Statements walked.
     at: usize,
     lives: BTreeMap<Reg, Life>,
-    cursors: Vec<usize>,
 }
 
 impl Lives {
@@ -135,12 +127,5 @@ impl Lives {
 
     fn read(&mut self, inst: &Inst) {
         inst.reads().for_each(|reg| self.keep(reg));
-        for arg in &inst.args {
-            if let Arg::ActRows(token, _) = arg
-                && !self.cursors.contains(token)
-            {
-                self.cursors.push(*token);
-            }
-        }
     }
 }

@@ -6,7 +6,8 @@
 use std::fmt;
 use std::str::FromStr;
 
-use crate::isa::{self, Isa};
+use crate::abi::{QUAD, TILE_RUN};
+use crate::isa::{self, Accumulate, Isa};
 use crate::layout::{self, Layout};
 use crate::schedule::Schedule;
 
@@ -108,6 +109,15 @@ pub struct KernelSpec {
 }
 
 impl KernelSpec {
+    /// The activations of each vector that stand together, where they are interleaved.
+    pub fn interleaved(&self) -> Option<usize> {
+        let run = match self.isa.atom().accumulate {
+            Accumulate::Tile { .. } => TILE_RUN,
+            Accumulate::Wide | Accumulate::Narrow { .. } => QUAD,
+        };
+        self.schedule.interleaved.then_some(run)
+    }
+
     /// The kernel's name, by the grammar of this module.
     pub fn name(&self) -> String {
         format!("{}_{}_{}_{}__{}", self.operation, self.layout.name, self.shape, self.schedule, self.isa.id())

@@ -2,8 +2,10 @@
 //!
 //! What the CPU has is asked in one place, the `available` functions of [`crate::kernels::ISAS`].
 
+mod cache;
 mod id;
 
+pub use cache::second_level_bytes;
 pub use id::identify;
 
 use crate::kernels::ISAS;

@@ -1,13 +1,12 @@
 //! Operands to try and to time kernels with, and the check that comes before every measurement: a kernel that is not
 //! bit-exact has no speed.
 
-use std::ops::Range;
 use std::sync::Arc;
 
 use rand_core::Rng;
 use rand_pcg::Pcg32;
 
-use crate::interleaved::Interleaved;
+use crate::interleaved::{Interleaved, Vectors};
 use crate::kernels::abi::{Kernel, KernelError, Problem};
 use crate::kernels::layouts::i2a16;
 use crate::numerics::quantize::STRIDE_GRANULE;
@@ -74,10 +73,10 @@ impl Activations {
     /// Has what a kernel wants at hand, if it wants the vectors interleaved: what it would make itself in each call otherwise, and
     /// the engine makes once.
     pub fn prepare(&mut self, kernel: &Kernel) {
-        let tokens = kernel.descriptor().tokens;
-        if kernel.descriptor().interleaved && self.interleaved.iter().all(|made| made.of(0, tokens).is_none())
-        {
-            let calls = (0..self.sums.len() / tokens).map(|call| (call * tokens, tokens));
+        let Some(vectors) = Vectors::of(kernel, 0) else { return };
+        if self.interleaved.iter().all(|made| made.of(vectors).is_none()) {
+            let first = (0..self.sums.len() / vectors.tokens).map(|call| call * vectors.tokens);
+            let calls = first.map(|first| Vectors { first, ..vectors });
             let values = &self.values[self.first..];
             let made =
                 Interleaved::new(&Team::solo(), &Arc::default(), values, self.stride, self.cols, calls);
@@ -85,11 +84,14 @@ impl Activations {
         }
     }
 
-    /// The product of a matrix with some of the vectors.
+    /// The product of a matrix with as many of the vectors as a kernel takes.
     ///
     /// # Panics
-    /// If there are fewer of them.
-    pub fn problem<'a>(&'a self, weights: &'a [u8], tokens: Range<usize>) -> Problem<'a> {
+    /// If there are not as many from `first` on.
+    pub fn problem<'a>(&'a self, kernel: &Kernel, weights: &'a [u8], first: usize) -> Problem<'a> {
+        let tokens = first..first + kernel.descriptor().tokens;
+        let interleaved = Vectors::of(kernel, first)
+            .and_then(|vectors| self.interleaved.iter().find_map(|made| made.of(vectors)));
         Problem {
             rows: self.rows,
             cols: self.cols,
@@ -97,7 +99,7 @@ impl Activations {
             acts: &self.values[self.first..][tokens.start * self.stride..tokens.end * self.stride],
             act_stride: self.stride,
             act_sums: &self.sums[tokens.clone()],
-            interleaved: self.interleaved.iter().find_map(|made| made.of(tokens.start, tokens.len())),
+            interleaved,
             expanded: None,
         }
     }

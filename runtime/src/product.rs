@@ -6,14 +6,14 @@ use std::sync::{Arc, Mutex, OnceLock, PoisonError};
 
 use crate::engine::EngineError;
 use crate::expanded::Expanded;
-use crate::interleaved::Interleaved;
-use crate::kernels::abi::{ATOM_BYTES, ATOM_COLS, Kernel, KernelError, Problem, TILE_ROWS};
+use crate::interleaved::{Interleaved, Vectors};
+use crate::kernels::abi::{ATOM_BYTES, ATOM_COLS, EXPANSION, Kernel, KernelError, Problem, TILE_ROWS};
 use crate::numerics::Numerics;
 use crate::numerics::quantize::QuantizedActivations;
 use crate::os::Line;
 use crate::packed::{PackedTernaryWeights, Scales};
 use crate::room::Room;
-use crate::shares::{Blocks, SharedRows, Shares};
+use crate::shares::{self, Blocks, SharedRows, Shares};
 use crate::spare::Spare;
 use crate::team::Team;
 
@@ -93,27 +93,34 @@ impl<'a> Product<'a> {
         weights / 256.0 * kernels.sum::<f64>()
     }
 
-    /// The calls that want activations interleaved: first token and number of tokens.
-    fn interleaved_calls(&self) -> impl Iterator<Item = (usize, usize)> {
-        calls(&self.plan).filter_map(|(first, kernel)| {
-            kernel.descriptor().interleaved.then_some((first, kernel.descriptor().tokens))
-        })
+    /// The calls that want activations interleaved.
+    fn interleaved_calls(&self) -> impl Iterator<Item = Vectors> {
+        calls(&self.plan).filter_map(|(first, kernel)| Vectors::of(kernel, first))
     }
 
     /// The rows of some tiles, which must have been claimed, for all tokens.
     fn tile_rows(&self, tiles: &Range<usize>, scratch: &mut Scratch) -> Result<(), KernelError> {
-        let covered = covered(self.weights, tiles);
         let Scratch { own, .. } = scratch;
-        self.expand(&self.plan, tiles, &mut own.codes);
-        for (token, kernel) in calls(&self.plan) {
-            self.y.will_write(token..token + kernel.descriptor().tokens, tiles);
-            let sums = self.sums(kernel, token, tiles, own)?;
-            for (t, sums) in (token..).zip(sums.chunks_exact(covered)) {
+        self.expand(&self.plan, tiles, own);
+        for (token, kernel, part) in self.steps(tiles) {
+            self.y.will_write(token..token + kernel.descriptor().tokens, &part);
+            let sums = self.sums(kernel, token, &part, own)?;
+            for (t, sums) in (token..).zip(sums.chunks_exact(covered(self.weights, &part))) {
                 // SAFETY: the tiles were handed out to this call alone, and one token's slice is gone before the next.
-                self.scale(t, tiles, sums, unsafe { self.y.of(t, tiles) });
+                self.scale(t, &part, sums, unsafe { self.y.of(t, &part) });
             }
         }
         Ok(())
+    }
+
+    /// The calls that some tiles take: first token, kernel, and the part of the tiles.
+    fn steps(&self, tiles: &Range<usize>) -> impl Iterator<Item = (usize, &Kernel, Range<usize>)> {
+        let tiles = tiles.clone();
+        calls(&self.plan).flat_map(move |(token, kernel)| {
+            let descriptor = kernel.descriptor();
+            let parts = shares::parts(tiles.clone(), descriptor.tokens, descriptor.streams);
+            parts.map(move |part| (token, kernel, part))
+        })
     }
 
     /// The integer products of the rows of some tiles with the tokens that a kernel takes from one on.
@@ -122,23 +129,31 @@ impl<'a> Product<'a> {
         kernel: &Kernel,
         token: usize,
         tiles: &Range<usize>,
-        ProductScratch { codes, sums }: &'s mut ProductScratch,
+        ProductScratch { codes, first_tile, sums }: &'s mut ProductScratch,
     ) -> Result<&'s [i32], KernelError> {
         let (covered, taken) = (covered(self.weights, tiles), kernel.descriptor().tokens);
         if sums.len() < covered * taken {
             sums.resize(covered * taken, 0);
         }
         let sums = &mut sums[..covered * taken];
-        let interleaved = self.interleaved.get().and_then(|made| made.of(token, taken));
-        // They are those of these tiles where the plan has a kernel that looks at them.
-        let expanded = Some(codes.codes());
+        let made = self.interleaved.get().zip(Vectors::of(kernel, token));
+        let interleaved = made.and_then(|(made, vectors)| made.of(vectors));
+        // Those of these tiles are there where the plan has a kernel that looks at them.
+        let before = tiles.start.saturating_sub(*first_tile) * self.tile_bytes() * EXPANSION;
+        let expanded = codes.codes().get(before..);
         let problem = Problem { interleaved, expanded, ..problem(self.weights, self.x, token, taken) };
         kernel.run(&problem, tiles.clone(), sums, covered)?;
         Ok(sums)
     }
 
     /// Brings the codes of some tiles apart, once for all calls, if a plan has a kernel that wants them so.
-    fn expand(&self, plan: &[Kernel], tiles: &Range<usize>, codes: &mut Expanded) {
+    fn expand(
+        &self,
+        plan: &[Kernel],
+        tiles: &Range<usize>,
+        ProductScratch { codes, first_tile, .. }: &mut ProductScratch,
+    ) {
+        *first_tile = tiles.start;
         let fields = plan.iter().find_map(|kernel| kernel.descriptor().expanded);
         let tile_bytes = self.tile_bytes();
         let packed = &self.weights.data()[tiles.start * tile_bytes..tiles.end * tile_bytes];
@@ -192,6 +207,8 @@ struct Scratch {
 struct ProductScratch {
     /// The codes of the tiles at hand, for the kernels that want them expanded.
     codes: Expanded,
+    /// The first of them.
+    first_tile: usize,
     /// Integer products of a kernel's call.
     sums: Vec<i32>,
 }
@@ -242,21 +259,21 @@ pub(crate) fn run_joined(
     interleave_all(team, &[first, second]);
     let work = 2.0 * first.cycles();
     share_tiles(team, std::slice::from_ref(first), first.tiles(), work, |tiles, scratch| {
-        let covered = covered(first.weights, &tiles);
         let Scratch { own, other, results } = scratch;
-        results.resize(covered, 0.0);
         // By the same kernels: what serves one of them serves the other.
-        first.expand(&first.plan, &tiles, &mut own.codes);
-        second.expand(&first.plan, &tiles, &mut other.codes);
-        for (token, kernel) in calls(&first.plan) {
-            first.y.will_write(token..token + kernel.descriptor().tokens, &tiles);
-            let sums = first.sums(kernel, token, &tiles, own)?.chunks_exact(covered);
-            let other_sums = second.sums(kernel, token, &tiles, other)?.chunks_exact(covered);
+        first.expand(&first.plan, &tiles, own);
+        second.expand(&first.plan, &tiles, other);
+        for (token, kernel, part) in first.steps(&tiles) {
+            let covered = covered(first.weights, &part);
+            results.resize(covered, 0.0);
+            first.y.will_write(token..token + kernel.descriptor().tokens, &part);
+            let sums = first.sums(kernel, token, &part, own)?.chunks_exact(covered);
+            let other_sums = second.sums(kernel, token, &part, other)?.chunks_exact(covered);
             for (t, (sums, other_sums)) in (token..).zip(sums.zip(other_sums)) {
                 // SAFETY: the tiles were handed out to this call alone, and one token's slice is gone before the next.
-                let y = unsafe { first.y.of(t, &tiles) };
-                first.scale(t, &tiles, sums, y);
-                second.scale(t, &tiles, other_sums, results);
+                let y = unsafe { first.y.of(t, &part) };
+                first.scale(t, &part, sums, y);
+                second.scale(t, &part, other_sums, results);
                 join(y, results);
             }
         }
@@ -317,11 +334,15 @@ fn share_tiles(
             let tokens = product.plan.iter().map(|kernel| kernel.descriptor().tokens).max();
             tokens.unwrap_or(0) * product.x.stride()
         };
-        let bytes = products.iter().map(call).max().unwrap_or(0).max(blocks.chunk_bytes);
-        let each = if parts == 1 { tiles } else { tiles / (PIECES_EACH * parts) };
-        let chunk = (bytes / tile_bytes).min(each);
-        // Whole groups, for a kernel computes those that are left over together with some that it has done.
-        let chunk = chunk.max(1).next_multiple_of(streams);
+        let call_bytes = products.iter().map(call).max().unwrap_or(0);
+        let read = |product: &Product<'_>| {
+            let bytes =
+                product.plan.iter().map(|kernel| kernel.descriptor().tile_bytes(product.weights.cols()));
+            bytes.max()
+        };
+        let tile_bytes = products.iter().filter_map(read).max().unwrap_or(1);
+        let each = if parts == 1 { tiles } else { (tiles / (PIECES_EACH * parts)).max(1) };
+        let chunk = blocks.chunk(tile_bytes, streams, call_bytes).min(each.next_multiple_of(streams));
         match parts {
             1 => Shares::new(tiles, 1, chunk),
             // Smaller ones at the end, so that nobody waits long for the last.

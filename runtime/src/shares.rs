@@ -3,8 +3,10 @@
 
 use std::marker::PhantomData;
 use std::ops::Range;
+use std::sync::LazyLock;
 use std::sync::atomic::{AtomicU64, Ordering};
 
+use crate::cpu;
 use crate::kernels::abi::TILE_ROWS;
 use crate::prefetch;
 
@@ -14,15 +16,31 @@ pub struct Blocks {
     /// The most that a thread takes at a time of what is read once: the streams of a kernel that has several are then long
     /// enough for the CPU to read ahead in each, and near enough to each other.
     pub stream_bytes: usize,
-    /// What is worked on for all tokens before the next is read, and the most that a thread takes at a time of it: it stays
-    /// in a small L2 cache together with the activations of a kernel's call. As many as these where they are more, so that
-    /// neither is read more often than the other.
+    /// What is worked on for all tokens before the next is read, and the most that a thread takes at a time of it, as kernels
+    /// read it: it stays in the second-level cache together with the activations of a kernel's call. As many as these where
+    /// they are more, so that neither is read more often than the other.
     pub chunk_bytes: usize,
 }
 
+/// A second-level cache where nobody knows how large it is: as small as any is today.
+const SECOND_LEVEL_BYTES: usize = 256 << 10;
+
 impl Default for Blocks {
+    /// Half of this CPU's second-level cache for a chunk.
     fn default() -> Self {
-        Blocks { stream_bytes: 512 << 10, chunk_bytes: 64 << 10 }
+        static CHUNK_BYTES: LazyLock<usize> =
+            LazyLock::new(|| cpu::second_level_bytes().unwrap_or(SECOND_LEVEL_BYTES) / 2);
+        Blocks { stream_bytes: 512 << 10, chunk_bytes: *CHUNK_BYTES }
+    }
+}
+
+impl Blocks {
+    /// Tiles of a chunk: of tiles of so many bytes, as kernels read them, by kernels with so many weight streams, which take as
+    /// many bytes of activations a call. Whole groups of as many tiles as streams, for a kernel computes those that are left
+    /// over together with some that it has done.
+    pub fn chunk(&self, tile_bytes: usize, streams: usize, call_bytes: usize) -> usize {
+        let tiles = self.chunk_bytes.max(call_bytes) / tile_bytes.max(1);
+        tiles.max(1).next_multiple_of(streams)
     }
 }
 
@@ -117,6 +135,17 @@ impl Shares {
         let tiles = if new_start > start { start..new_start } else { new_end..end };
         Some(tiles.start as usize..tiles.end as usize)
     }
+}
+
+/// Bytes of integer sums that stay near until they are scaled: more would lie on more pages than a core knows at once.
+const SUMS_BYTES: usize = 32 << 10;
+
+/// Parts of some tiles that a kernel of so many tokens and weight streams computes at a time: whole groups of as many tiles as
+/// streams.
+pub fn parts(tiles: Range<usize>, tokens: usize, streams: usize) -> impl Iterator<Item = Range<usize>> {
+    let each = SUMS_BYTES / (tokens * TILE_ROWS * size_of::<i32>()).max(1);
+    let each = each.max(1).next_multiple_of(streams);
+    tiles.clone().step_by(each).map(move |first| first..tiles.end.min(first + each))
 }
 
 /// Tiles of matrices of so many each that stand one below the other: which matrix, counted from 0, and which of its tiles.
@@ -214,6 +243,25 @@ mod tests {
         assert_eq!(shares.claim(1), Some(3..5));
         assert_eq!(shares.claim(0), Some(2..3));
         assert_eq!((shares.claim(0), shares.claim(1)), (None, None));
+    }
+
+    #[test]
+    fn a_chunk_is_whole_groups_and_no_less_than_a_call_reads() {
+        let blocks = Blocks { stream_bytes: 1, chunk_bytes: 1000 };
+        assert_eq!((blocks.chunk(100, 1, 0), blocks.chunk(100, 3, 0)), (10, 12));
+        assert_eq!(
+            (blocks.chunk(100, 1, 2550), blocks.chunk(2000, 1, 0), blocks.chunk(2000, 2, 0)),
+            (25, 1, 2)
+        );
+    }
+
+    #[test]
+    fn parts_are_whole_groups_whose_sums_stay_near() {
+        // 32 KiB are 512 sums of a tile's row for one token.
+        assert_eq!(parts(5..40, 32, 2).collect::<Vec<_>>(), [5..21, 21..37, 37..40]);
+        assert_eq!(parts(0..40, 32, 3).collect::<Vec<_>>(), [0..18, 18..36, 36..40]);
+        assert_eq!(parts(0..3, 1024, 2).collect::<Vec<_>>(), [0..2, 2..3]);
+        assert!(parts(0..100, 1, 3).eq([0..100; 1]));
     }
 
     #[test]

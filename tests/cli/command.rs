@@ -97,7 +97,7 @@ pub fn tale(index: usize) -> (String, Vec<u32>) {
 /// Whether an instruction set takes a kernel: one of its own, but with tiles for whole tiles of tokens only, sixteen or more;
 /// fewer are left to the level below.
 pub fn takes(isa: &str, kernel: &str) -> bool {
-    const TILES: [&str; 4] = ["gemm16_", "gemm32_", "gemm48_", "gemm64_"];
+    const TILES: [&str; 2] = ["gemm16_", "gemm32_"];
     let owner = match isa {
         "amx" if !TILES.iter().any(|operation| kernel.contains(operation)) => "avx512vnni",
         _ => isa,

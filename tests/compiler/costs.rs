@@ -38,8 +38,8 @@ fn the_busiest_ports_bound_a_kernel() {
         ("golden-cove", "gemv_i2a16_16x65536_u4c1sr1p0__avx512vnni", 20.0),
         // Per 64 columns two products of 16 cycles on one unit; for 16 vectors one, but then two tiles of 16 rows and the
         // weights of four atoms, 36 loads on two ports.
-        ("golden-cove", "gemm32_i2a16_16x65536_u4c1sr1p0__amx", 32.0 / 4.0),
-        ("golden-cove", "gemm16_i2a16_16x65536_u4c1sr1p0__amx", 36.0 / 2.0 / 4.0),
+        ("golden-cove", "gemm32_i2a16_16x65536_u4c1sr1p0i__amx", 32.0 / 4.0),
+        ("golden-cove", "gemm16_i2a16_16x65536_u4c1sr1p0i__amx", 36.0 / 2.0 / 4.0),
         // Sixteen rows are four registers: twelve shifts on one port, 32 multiplies on the other, 16 ands on either.
         ("cortex-a72", "gemv_i2a16_16x65536_u4c1sr1p0__neon", 32.0),
         // Four shifts, 16 ands and 16 products on two ports.

@@ -98,7 +98,7 @@ fn the_greatest_k_is_the_one_worked_out_by_hand() {
         ("gemv_i2a16_anyxany_u1c1mr2p0__avxvnni", scale_64),
         ("gemv_i2a16_anyxany_u2c1nr1p4096__avx512bw", scale_one),
         ("gemv_i2a16_anyxany_u1c1sr1p0__avx512vnni", scale_one),
-        ("gemm16_i2a16_anyxany_u4c1sr1p0__amx", scale_one),
+        ("gemm16_i2a16_anyxany_u4c1sr1p0i__amx", scale_one),
         ("gemv_i2a16_anyxany_u2c1sr1p0__neon", scale_one),
         ("gemv_i2a16_anyxany_u2c1nr1p0__neondotprod", scale_four),
         ("gemv_i2a16_anyxany_u2c1mr1p0__neoni8mm", scale_64),

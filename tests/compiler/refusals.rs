@@ -67,13 +67,14 @@ fn seeded_overflows_are_refused_on_every_instruction_set() {
     const I32: [i64; 2] = [-2_147_483_648, 2_147_483_647];
     for isa in isa::ALL {
         let atom = isa.atom();
-        let operation = match atom.accumulate {
-            Accumulate::Tile { tokens } => format!("gemm{tokens}"),
-            Accumulate::Wide | Accumulate::Narrow { .. } => "gemv".to_owned(),
+        let (operation, unroll, interleaved) = match atom.accumulate {
+            Accumulate::Tile { tokens } => (format!("gemm{tokens}"), 4, "i"),
+            Accumulate::Wide | Accumulate::Narrow { .. } => ("gemv".to_owned(), 1, ""),
         };
         // As many passes as one register of rows needs: no more registers than there are.
         let name = |cols: usize, fold: &str| {
-            format!("{operation}_i2a16_16x{cols}_u1c1sr{}p0{fold}__{}", 16 / atom.rows, isa.id())
+            let (passes, isa) = (16 / atom.rows, isa.id());
+            format!("{operation}_i2a16_16x{cols}_u{unroll}c1sr{passes}p0{fold}{interleaved}__{isa}")
         };
         let (_, [lo, hi, min, max]) = overflow(&name(1 << 24, ""));
         assert_eq!([min, max], I32, "{}", isa.id());
@@ -242,26 +243,33 @@ fn codes_past_a_signed_operand_are_refused() {
     crate::compiled("gemv_i2a16_anyxany_u1c1mr4p0__neoni8mm");
 }
 
-/// Accumulators, staged codes and activations, and these again for what is left over in another shape.
+/// Accumulators, and registers for staged codes and activations.
 #[test]
 fn what_no_tile_can_hold_is_refused() {
     for (name, reason) in [
         ("gemv_i2a16_anyxany_u4c1sr1p0__amx", "1 activation vectors are no whole tiles of 16"),
-        ("gemm4_i2a16_anyxany_u4c1sr1p0__amx", "4 activation vectors are no whole tiles of 16"),
-        ("gemm16_i2a16_anyxany_u5c1sr1p0__amx", "5 atoms are more than the 64 columns of a tile"),
-        ("gemm16_i2a16_anyxany_u3c1sr1p0__amx", "an unroll of 3 is no power of two"),
-        ("gemm16_i2a16_anyxany_u4c2sr1p0__amx", "one chain"),
-        ("gemm16_i2a16_anyxany_u4c1sr1p0t2__amx", "no streams"),
-        ("gemm16_i2a16_anyxany_u4c1mr1p0__amx", "unpack by shifts"),
-        ("gemm80_i2a16_anyxany_u4c1sr1p0__amx", "needs 9 tile registers, there are 8; lower the tokens"),
-        ("gemm80_i2a16_16x64_u4c1sr1p0__amx", "5 tiles of activation vectors are more than the 4"),
+        ("gemm4_i2a16_anyxany_u4c1sr1p0i__amx", "4 activation vectors are no whole tiles of 16"),
+        (
+            "gemm16_i2a16_anyxany_u5c1sr1p0i__amx",
+            "an unroll of 5 is neither the 4 atoms of a tile nor 2 times",
+        ),
+        ("gemm16_i2a16_anyxany_u2c1sr1p0i__amx", "an unroll of 2 is neither"),
+        ("gemm16_i2a16_anyxany_u4c2sr1p0i__amx", "one chain"),
+        ("gemm16_i2a16_anyxany_u4c1sr1p0__amx", "end the schedule with an 'i'"),
+        ("gemm16_i2a16_anyxany_u4c1sr1p0i64__amx", "an 'i' without a number"),
+        ("gemm16_i2a16_anyxany_u4c1sr1p0t2i__amx", "streams side by side, with a 'b'"),
+        ("gemm16_i2a16_anyxany_u4c1mr1p0i__amx", "unpack by shifts"),
+        ("gemm16_i2a16_anyxany_u4c1sr1p0t4bi__amx", "4 streams are more than the 3"),
+        ("gemm16_i2a16_anyxany_u8c1sr1p0t3bi__amx", "6144 bytes of staged codes, there is room for 4096"),
+        ("gemm112_i2a16_anyxany_u4c1sr1p0i__amx", "needs 9 tile registers, there are 8; lower the tokens"),
+        ("gemm48_i2a16_16x64_u4c1sr1p0t2bi__amx", "needs 9 tile registers, there are 8"),
     ] {
         let error = refusal(name);
         let CompileError::Tile { reason: found, .. } = &error else { panic!("{error}") };
         assert!(found.contains(reason), "{error}");
     }
-    // Four accumulators and four others.
-    let region = crate::compiled("gemm64_i2a16_anyxany_u4c1sr1p0__amx").machine.region.expect("a region");
+    // Six accumulators and two others.
+    let region = crate::compiled("gemm96_i2a16_anyxany_u4c1sr1p0i__amx").machine.region.expect("a region");
     assert_eq!(region.tiles.len(), 8);
 }
 
@@ -269,7 +277,7 @@ fn what_no_tile_can_hold_is_refused() {
 fn what_cannot_be_interleaved_is_refused() {
     for (name, part) in [
         ("gemv_i2a16_anyxany_u4c1nr1p0i__avx512vnni", "one vector is not interleaved with any other"),
-        ("gemm16_i2a16_anyxany_u4c1sr1p0i__amx", "tiles read activations vector by vector"),
+        ("gemv_i2a16_anyxany_u4c1sr1p0i__amx", "one vector is not interleaved with any other"),
     ] {
         let error = refusal(name);
         assert!(matches!(error, CompileError::Interleaved { .. }), "{error}");
@@ -279,7 +287,7 @@ fn what_cannot_be_interleaved_is_refused() {
 
 #[test]
 fn expanded_weights_that_do_not_serve_are_refused() {
-    let error = refusal("gemm16_i2a16_64x64_u4c1er1p0__amx");
+    let error = refusal("gemm16_i2a16_64x64_u4c1er1p0i__amx");
     assert!(matches!(error, CompileError::Expanded { .. }), "{error}");
     assert!(error.to_string().contains("are staged by kernels on tiles themselves"), "{error}");
 }

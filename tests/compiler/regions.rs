@@ -6,13 +6,15 @@ use std::process::Command;
 
 use tempfile::tempdir;
 
-/// Every unroll, with rests and without, fixed shapes and any; the last needs every register there is.
-const KERNELS: [&str; 5] = [
-    "gemm16_i2a16_37x1003_u4c1sr1p0__amx",
-    "gemm16_i2a16_anyxany_u1c1sr1p0__amx",
-    "gemm32_i2a16_128x256_u4c1sr1p2048__amx",
-    "gemm48_i2a16_37x1008_u2c1sr1p64__amx",
-    "gemm64_i2a16_anyxany_u4c1sr1p0__amx",
+/// Both unrolls, with rests and without, fixed shapes and any, one row tile at a time and several; the last has the most
+/// cursors.
+const KERNELS: [&str; 6] = [
+    "gemm16_i2a16_37x1003_u4c1sr1p0i__amx",
+    "gemm16_i2a16_anyxany_u8c1sr1p0i__amx",
+    "gemm32_i2a16_128x256_u8c1sr1p2048t2bi__amx",
+    "gemm48_i2a16_37x1008_u4c1sr1p64i__amx",
+    "gemm32_i2a16_anyxany_u8c1sr1p0t2bi__amx",
+    "gemm16_i2a16_anyxany_u4c1sr1p64t3bi__amx",
 ];
 
 #[test]

@@ -7,9 +7,14 @@ use kernelgen::{Builder, emit, isa};
 use tritforge_tests::{configs, default_builder};
 
 /// Bytes of machine code an instruction of the cost's count, rounded up from the symbol sizes of release builds: one
-/// vector instruction with its share of copies, moves and addresses; or, portable, an operation on sixteen rows.
+/// vector instruction with its share of copies, moves and addresses; or, portable, an operation on sixteen rows. A region of
+/// assembly is what is counted and nothing else.
 fn bytes_per_instruction(isa: &str) -> usize {
-    if isa == "portable" { 128 } else { 9 }
+    match isa {
+        "portable" => 128,
+        "amx" => 7,
+        _ => 9,
+    }
 }
 
 /// The most text that one kernel may have; the portable ones are few, and no loop of theirs is in a hurry.

@@ -59,7 +59,7 @@ fn short_activations(kernel: &Kernel, case: &Case) -> Result<(), String> {
     expect(interp::machine::run(kernel, &data, CANARY), &fault)
 }
 
-const TILE_KERNEL: &str = "gemm32_i2a16_anyxany_u4c1sr1p0__amx";
+const TILE_KERNEL: &str = "gemm32_i2a16_anyxany_u4c1sr1p0i__amx";
 
 /// A kernel on tiles, and a matrix with a rest of three atoms.
 fn on_tiles() -> Result<(Kernel, Case), String> {

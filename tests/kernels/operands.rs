@@ -127,7 +127,10 @@ fn activations(refused: &Refused<'_>) -> Result<(), String> {
     refused.problem(&short, &refused.length("activations", needed - 1, needed))?;
     let short = Problem { act_sums: &case.sums[..tokens - 1], ..case.problem() };
     refused.problem(&short, &refused.length("activation sums", tokens - 1, tokens))?;
-    if kernel.descriptor().interleaved {
+    if let Some(run) = kernel.descriptor().interleaved {
+        // Atoms that are no whole run have one each.
+        let left = if run > 16 { case.stride % run / 16 } else { case.stride % run };
+        let needed = tokens * (case.stride / run + left) * run;
         let interleaved = vec![0; needed - 1];
         let short = Problem { interleaved: Some(&interleaved), ..case.problem() };
         refused.problem(&short, &refused.length("interleaved activations", needed - 1, needed))?;

@@ -19,9 +19,11 @@ pub fn misaligned(kernel: &Kernel) -> Result<(), String> {
         let call = Call { gap: offset % 5, offset: offset % 16 };
         run(kernel, &case, &problem, tiles.clone(), call).map_err(|e| format!("offset {offset}: {e}"))?;
         // What a caller has interleaved lies anywhere too, and is what such a kernel reads; others do not look at it.
-        let interleaved = Placed::copy_of(&interleaved(&case, kernel.descriptor().tokens), offset);
+        let run_of = kernel.descriptor().interleaved;
+        let interleaved = interleaved(&case, kernel.descriptor().tokens, run_of.unwrap_or(4));
+        let interleaved = Placed::copy_of(&interleaved, offset);
         let zeros = vec![0; case.acts.len()];
-        let acts = if kernel.descriptor().interleaved { &zeros } else { &case.acts };
+        let acts = if run_of.is_some() { &zeros } else { &case.acts };
         let problem = Problem { acts, interleaved: Some(&interleaved), ..case.problem() };
         run(kernel, &case, &problem, tiles.clone(), call)
             .map_err(|e| format!("interleaved, offset {offset}: {e}"))?;
@@ -29,13 +31,19 @@ pub fn misaligned(kernel: &Kernel) -> Result<(), String> {
     Ok(())
 }
 
-/// The first vectors of a case, four activations of each in turn.
-fn interleaved(case: &Case, tokens: usize) -> Vec<i8> {
-    let quad = |quad: usize| {
-        (0..tokens)
-            .flat_map(move |token| (0..4).map(move |value| case.acts[token * case.stride + 4 * quad + value]))
-    };
-    (0..case.stride / 4).flat_map(quad).collect()
+/// The first vectors of a case, a run of each in turn; atoms that are no whole run each in one of its own, before zeros.
+fn interleaved(case: &Case, tokens: usize, run: usize) -> Vec<i8> {
+    let mut all = Vec::new();
+    let mut col = 0;
+    while col < case.stride {
+        let take = if case.stride - col < run { 16 } else { run };
+        for token in 0..tokens {
+            all.extend(&case.acts[token * case.stride + col..][..take]);
+            all.extend(vec![0; run - take]);
+        }
+        col += take;
+    }
+    all
 }
 
 /// Codes that a caller has expanded, of the tiles of the call alone, are what such a kernel reads; others do not look at them.

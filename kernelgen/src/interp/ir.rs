@@ -1,5 +1,7 @@
 //! The interpreter of the IR: exact integers, every value checked against the range proof.
 
+use std::collections::BTreeMap;
+
 use super::{Data, Fault};
 use crate::abi::EXPANSION;
 use crate::compile::Kernel;
@@ -27,7 +29,7 @@ pub fn run(kernel: &Kernel, data: &Data<'_>) -> Result<Vec<i32>, Fault> {
         tiles: Vec::new(),
         rows: 0..0,
         atom: 0,
-        staged: Vec::new(),
+        staged: BTreeMap::new(),
         spilled: None,
         out: vec![0; data.out_rows() * kernel.program.tokens],
     };
@@ -48,8 +50,8 @@ struct State<'a> {
     rows: std::ops::Range<usize>,
     /// Atoms past the start of the tiles.
     atom: usize,
-    /// The codes in each slot of the stage.
-    staged: Vec<Value>,
+    /// The codes in each slot of the stage that something was put into.
+    staged: BTreeMap<usize, Value>,
     /// The tile that was spilled last, and its sums.
     spilled: Option<(Var, Value)>,
     out: Vec<i32>,
@@ -67,9 +69,9 @@ impl State<'_> {
                 Stmt::Prefetch { .. } => {}
                 Stmt::Stage { codes, slot } => {
                     let codes = self.get(*codes)?.clone();
-                    self.staged.resize(self.staged.len().max(slot + 1), Vec::new());
-                    self.staged[*slot] = codes;
+                    self.stage(*slot, codes);
                 }
+                Stmt::ClearStage { slot } => self.stage(*slot, vec![0; 4 * self.rows.len()]),
                 Stmt::Spill { tile } => self.spilled = Some((*tile, self.get(*tile)?.clone())),
                 Stmt::Store { stream, value, token } => self.store(*stream, *value, *token)?,
                 Stmt::Repeat { count, atoms, body } => {
@@ -86,6 +88,10 @@ impl State<'_> {
             }
         }
         Ok(())
+    }
+
+    fn stage(&mut self, slot: usize, codes: Value) {
+        self.staged.insert(slot, codes);
     }
 
     fn check(&self, var: Var, value: &Value) -> Result<(), Fault> {
@@ -156,20 +162,28 @@ impl State<'_> {
                 self.get(*acc)?.iter().zip(sums).map(|(acc, sum)| acc + sum).collect()
             }
             Op::ZeroTile => vec![0; rows * self.kernel.program.tile_tokens],
-            Op::LoadStage { slots } => {
-                let slot = |slot| self.staged.get(slot).ok_or(Fault::Undefined(format!("stage[{slot}]")));
-                (0..*slots).map(slot).collect::<Result<Vec<_>, _>>()?.into_iter().flatten().copied().collect()
+            Op::LoadStage { first, slots } => {
+                let slot = |slot| self.staged.get(&slot).ok_or(Fault::Undefined(format!("stage[{slot}]")));
+                let staged = (*first..first + slots).map(slot).collect::<Result<Vec<_>, _>>()?;
+                staged.into_iter().flatten().copied().collect()
             }
-            Op::DotTile { acc, staged, slots, token, col } => {
-                let staged = self.get(*staged)?;
+            Op::LoadActTile { token, col, atoms } => {
+                let tokens = *token..token + self.kernel.program.tile_tokens;
+                let runs = tokens.map(|token| {
+                    let acts = self.data.acts_at(token, self.atom, *col, atoms * ATOM_COLS)?;
+                    let zeros = std::iter::repeat_n(0, self.kernel.spec.isa.atom().cols - acts.len());
+                    Ok(acts.iter().map(|q| i64::from(*q)).chain(zeros).collect::<Vec<_>>())
+                });
+                runs.collect::<Result<Vec<_>, Fault>>()?.concat()
+            }
+            Op::DotTile { acc, staged, acts, .. } => {
+                let (staged, acts) = (self.get(*staged)?, self.get(*acts)?);
                 let tokens = self.kernel.program.tile_tokens;
                 let mut sums = self.get(*acc)?.clone();
-                for index in 0..tokens {
-                    let acts = self.data.acts_at(token + index, self.atom, *col, 4 * slots)?;
-                    for (codes, acts) in staged.chunks(4 * rows).zip(acts.chunks(4)) {
+                for (index, run) in acts.chunks(acts.len() / tokens).enumerate() {
+                    for (codes, acts) in staged.chunks(4 * rows).zip(run.chunks(4)) {
                         for row in 0..rows {
-                            let products =
-                                codes[4 * row..][..4].iter().zip(acts).map(|(c, q)| c * i64::from(*q));
+                            let products = codes[4 * row..][..4].iter().zip(acts).map(|(c, q)| c * q);
                             sums[row * tokens + index] += products.sum::<i64>();
                         }
                     }

@@ -5,7 +5,7 @@ use super::tiles::Tiles;
 use super::{Data, Fault};
 use crate::abi::{SCRATCH_BYTES, tail_mask16};
 use crate::compile::Kernel;
-use crate::layout::TILE_ROWS;
+use crate::layout::{ATOM_COLS, TILE_ROWS};
 use crate::machine::{Arg, File, Inst, MProgram, MStmt, Memory, Reg};
 
 /// Runs a lowered kernel; results stand vector by vector, `rows of the tiles` values each. Results that the kernel
@@ -113,14 +113,17 @@ impl State<'_> {
     fn set_tile(&mut self, tile: usize, inst: &Inst) -> Result<(), Fault> {
         match (inst.intrinsic.name, inst.args.as_slice()) {
             ("_tile_zero", []) => self.tiles.zero(tile),
-            ("_tile_loadd", [Arg::ScratchRows]) => {
+            ("_tile_loadd", [Arg::ScratchRows(at)]) => {
                 let scratch = &self.scratch;
-                self.tiles.load(tile, |row, len| scratch_at(scratch, SCRATCH_ROW_BYTES * row, len))
+                self.tiles.load(tile, |row, len| scratch_at(scratch, at + SCRATCH_ROW_BYTES * row, len))
             }
-            ("_tile_loadd", [Arg::ActRows(token, offset)]) => {
+            ("_tile_loadd", [Arg::ActRows(token, col, atoms)]) => {
                 let (data, atom) = (self.data, self.atom);
                 self.tiles.load(tile, |row, len| {
-                    Ok(data.acts_at(token + row, atom, *offset, len)?.iter().map(|q| *q as u8).collect())
+                    let acts = data.acts_at(token + row, atom, *col, atoms * ATOM_COLS)?;
+                    // What is beyond them is the next vector's.
+                    let zeros = std::iter::repeat_n(0, SCRATCH_ROW_BYTES - acts.len());
+                    Ok(acts.iter().map(|q| *q as u8).chain(zeros).take(len).collect())
                 })
             }
             ("_tile_dpbsud", [Arg::Reg(acc), Arg::Reg(a), Arg::Reg(b)]) if self.place(*acc) == tile => {
@@ -144,13 +147,13 @@ impl State<'_> {
         if inst.intrinsic.memory != Memory::Write {
             return Ok(());
         }
-        if let ("_tile_stored", [Arg::ScratchRows, Arg::Reg(tile)]) =
+        if let ("_tile_stored", [Arg::ScratchRows(at), Arg::Reg(tile)]) =
             (inst.intrinsic.name, inst.args.as_slice())
         {
             let rows: Vec<Vec<u8>> =
                 self.tiles.rows(self.place(*tile))?.into_iter().map(<[u8]>::to_vec).collect();
             let mut rows = rows.iter().enumerate();
-            return rows.try_for_each(|(row, bytes)| self.write_scratch(SCRATCH_ROW_BYTES * row, bytes));
+            return rows.try_for_each(|(row, bytes)| self.write_scratch(at + SCRATCH_ROW_BYTES * row, bytes));
         }
         let args = self.arguments(inst)?;
         let lanes = models::stored(inst.intrinsic.name, &args).ok_or(Fault::NoModel(inst.intrinsic.name))?;
@@ -202,7 +205,9 @@ impl State<'_> {
                     Arg::Scratch(offset) if len > 0 => Value::Bytes(scratch_at(&self.scratch, offset, len)?),
                     Arg::Ahead(..) | Arg::Out(..) | Arg::Scratch(_) => Value::Pointer,
                     Arg::RowMask => Value::Scalar(tail_mask16(self.rows_in_tile() as i32).into()),
-                    Arg::ScratchRows | Arg::ActRows(..) => return Err(Fault::NoModel(inst.intrinsic.name)),
+                    Arg::ScratchRows(_) | Arg::ActRows(..) => {
+                        return Err(Fault::NoModel(inst.intrinsic.name));
+                    }
                     Arg::RowsLeft(first_row) => Value::Scalar(self.rows_in_tile() as i64 - first_row as i64),
                 })
             })

@@ -1,5 +1,6 @@
 //! AMX-INT8: `tdpbsud` on tiles of 16 activation vectors x 16 rows x 64 columns. Vectors of 512 bits bring the codes
-//! apart and stage them in memory: a field of an atom is one row of the tile that is multiplied.
+//! apart and stage them in memory: a field of an atom is one row of the tile that is multiplied. Activations are
+//! interleaved by runs of 64, so that a tile of them is one KiB without a gap.
 
 use super::avx512vnni::AVX512_VNNI;
 use super::x86::{STORE_LANES, store};
@@ -8,7 +9,7 @@ use crate::cpus::{self, Cpu};
 use crate::ir::Cursor;
 use crate::layout::TILE_ROWS;
 use crate::machine::Arg::{ActRows, Ahead, Out, Reg as R, RowMask, Scratch, ScratchRows};
-use crate::machine::{Class, Inst, Intrinsic, Lowering, Memory, PartOp, Reg};
+use crate::machine::{Arg, Class, Inst, Intrinsic, Lowering, Memory, PartOp, Reg};
 
 /// The back-end.
 pub struct Amx;
@@ -21,6 +22,8 @@ const OPS: Ops = Ops {
 
 /// Activation vectors of a tile.
 const TOKENS: usize = 16;
+/// Columns of a tile, and bytes of a tile's row of activations.
+const COLS: usize = 64;
 /// Bytes of a tile's row of sums or of staged codes: four for each row of the matrix.
 const LINE: usize = 4 * TILE_ROWS;
 
@@ -32,6 +35,11 @@ const SPILL: Intrinsic =
 const DOT: Intrinsic = Intrinsic::new("_tile_dpbsud", Class::TileMultiply).with_mnemonic("tdpbsud");
 const STAGE: Intrinsic = store("_mm512_store_si512").with_mnemonic("vmovdqa64");
 const PREFETCH: Intrinsic = Intrinsic::new("_mm_prefetch", Class::Prefetch).with_mnemonic("prefetcht0");
+
+/// Where the codes of a slot are staged, from a row of the tile on.
+fn staged(slot: usize, first_row: usize) -> Arg {
+    Scratch(LINE * slot + 4 * first_row)
+}
 
 impl Isa for Amx {
     fn id(&self) -> &'static str {
@@ -63,7 +71,7 @@ impl Isa for Amx {
     }
 
     fn atom(&self) -> Atom {
-        Atom { rows: TILE_ROWS, cols: 64, code_max: 255, accumulate: Accumulate::Tile { tokens: TOKENS } }
+        Atom { rows: TILE_ROWS, cols: COLS, code_max: 255, accumulate: Accumulate::Tile { tokens: TOKENS } }
     }
 
     fn typical_cpu(&self) -> &'static Cpu {
@@ -73,15 +81,21 @@ impl Isa for Amx {
     fn lower(&self, low: &mut Lowering, op: PartOp) -> Inst {
         match op {
             PartOp::ZeroTile => Inst::new(ZERO.into_tile(TOKENS, LINE), []),
-            PartOp::Stage(codes, slot, first_row) => {
-                Inst::new(STAGE, [Scratch(LINE * slot + 4 * first_row), R(codes)])
+            PartOp::Stage(codes, slot, first_row) => Inst::new(STAGE, [staged(slot, first_row), R(codes)]),
+            PartOp::ClearStage(slot, first_row) => {
+                let zero = low.constant(Inst::new(AVX512_VNNI.instructions.zero, []));
+                Inst::new(STAGE, [staged(slot, first_row), R(zero)])
             }
-            PartOp::LoadStage(slots) => Inst::new(LOAD.into_tile(slots, LINE), [ScratchRows]),
-            PartOp::DotTile(acc, staged, slots, token, offset) => {
-                let acts = low.emit(Inst::new(LOAD.into_tile(TOKENS, 4 * slots), [ActRows(token, offset)]));
+            PartOp::LoadStage(first, slots) => {
+                Inst::new(LOAD.into_tile(slots, LINE), [ScratchRows(LINE * first)])
+            }
+            PartOp::ActTile(token, col, atoms) => {
+                Inst::new(LOAD.into_tile(TOKENS, COLS), [ActRows(token, col, atoms)])
+            }
+            PartOp::DotTile(acc, staged, acts) => {
                 Inst::new(DOT.into_tile(TOKENS, LINE), [R(acc), R(acts), R(staged)])
             }
-            PartOp::Spill(tile) => Inst::new(SPILL, [ScratchRows, R(tile)]),
+            PartOp::Spill(tile) => Inst::new(SPILL, [ScratchRows(0), R(tile)]),
             PartOp::TileToken(index) => Inst::new(AVX512_VNNI.instructions.load, [Scratch(LINE * index)]),
             vector => AVX512_VNNI.lower(low, vector),
         }

@@ -53,7 +53,8 @@ pub fn cost(program: &MProgram, isa: &dyn Isa, model: &CostModel) -> Cost {
     let k_atoms = program.k_atoms.unwrap_or(NOMINAL_K_ATOMS).max(1);
     let constants = program.setup.iter().map(|(reg, _)| *reg).collect();
     let per_operation = isa.vectors().per_operation;
-    let cursors = program.region.as_ref().map_or(program.tokens, |region| region.cursors.len());
+    // Kernels on tiles read activations interleaved.
+    let cursors = if program.region.is_some() { 1 } else { program.tokens };
     let mut costing = Costing {
         model,
         per_operation,

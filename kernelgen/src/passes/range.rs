@@ -175,7 +175,7 @@ struct Proof<'a> {
 fn limits(kind: Kind) -> (&'static str, u32, i64, i64) {
     match kind {
         Kind::Packed | Kind::Codes | Kind::Staged => ("byte", 8, 0, 255),
-        Kind::Acts => ("int8 activation", 8, -128, 127),
+        Kind::Acts | Kind::ActTile => ("int8 activation", 8, -128, 127),
         Kind::Narrow => ("i16 lane", 16, i16::MIN as i64, i16::MAX as i64),
         Kind::Wide | Kind::Tile => ("i32 lane", 32, i32::MIN as i64, i32::MAX as i64),
     }
@@ -196,13 +196,22 @@ impl<'a> Proof<'a> {
             Stmt::Prefetch { .. } | Stmt::Spill { .. } | Stmt::Store { .. } => Ok(()),
             Stmt::Stage { codes, slot } => {
                 let codes = self.codes(*codes)?;
-                self.staged.resize(self.staged.len().max(slot + 1), codes);
-                self.staged[*slot] = codes;
+                self.stage(*slot, codes);
+                Ok(())
+            }
+            Stmt::ClearStage { slot } => {
+                self.stage(*slot, Interval::new(0, 0, 32));
                 Ok(())
             }
             Stmt::Pass { body, .. } => self.block(body),
             Stmt::Repeat { count, body, .. } => self.repeat(count.at(self.k_atoms) as i64, body),
         })
+    }
+
+    fn stage(&mut self, slot: usize, codes: Interval) {
+        // A slot that nothing was put into holds whatever was there.
+        self.staged.resize(self.staged.len().max(slot + 1), Interval::new(0, 255, 0));
+        self.staged[slot] = codes;
     }
 
     /// Runs a body once from its first and once from its last state.
@@ -282,7 +291,7 @@ impl<'a> Proof<'a> {
             Op::LoadPacked { .. } | Op::ShiftRight { .. } => Interval::new(0, 255, 0),
             Op::LoadCodes { .. } => Interval::new(0, CODE_MAX, 0),
             Op::MaskField { position, .. } => Interval::new(0, CODE_MAX << position, *position),
-            Op::LoadActs { .. } => ACTS,
+            Op::LoadActs { .. } | Op::LoadActTile { .. } => ACTS,
             Op::Dot { acc, codes, acts } => {
                 let product = self.codes(*codes)?.product(self.get(*acts));
                 self.get(*acc).add(product.times(self.atom.cols as i64))
@@ -296,14 +305,15 @@ impl<'a> Proof<'a> {
             Op::Widen { acc, narrow } => {
                 self.get(*acc).add(self.get(*narrow).times(self.program.lanes as i64))
             }
-            Op::LoadStage { slots } => {
-                // A slot that nothing was put into holds whatever was there.
+            Op::LoadStage { first, slots } => {
                 let unknown = Interval::new(0, 255, 0);
-                let staged = (0..*slots).map(|slot| self.staged.get(slot).copied().unwrap_or(unknown));
+                let slots = *first..first + slots;
+                let staged = slots.map(|slot| self.staged.get(slot).copied().unwrap_or(unknown));
                 staged.reduce(Interval::hull).unwrap_or(unknown)
             }
-            Op::DotTile { acc, staged, slots, .. } => {
-                self.get(*acc).add(self.codes(*staged)?.product(ACTS).times(4 * *slots as i64))
+            Op::DotTile { acc, staged, acts, cols } => {
+                let product = self.codes(*staged)?.product(self.get(*acts));
+                self.get(*acc).add(product.times(*cols as i64))
             }
             Op::TileToken { tile, .. } => self.get(*tile),
             Op::SubActSum { x, .. } => {

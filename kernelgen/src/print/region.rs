@@ -4,18 +4,22 @@
 //! General registers are operands, so that the compiler chooses them: cursors into weights and activations, loop
 //! counters, and what is read over and over. What is needed once a row tile is read from the operands of the call.
 
-use super::{Printer, name};
-use crate::ir::{Count, Cursor};
+use super::{Printer, name, of_stream};
+use crate::ir::{But, Count, Cursor};
 use crate::layout::{ATOM_BYTES, ATOM_COLS, TILE_ROWS};
 use crate::machine::{Arg, File, Inst, MStmt, Reg};
 use crate::region::{Region, TILES};
 
-/// Label of the loop over row tiles; inner ones count on from there.
-const ROW_TILES: usize = 2;
+/// Label of the loop over row tiles; inner ones count on from there. None may be of the digits 0 and 1 alone, which could be
+/// taken for a number.
+const ROW_TILES: usize = 20;
+/// Bytes of a line: of a tile's row of sums, of staged codes and of interleaved activations.
+const LINE: usize = 64;
 
 /// Prints the body of the function.
 pub fn print(printer: &mut Printer<'_>, region: &Region) {
-    Assembly { printer, region, labels: ROW_TILES, out_token: None }.body();
+    let at = vec![None; printer.kernel.machine.streams];
+    Assembly { printer, region, labels: ROW_TILES, stream: 0, out_token: at }.body();
 }
 
 struct Assembly<'a, 'k> {
@@ -23,8 +27,10 @@ struct Assembly<'a, 'k> {
     region: &'a Region,
     /// The label given last.
     labels: usize,
-    /// The activation vector whose results the cursor is at.
-    out_token: Option<usize>,
+    /// The stream whose results are stored.
+    stream: usize,
+    /// The activation vector whose results each stream's cursor is at.
+    out_token: Vec<Option<usize>>,
 }
 
 impl Assembly<'_, '_> {
@@ -51,7 +57,7 @@ impl Assembly<'_, '_> {
         self.line("    return;");
         self.line("}");
         self.line("// What the assembly changes is declared behind it: all tile registers too, which it leaves as it found them,");
-        self.line("// without a configuration. The scratch has room for a tile.");
+        self.line("// without a configuration. What is staged and spilled fits the scratch.");
         self.line("// Rows and bytes a row of each tile register.");
         self.line(format!(
             "static TILES: {ops}::TileConfig = {ops}::TileConfig::new([{}]);",
@@ -62,17 +68,25 @@ impl Assembly<'_, '_> {
         self.asm("ldtilecfg [rip + {tiles}]");
         self.asm(format!("{ROW_TILES}:"));
         let whole = self.label();
-        self.line("// mask of the rows: all, but in the last row tile those that exist");
-        self.asm("kxnorw k1, k1, k1");
+        self.line("// masks of the rows: all, but in a stream's last row tile those that exist");
+        for stream in 0..machine.streams {
+            let mask = mask(stream);
+            self.asm(format!("kxnorw {mask}, {mask}, {mask}"));
+        }
         self.asm("cmp {row_tiles}, 1");
         self.asm(format!("jne {whole}f"));
-        self.asm("kmovw k1, {tail}");
+        for stream in 0..machine.streams {
+            self.asm(format!("kmovw {}, {{{}}}", mask(stream), of_stream("tail", stream)));
+        }
         self.asm(format!("{whole}:"));
         self.block(&machine.body);
         self.line("// the next row tile");
-        let back = 4 * self.out_token.unwrap_or(0);
+        let back = 4 * (machine.tokens - 1);
         self.asm(format!("imul {{n}}, {{n}}, -{back}"));
-        self.asm(format!("lea {{out}}, [{{out}} + {{n}} + {}]", 4 * TILE_ROWS));
+        for stream in 0..machine.streams {
+            let out = of_stream("out", stream);
+            self.asm(format!("lea {{{out}}}, [{{{out}}} + {{n}} + {}]", 4 * TILE_ROWS));
+        }
         self.asm("dec {row_tiles}");
         self.asm(format!("jnz {ROW_TILES}b"));
         self.asm("tilerelease");
@@ -96,18 +110,33 @@ impl Assembly<'_, '_> {
                 format!("p.k_atoms * {ATOM_BYTES}")
             }
         };
-        self.line(format!("w = inout(reg) p.weights.add(p.first_tile * {tile_bytes}) => _,"));
-        for token in &self.region.cursors {
-            self.line(format!("a{token} = out(reg) _,"));
+        for stream in 0..machine.streams {
+            let (w, out, tail) =
+                (of_stream("w", stream), of_stream("out", stream), of_stream("tail", stream));
+            let tiles = match stream {
+                0 => String::new(),
+                1 => " + p.stream_tiles".to_owned(),
+                _ => format!(" + {stream} * p.stream_tiles"),
+            };
+            let first =
+                if stream == 0 { "p.first_tile".to_owned() } else { format!("(p.first_tile{tiles})") };
+            self.line(format!("{w} = inout(reg) p.weights.add({first} * {tile_bytes}) => _,"));
+            match stream {
+                0 => self.line("out = inout(reg) p.out => _,"),
+                1 => self.line(format!("{out} = inout(reg) p.out.wrapping_add(p.stream_out) => _,")),
+                _ => {
+                    self.line(format!("{out} = inout(reg) p.out.wrapping_add({stream} * p.stream_out) => _,"))
+                }
+            }
+            self.line(format!("{tail} = in(kreg) abi::tail_mask16(p.rows_in(p.end_tile - 1{tiles})),"));
+            self.line(format!("out(\"{}\") _,", mask(stream)));
         }
-        self.line("act_stride = in(reg) p.act_stride,");
+        self.line("a = out(reg) _,");
         self.line("act_sums = in(reg) p.act_sums,");
         self.line("scratch = in(reg) p.scratch,");
-        self.line(format!("scratch_stride = in(reg) {}usize,", 4 * TILE_ROWS));
-        self.line("out = inout(reg) p.out => _,");
+        self.line(format!("line = in(reg) {LINE}usize,"));
         self.line("n = out(reg) _,");
         self.line("row_tiles = inout(reg) p.end_tile - p.first_tile => _,");
-        self.line("tail = in(kreg) abi::tail_mask16(p.rows_in(p.end_tile - 1)),");
         let constants: Vec<(usize, Reg)> =
             machine.setup.iter().map(|(reg, _)| (self.region.places[reg.0], *reg)).collect();
         for (place, reg) in &constants {
@@ -118,7 +147,6 @@ impl Assembly<'_, '_> {
         {
             self.line(format!("out(\"zmm{place}\") _,"));
         }
-        self.line("out(\"k1\") _,");
         // The configuration and the release clear them all.
         for place in 0..TILES {
             self.line(format!("out(\"tmm{place}\") _,"));
@@ -136,24 +164,15 @@ impl Assembly<'_, '_> {
                 // It replaces its first operand.
                 MStmt::Set(_, inst) | MStmt::Run(inst) => self.instruction(None, inst),
                 // The mask costs nothing where all rows exist.
-                MStmt::Store { part, .. } => self.block(part),
-                MStmt::Repeat { count, atoms, body } => self.repeat(count, *atoms, body),
-                MStmt::Pass(body) => {
-                    self.cursors();
-                    self.block(body);
+                MStmt::Store { stream, part, .. } => {
+                    self.stream = *stream;
+                    self.block(part);
                 }
-            }
-        }
-    }
-
-    /// The weights of the next row tile follow those of the last; the activations start over.
-    fn cursors(&mut self) {
-        for token in self.region.cursors.clone() {
-            match token {
-                0 => self.asm("mov {a0}, [{p} + {acts_at}]"),
-                _ => {
-                    self.asm(format!("imul {{a{token}}}, {{act_stride}}, {token}"));
-                    self.asm(format!("add {{a{token}}}, [{{p}} + {{acts_at}}]"));
+                MStmt::Repeat { count, atoms, body } => self.repeat(count, *atoms, body),
+                // The weights of the next row tile follow those of the last; the activations start over.
+                MStmt::Pass(body) => {
+                    self.asm("mov {a}, [{p} + {acts_at}]");
+                    self.block(body);
                 }
             }
         }
@@ -161,7 +180,9 @@ impl Assembly<'_, '_> {
 
     fn repeat(&mut self, count: &Count, atoms: usize, body: &[MStmt]) {
         let (head, end) = (self.label(), self.label());
+        let once = count.but == But::Once || count.fixed == Some(1);
         match count.fixed {
+            Some(1) => {}
             Some(times) => self.asm(format!("mov {{n:e}}, {times}")),
             None => {
                 self.asm("mov {n}, [{p} + {k_atoms_at}]");
@@ -172,19 +193,39 @@ impl Assembly<'_, '_> {
                 if count.div > 1 {
                     self.asm(format!("shr {{n}}, {}", count.div.ilog2()));
                 }
-                self.asm("test {n}, {n}");
+                match count.but {
+                    // Sets the flag itself.
+                    But::OneLess => self.asm("dec {n}"),
+                    But::Nothing | But::Once => self.asm("test {n}, {n}"),
+                }
                 self.asm(format!("jz {end}f"));
             }
         }
-        self.asm(format!("{head}:"));
-        self.block(body);
-        self.asm(format!("add {{w}}, {}", atoms * ATOM_BYTES));
-        for token in self.region.cursors.clone() {
-            self.asm(format!("add {{a{token}}}, {}", atoms * ATOM_COLS));
+        if !once {
+            self.asm(format!("{head}:"));
         }
-        self.asm("dec {n}");
-        self.asm(format!("jnz {head}b"));
-        self.asm(format!("{end}:"));
+        self.block(body);
+        self.advance(atoms);
+        if !once {
+            self.asm("dec {n}");
+            self.asm(format!("jnz {head}b"));
+        }
+        if count.fixed.is_none() {
+            self.asm(format!("{end}:"));
+        }
+    }
+
+    /// Moves the cursors on behind some atoms. Of activations an atom that is left over takes as much as a whole run.
+    fn advance(&mut self, atoms: usize) {
+        if atoms == 0 {
+            return;
+        }
+        let machine = &self.printer.kernel.machine;
+        for stream in 0..machine.streams {
+            self.asm(format!("add {{{}}}, {}", of_stream("w", stream), atoms * ATOM_BYTES));
+        }
+        let runs = (atoms * ATOM_COLS).div_ceil(LINE);
+        self.asm(format!("add {{a}}, {}", runs * LINE * machine.tokens));
     }
 
     fn instruction(&mut self, result: Option<Reg>, inst: &Inst) {
@@ -212,13 +253,14 @@ impl Assembly<'_, '_> {
 
     /// Moves the cursor into the results on to those of an activation vector.
     fn results_of(&mut self, token: usize) {
-        if self.out_token.is_none() {
+        if self.out_token.iter().all(Option::is_none) {
             self.asm("mov {n}, [{p} + {out_stride_at}]");
         }
-        for _ in self.out_token.unwrap_or(0)..token {
-            self.asm("lea {out}, [{out} + 4*{n}]");
+        let (at, out) = (self.out_token[self.stream].unwrap_or(0), of_stream("out", self.stream));
+        for _ in at..token {
+            self.asm(format!("lea {{{out}}}, [{{{out}}} + 4*{{n}}]"));
         }
-        self.out_token = Some(token);
+        self.out_token[self.stream] = Some(token);
     }
 
     fn argument(&self, arg: &Arg) -> String {
@@ -235,17 +277,27 @@ impl Assembly<'_, '_> {
                 format!("{file}{}", self.region.places[reg.0])
             }
             Arg::Imm(value) | Arg::Const(value) => value.to_string(),
-            Arg::Weights(_, offset) | Arg::Ahead(Cursor::Weights(_), offset) => at("w", offset),
+            Arg::Weights(stream, offset) | Arg::Ahead(Cursor::Weights(stream), offset) => {
+                at(&of_stream("w", stream).to_string(), offset)
+            }
             Arg::ActSum(token) => format!("dword ptr {}", at("act_sums", 4 * token)),
-            Arg::Out(_, row) => at("out", 4 * row),
+            Arg::Out(_, row) => at(&of_stream("out", self.stream).to_string(), 4 * row),
             // Twice the braces, for one pair belongs to the template.
-            Arg::RowMask => "{{k1}}".to_owned(),
+            Arg::RowMask => format!("{{{{{}}}}}", mask(self.stream)),
             Arg::Scratch(offset) => at("scratch", offset),
-            Arg::ScratchRows => "[{scratch} + {scratch_stride}]".to_owned(),
-            Arg::ActRows(token, offset) => at(&format!("a{token}}} + {{act_stride"), offset),
+            Arg::ScratchRows(offset) => at("scratch} + {line", offset),
+            // Run by run, of each vector in turn.
+            Arg::ActRows(token, col, _) => {
+                at("a} + {line", col * self.printer.kernel.machine.tokens + LINE * token)
+            }
             Arg::Acts(..) | Arg::ActsWord(..) | Arg::Ahead(Cursor::Acts, _) | Arg::RowsLeft(_) => {
                 unreachable!("a contraction on tiles has no {arg:?}")
             }
         }
     }
+}
+
+/// The mask of the rows of a stream's tile that exist.
+fn mask(stream: usize) -> String {
+    format!("k{}", stream + 1)
 }

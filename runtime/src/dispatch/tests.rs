@@ -96,7 +96,7 @@ const fn made_up(
         operation: "made up",
         tokens,
         streams: 1,
-        interleaved: false,
+        interleaved: None,
         expanded: None,
         layout: "i2a16",
         shape,

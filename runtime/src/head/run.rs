@@ -19,6 +19,9 @@ use crate::team::Team;
 /// Multiply-adds below which handing work to other threads costs more than it saves.
 const MIN_SHARED_PRODUCTS: usize = 1 << 16;
 
+/// Weights that all tokens are multiplied with before the next are read: they stay in the second-level cache.
+const CHUNK_BYTES: usize = 64 << 10;
+
 /// Pieces that a thread takes on average, where there are few: enough that nobody waits long for the last.
 const PIECES_EACH: usize = 4;
 
@@ -250,11 +253,10 @@ impl Head {
         let products = self.rows.saturating_mul(self.cols).saturating_mul(tokens);
         let parts = if products < MIN_SHARED_PRODUCTS { 1 } else { team.size().clamp(1, tiles) };
         let tile_bytes = multiply.tile_bytes().max(1);
-        let blocks = Blocks::default();
         let shares = if tokens <= at_once {
-            Shares::streamed(blocks, tiles, tile_bytes, self.walk.streams(), parts)
+            Shares::streamed(Blocks::default(), tiles, tile_bytes, self.walk.streams(), parts)
         } else {
-            let chunk = (blocks.chunk_bytes / tile_bytes).clamp(1, (tiles / (PIECES_EACH * parts)).max(1));
+            let chunk = (CHUNK_BYTES / tile_bytes).clamp(1, (tiles / (PIECES_EACH * parts)).max(1));
             // Whole pairs, which share activations.
             Shares::new(tiles, parts, chunk.next_multiple_of(PAIR))
         };

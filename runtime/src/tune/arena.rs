@@ -10,7 +10,7 @@ use crate::kernels::abi::{ATOM_BYTES, ATOM_COLS, Kernel, SHORT_COLS, TILE_ROWS};
 use crate::kernels::layouts::i2a16;
 use crate::os::AlignedBytes;
 use crate::probe::memory::WeightMemory;
-use crate::shares::{Blocks, Shares, by_matrix};
+use crate::shares::{Blocks, Shares, by_matrix, parts};
 use crate::team::Team;
 
 /// Bytes of weights of a sample that comes from memory.
@@ -78,7 +78,7 @@ pub fn check(kernel: &Kernel, memory: &WeightMemory) -> Result<(), Inexact> {
             let trits: Vec<i8> = source.by_ref().take(cols).map(|byte| (byte & 3) as i8 - 1).collect();
             i2a16::pack_row(&mut weights, rows, cols, row, &trits);
         }
-        exact::check(kernel, &acts.problem(&weights, 0..tokens))?;
+        exact::check(kernel, &acts.problem(kernel, &weights, 0))?;
     }
     Ok(())
 }
@@ -169,9 +169,17 @@ impl<'a> Arena<'a> {
     /// calling thread.
     pub fn repeat(&self, kernel: &Kernel) -> f64 {
         let streams = kernel.descriptor().streams;
-        // As many as the activations of a call, as in the products of a model.
-        let bytes = if self.all_tokens == self.tokens { CACHED } else { self.chunk_bytes() };
-        let own = (bytes / self.tile_bytes() / streams * streams).max(streams).min(self.tiles());
+        let own = if self.all_tokens == self.tokens {
+            (CACHED / self.tile_bytes() / streams * streams).max(streams)
+        } else {
+            // As in the products of a model.
+            self.blocks.chunk(
+                kernel.descriptor().tile_bytes(self.place.cols),
+                streams,
+                self.tokens * self.place.cols,
+            )
+        };
+        let own = own.min(self.tiles());
         let rows = (own * TILE_ROWS).min(self.place.rows);
         let calls = self.all_tokens / self.tokens;
         let times = (MACS / (rows * self.place.cols * self.all_tokens)).max(1);
@@ -188,15 +196,13 @@ impl<'a> Arena<'a> {
         (times * calls * rows * self.place.cols) as f64 / start.elapsed().as_secs_f64().max(1e-9)
     }
 
-    fn chunk_bytes(&self) -> usize {
-        self.blocks.chunk_bytes.max(self.tokens * self.place.cols)
-    }
-
     fn run(&self, kernel: &Kernel, matrix: &[u8], tiles: Range<usize>, token: usize, out: &mut Vec<i32>) {
-        let rows = TILE_ROWS * tiles.len();
-        // Few enough that they stay in the first-level cache, as in the products of a model.
-        out.resize((rows * self.tokens).max(out.len()), 0);
-        let problem = self.acts.problem(matrix, token..token + self.tokens);
-        kernel.run(&problem, tiles, black_box(out), rows).expect("operands that were checked");
+        let problem = self.acts.problem(kernel, matrix, token);
+        // Few sums at a time, as in the products of a model.
+        for part in parts(tiles, self.tokens, kernel.descriptor().streams) {
+            let rows = TILE_ROWS * part.len();
+            out.resize((rows * self.tokens).max(out.len()), 0);
+            kernel.run(&problem, part, black_box(out), rows).expect("operands that were checked");
+        }
     }
 }

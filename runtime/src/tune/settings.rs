@@ -17,7 +17,7 @@ use crate::team::Team;
 /// KiB of a stream that are tried besides the default.
 const STREAM_KIB: [usize; 3] = [256, 1024, 2048];
 /// KiB of a chunk that are tried besides the default.
-const CHUNK_KIB: [usize; 3] = [32, 128, 256];
+const CHUNK_KIB: [usize; 4] = [64, 128, 256, 512];
 /// Samples of each.
 const ROUNDS: usize = 15;
 

@@ -62,7 +62,7 @@ fn settings_count_on_the_same_cpu_and_threads_for_the_user_alone() {
     let path = folder.path().join("tuned.toml");
     let mut tuned = profile(cpu("A", "1"));
     tuned.settings =
-        Settings { threads: Some(3), stream_kib: Some(256), chunk_kib: Some(128), head_streams: Some(1) };
+        Settings { threads: Some(3), stream_kib: Some(256), chunk_kib: Some(72), head_streams: Some(1) };
     save(&tuned, &path).unwrap();
     let text = tuned.to_toml().unwrap();
     let linked = [("one", &*text)];
@@ -73,12 +73,14 @@ fn settings_count_on_the_same_cpu_and_threads_for_the_user_alone() {
     };
     let here = cpu("A", "1");
     let own = choose(&here, None, Some(&path), &linked).unwrap();
-    assert_eq!(settings(own), (Some(3), 256, 128, Walk::OneStream));
+    assert_eq!(settings(own), (Some(3), 256, 72, Walk::OneStream));
     let built_in = choose(&here, None, None, &linked).unwrap();
-    assert_eq!(settings(built_in), (None, 256, 128, Walk::OneStream));
+    assert_eq!(settings(built_in), (None, 256, 72, Walk::OneStream));
     // Another model has other caches.
     let related = choose(&cpu("A", "2"), None, None, &linked).unwrap();
-    assert_eq!(settings(related), (None, 512, 64, Walk::OneStream));
+    let default = Blocks::default();
+    let expected = (None, default.stream_bytes >> 10, default.chunk_bytes >> 10, Walk::OneStream);
+    assert_eq!(settings(related), expected);
 }
 
 #[test]

@@ -91,7 +91,7 @@ impl<'m> KernelBench<'m> {
         }
         acts.prepare(&kernel);
         if !self.exact.contains(&(descriptor.name, rows, cols)) {
-            exact::check(&kernel, &acts.problem(matrices[0], 0..descriptor.tokens))?;
+            exact::check(&kernel, &acts.problem(&kernel, matrices[0], 0))?;
             self.exact.insert((descriptor.name, rows, cols));
         }
 

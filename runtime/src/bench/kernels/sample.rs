@@ -8,7 +8,7 @@ use crate::exact::Activations;
 use crate::expanded::Expanded;
 use crate::kernels::abi::{ATOM_BYTES, ATOM_COLS, Problem, TILE_ROWS};
 use crate::numerics::Numerics;
-use crate::shares::{Blocks, Shares, by_matrix};
+use crate::shares::{Blocks, Shares, by_matrix, parts};
 use crate::team::Team;
 
 /// A kernel on its way through matrices in memory, so many that none is in a cache when its turn comes again.
@@ -57,16 +57,19 @@ impl<'a> Sampler<'a> {
             let (mut out, mut expanded) = (Vec::new(), Expanded::default());
             while let Some(claimed) = shares.claim(member) {
                 for (index, own) in by_matrix(claimed, tiles) {
-                    let rows = TILE_ROWS * own.len();
-                    out.resize((at_once * rows).max(out.len()), 0);
                     let matrix = self.matrices[(first + index) % all];
                     let packed = &matrix[own.start * tile_bytes..own.end * tile_bytes];
                     expanded.make(&self.numerics, descriptor.expanded, packed);
                     for token in (0..self.case.tokens).step_by(at_once) {
-                        let problem = self.acts.problem(matrix, token..token + at_once);
-                        let problem = Problem { expanded: Some(expanded.codes()), ..problem };
-                        let result = self.case.kernel.run(&problem, own.clone(), black_box(&mut out), rows);
-                        result.expect("operands that were checked");
+                        let problem = self.acts.problem(&self.case.kernel, matrix, token);
+                        for part in parts(own.clone(), at_once, descriptor.streams) {
+                            let before = (part.start - own.start) * descriptor.tile_bytes(self.case.cols);
+                            let problem = Problem { expanded: expanded.codes().get(before..), ..problem };
+                            let rows = TILE_ROWS * part.len();
+                            out.resize((at_once * rows).max(out.len()), 0);
+                            let result = self.case.kernel.run(&problem, part, black_box(&mut out), rows);
+                            result.expect("operands that were checked");
+                        }
                     }
                 }
             }
@@ -84,9 +87,10 @@ impl<'a> Sampler<'a> {
         if self.case.is_streamed() {
             Shares::streamed(self.blocks, tiles, tile_bytes, descriptor.streams, parts)
         } else {
-            // As in the engine's products: as many weights as the activations of a call where these are more.
-            let bytes = self.blocks.chunk_bytes.max(descriptor.tokens * self.case.cols);
-            Shares::new(tiles, parts, (bytes / tile_bytes).max(1).next_multiple_of(descriptor.streams))
+            // As in the engine's products.
+            let (read, call_bytes) =
+                (descriptor.tile_bytes(self.case.cols), descriptor.tokens * self.case.cols);
+            Shares::new(tiles, parts, self.blocks.chunk(read, descriptor.streams, call_bytes))
         }
     }
 }

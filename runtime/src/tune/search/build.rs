@@ -115,7 +115,7 @@ fn descriptor(
         operation: leak(spec.operation.to_string()),
         tokens: spec.operation.tokens(),
         streams: spec.schedule.streams,
-        interleaved: spec.schedule.interleaved,
+        interleaved: spec.interleaved(),
         expanded: kernel.program.expanded,
         layout: spec.layout.name,
         shape: None,

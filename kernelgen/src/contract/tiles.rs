@@ -1,0 +1,225 @@
+//! The contraction on tiles: codes are staged in memory, a tile of them for each stream, and multiplied with tiles of
+//! activations that all streams share.
+
+use super::{Builder, Unpacked, of_stream};
+use crate::abi::SCRATCH_BYTES;
+use crate::ir::{But, Count, Kind, Op, Stmt, Var};
+use crate::isa::Atom;
+use crate::layout::ATOM_COLS;
+
+/// Slots of the stage that make up a tile.
+const SLOTS: usize = 16;
+
+/// Streams at most.
+const STREAMS: usize = 3;
+
+/// Steps by which codes are staged ahead of their products, where they are.
+const STEPS_AHEAD: usize = 2;
+
+/// Some atoms past the cursors that are multiplied at once, and where they are staged.
+#[derive(Debug, Clone, Copy)]
+struct Steps {
+    /// The first slot of the first stream.
+    slots: usize,
+    /// The first atom.
+    atom: usize,
+    /// Atoms: those of a tile, or one.
+    atoms: usize,
+}
+
+impl Builder {
+    /// What a contraction on tiles demands of the operation and the schedule.
+    pub(super) fn check_tile(&self, atom: &Atom, tile_tokens: usize) -> Result<(), String> {
+        let (tokens, unroll) = (self.program.tokens, self.schedule.unroll);
+        let step = atom.cols / ATOM_COLS;
+        if !tokens.is_multiple_of(tile_tokens) {
+            return Err(format!("{tokens} activation vectors are no whole tiles of {tile_tokens}"));
+        }
+        if ![step, STEPS_AHEAD * step].contains(&unroll) {
+            return Err(format!(
+                "an unroll of {unroll} is neither the {step} atoms of a tile nor {STEPS_AHEAD} times as many, staged that far ahead"
+            ));
+        }
+        if !self.schedule.interleaved {
+            return Err("tiles of activations are read interleaved: end the schedule with an 'i'".to_owned());
+        }
+        if self.schedule.act_prefetch > 0 {
+            return Err("tiles of activations are not asked for ahead: an 'i' without a number".to_owned());
+        }
+        if self.schedule.streams > 1 && !self.schedule.shared {
+            return Err(
+                "row tiles share the tiles of activations: streams side by side, with a 'b'".to_owned()
+            );
+        }
+        if self.schedule.streams > STREAMS {
+            let found = self.schedule.streams;
+            return Err(format!(
+                "{found} streams are more than the {STREAMS} whose cursors fit the general registers"
+            ));
+        }
+        if self.schedule.chains > 1 {
+            return Err("a tile has one accumulator for each of its sums: one chain".to_owned());
+        }
+        if self.positions() != [0] {
+            return Err("the codes of a tile must all have the scale one: unpack by shifts".to_owned());
+        }
+        let staged = unroll / step * self.schedule.streams * atom.rows * atom.cols;
+        if staged > SCRATCH_BYTES {
+            return Err(format!("{staged} bytes of staged codes, there is room for {SCRATCH_BYTES}"));
+        }
+        Ok(())
+    }
+
+    /// A contraction on tiles: codes are staged, then multiplied with all activation vectors. Where the schedule unrolls
+    /// two steps, codes are staged two steps before they are multiplied: what is stored is only read once it has reached the
+    /// cache, which would else be waited for.
+    pub(super) fn tile_pass(&mut self, atom: &Atom, prefetch: bool) -> Vec<Stmt> {
+        let mut body = Vec::new();
+        let (step, unroll) = (atom.cols / ATOM_COLS, self.schedule.unroll);
+        let tiles = (0..self.schedule.streams).map(|stream| {
+            let tokens = (0..self.program.tokens).step_by(self.program.tile_tokens);
+            let tile = tokens.map(|token| {
+                let name = of_stream(format!("tile_t{token}"), stream);
+                self.define(&mut body, Kind::Tile, name, Op::ZeroTile)
+            });
+            tile.collect()
+        });
+        let tiles: Vec<Vec<Var>> = tiles.collect();
+        if unroll > step {
+            self.ahead(&tiles, step, prefetch, &mut body);
+        }
+        let count = self.count((unroll > step).then_some(unroll), step);
+        let mut whole = Vec::new();
+        self.stage_all(Steps { slots: 0, atom: 0, atoms: step }, prefetch, &mut whole);
+        self.multiply(&tiles, Steps { slots: 0, atom: 0, atoms: step }, None, &mut whole);
+        self.repeat(count, step, whole, &mut body);
+        self.tile_rest(&tiles, step, prefetch, &mut body);
+        for (stream, tiles) in tiles.iter().enumerate() {
+            for (i, &tile) in tiles.iter().enumerate() {
+                body.push(Stmt::Spill { tile });
+                for index in 0..self.program.tile_tokens {
+                    let token = i * self.program.tile_tokens + index;
+                    let name = of_stream(format!("total_t{token}"), stream);
+                    let x = self.define(&mut body, Kind::Wide, name, Op::TileToken { tile, index });
+                    self.finish(x, stream, token, &mut body);
+                }
+            }
+        }
+        body
+    }
+
+    /// Whole unrolls of steps, each of which is multiplied and then staged anew for the next unroll; the last one is not.
+    fn ahead(&mut self, tiles: &[Vec<Var>], step: usize, prefetch: bool, body: &mut Vec<Stmt>) {
+        let unroll = self.schedule.unroll;
+        let steps = |from: usize| {
+            let slots = SLOTS * self.schedule.streams;
+            let steps = (0..unroll / step).map(move |i| (i * slots, from + i * step));
+            steps.map(move |(slots, atom)| Steps { slots, atom, atoms: step }).collect::<Vec<_>>()
+        };
+        let (these, next) = (steps(0), steps(unroll));
+        let mut all = Vec::new();
+        for &first in &these {
+            self.stage_all(first, prefetch, &mut all);
+        }
+        let mut each = Vec::new();
+        for (&this, &next) in these.iter().zip(&next) {
+            self.multiply(tiles, this, Some((next, prefetch)), &mut each);
+        }
+        self.repeat(Count { but: But::OneLess, ..self.count(None, unroll) }, unroll, each, &mut all);
+        for &last in &these {
+            self.multiply(tiles, last, None, &mut all);
+        }
+        self.repeat(Count { but: But::Once, ..self.count(None, unroll) }, unroll, all, body);
+    }
+
+    /// What is left of a whole step, one atom at a time, beside codes of zero.
+    fn tile_rest(&mut self, tiles: &[Vec<Var>], step: usize, prefetch: bool, body: &mut Vec<Stmt>) {
+        let one = Steps { slots: 0, atom: 0, atoms: 1 };
+        let of_an_atom = SLOTS / step;
+        let mut all = Vec::new();
+        for stream in 0..self.schedule.streams {
+            let slots = of_an_atom..SLOTS;
+            all.extend(slots.map(|slot| Stmt::ClearStage { slot: stream * SLOTS + slot }));
+        }
+        let mut each = Vec::new();
+        self.stage_all(one, prefetch, &mut each);
+        self.multiply(tiles, one, None, &mut each);
+        self.repeat(self.count(Some(step), 1), 1, each, &mut all);
+        self.repeat(Count { but: But::Once, ..self.count(Some(step), 1) }, 0, all, body);
+    }
+
+    /// A loop, or nothing where it never runs.
+    fn repeat(&self, count: Count, atoms: usize, inner: Vec<Stmt>, body: &mut Vec<Stmt>) {
+        let count = Count {
+            fixed: self.program.k_atoms.map(|k_atoms| Count { fixed: None, ..count }.at(k_atoms)),
+            ..count
+        };
+        if count.fixed != Some(0) {
+            body.push(Stmt::Repeat { count, atoms, body: inner });
+        }
+    }
+
+    /// Stages some atoms of every stream.
+    fn stage_all(&mut self, steps: Steps, prefetch: bool, body: &mut Vec<Stmt>) {
+        for stream in 0..self.schedule.streams {
+            self.stage(stream, steps, prefetch, body);
+        }
+    }
+
+    /// Stages some atoms of a stream.
+    fn stage(
+        &mut self,
+        stream: usize,
+        Steps { slots, atom, atoms }: Steps,
+        prefetch: bool,
+        body: &mut Vec<Stmt>,
+    ) {
+        let first = slots + stream * SLOTS;
+        for atom in atom..atom + atoms {
+            self.unpack(stream..stream + 1, atom, prefetch, body, |_, body, Unpacked { col, codes, .. }| {
+                let slot = first + (col / 4) % SLOTS;
+                body.extend(codes.into_iter().map(|codes| Stmt::Stage { codes, slot }));
+            });
+        }
+    }
+
+    /// Multiplies what is staged of a step with all activation vectors, each tile of them with all streams. Between the
+    /// products the step's slots are filled anew, a stream's after the tile of codes has been read, and behind the loads that the
+    /// next product waits for.
+    fn multiply(
+        &mut self,
+        tiles: &[Vec<Var>],
+        Steps { slots, atom, atoms }: Steps,
+        next: Option<(Steps, bool)>,
+        body: &mut Vec<Stmt>,
+    ) {
+        let (streams, tokens) = (tiles.len(), tiles.first().map_or(0, Vec::len));
+        let mut staged: Vec<Var> = Vec::new();
+        let mut to_stage: Option<usize> = None;
+        for tile in 0..tokens {
+            let token = tile * self.program.tile_tokens;
+            let load = Op::LoadActTile { token, col: atom * ATOM_COLS, atoms };
+            let acts = self.define(body, Kind::ActTile, format!("acts{atom}_t{token}"), load);
+            for (stream, tiles) in tiles.iter().enumerate() {
+                if tile == 0 {
+                    let name = of_stream(format!("staged{atom}"), stream);
+                    let load = Op::LoadStage { first: slots + stream * SLOTS, slots: SLOTS };
+                    staged.push(self.define(body, Kind::Staged, name, load));
+                }
+                self.stage_next(to_stage.take(), next, body);
+                let acc = tiles[tile];
+                let dot = Op::DotTile { acc, staged: staged[stream], acts, cols: atoms * ATOM_COLS };
+                body.push(Stmt::Set(acc, dot));
+                let done = tile * streams + stream;
+                to_stage = done.is_multiple_of(tokens).then_some(done / tokens);
+            }
+        }
+        self.stage_next(to_stage, next, body);
+    }
+
+    fn stage_next(&mut self, stream: Option<usize>, next: Option<(Steps, bool)>, body: &mut Vec<Stmt>) {
+        if let Some((stream, (next, prefetch))) = stream.zip(next) {
+            self.stage(stream, next, prefetch, body);
+        }
+    }
+}
