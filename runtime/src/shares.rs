@@ -3,7 +3,6 @@
 
 use std::marker::PhantomData;
 use std::ops::Range;
-use std::sync::LazyLock;
 use std::sync::atomic::{AtomicU64, Ordering};
 
 use crate::cpu;
@@ -28,9 +27,8 @@ const SECOND_LEVEL_BYTES: usize = 256 << 10;
 impl Default for Blocks {
     /// Half of this CPU's second-level cache for a chunk.
     fn default() -> Self {
-        static CHUNK_BYTES: LazyLock<usize> =
-            LazyLock::new(|| cpu::second_level_bytes().unwrap_or(SECOND_LEVEL_BYTES) / 2);
-        Blocks { stream_bytes: 512 << 10, chunk_bytes: *CHUNK_BYTES }
+        let second_level = cpu::second_level_bytes().unwrap_or(SECOND_LEVEL_BYTES);
+        Blocks { stream_bytes: 512 << 10, chunk_bytes: second_level / 2 }
     }
 }
 

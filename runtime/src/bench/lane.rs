@@ -9,7 +9,7 @@ use super::report::{Breakdown, Kind, Probed, ProbedPeak, Read, Test};
 use super::{BenchError, Options};
 use crate::engine::Engine;
 use crate::kernels::abi::Kernel;
-use crate::model::forward::DEFAULT_BATCH;
+use crate::model::batch::prompt_batch;
 use crate::model::{ForwardError, Model, Session, Timings, Want, decode_together};
 use crate::probe::bandwidth::ReadProbe;
 use crate::probe::peak::PeakProbe;
@@ -159,7 +159,8 @@ impl<'m> Trial<'m> {
         sequences: usize,
     ) -> Self {
         // A long prompt goes through the layers some tokens at a time.
-        let at_once = if kind == Kind::Prefill { feed.min(DEFAULT_BATCH) } else { sequences };
+        let most = prompt_batch(&model.config, engine);
+        let at_once = if kind == Kind::Prefill { feed.min(most) } else { sequences };
         let projections = model.layers.iter().flat_map(|layer| layer.projections());
         let mut shapes: Vec<_> = projections.map(|(_, w)| (w.rows(), w.cols())).collect();
         shapes.sort_unstable();

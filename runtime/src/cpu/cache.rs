@@ -1,8 +1,11 @@
 //! How large its caches are.
 
+use std::sync::LazyLock;
+
 /// Bytes of the second-level cache that a core has, as the CPU or its system says; `None` where neither does.
 pub fn second_level_bytes() -> Option<usize> {
-    found().filter(|bytes| *bytes > 0)
+    static BYTES: LazyLock<Option<usize>> = LazyLock::new(|| found().filter(|bytes| *bytes > 0));
+    *BYTES
 }
 
 #[cfg(target_arch = "x86_64")]

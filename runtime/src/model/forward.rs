@@ -6,6 +6,7 @@
 
 use std::sync::atomic::{AtomicBool, Ordering};
 
+use super::batch::prompt_batch;
 use super::error::{ForwardError, Place};
 use super::kv_cache::KvCache;
 use super::layer::{Buffers, LayerPass, Row};
@@ -18,11 +19,8 @@ use crate::numerics::kv_block::KvType;
 use crate::numerics::rope::RopeTable;
 use crate::team::Team;
 
-/// Tokens that go through the layers together unless [`Session::with_batch`] says otherwise. It bounds the
-/// working memory of a long prompt and changes no result; the more tokens, the rarer the weights come from memory.
-pub const DEFAULT_BATCH: usize = 512;
-
-/// The same for those who want the logits of every token, which for a large vocabulary take more than all else.
+/// Tokens that go through the layers together for those who want the logits of every token, which for a large vocabulary take
+/// more than all else.
 pub(crate) const LOGITS_BATCH: usize = 32;
 
 /// Receives intermediate results of a forward pass, batch by batch in the order of the positions.
@@ -65,13 +63,13 @@ impl<'m> Session<'m> {
             model,
             engine,
             cache: KvCache::new(config, model.kv_type),
-            batch: DEFAULT_BATCH,
+            batch: prompt_batch(config, engine),
             work: Work::new(RopeTable::new(config.head_dim, config.rope_theta)),
             logits: Logits::default(),
         }
     }
 
-    /// Lets at most `batch` tokens (0 counts as 1) go through the layers together.
+    /// Lets at most `batch` tokens (0 counts as 1) go through the layers together, instead of as many as suit the engine.
     #[must_use]
     pub fn with_batch(mut self, batch: usize) -> Self {
         self.batch = batch.max(1);

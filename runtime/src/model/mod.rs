@@ -1,6 +1,7 @@
 //! A model in memory and its forward pass.
 
 mod attend;
+pub(crate) mod batch;
 pub mod config;
 pub mod error;
 pub mod forward;
