@@ -227,7 +227,8 @@ pub(crate) fn run_all(team: &Team<'_>, products: &[Product<'_>]) -> Result<(), E
         })
         .collect();
     let work = products.iter().map(Product::cycles).sum();
-    share_tiles(team, products, ends.last().copied().unwrap_or(0), work, |tiles, scratch| {
+    let tiles = ends.last().copied().unwrap_or(0);
+    share_tiles(team, products, (tiles, 1), work, |tiles, scratch| {
         for (product, end) in products.iter().zip(&ends) {
             let start = end - product.tiles();
             let own = tiles.start.max(start)..tiles.end.min(*end);
@@ -258,7 +259,7 @@ pub(crate) fn run_joined(
     assert!(std::ptr::eq(first.x, second.x), "both of the same tokens");
     interleave_all(team, &[first, second]);
     let work = 2.0 * first.cycles();
-    share_tiles(team, std::slice::from_ref(first), first.tiles(), work, |tiles, scratch| {
+    share_tiles(team, std::slice::from_ref(first), (first.tiles(), 2), work, |tiles, scratch| {
         let Scratch { own, other, results } = scratch;
         // By the same kernels: what serves one of them serves the other.
         first.expand(&first.plan, &tiles, own);
@@ -312,11 +313,12 @@ fn is_worth_sharing(cycles: f64) -> bool {
     cycles >= MIN_SHARED_CYCLES
 }
 
-/// Shares tiles out over the team, `each(tiles, scratch)` for some at a time. The products say how large tiles are.
+/// Shares tiles out over the team, `each(tiles, scratch)` for some at a time. The products say how large tiles are, of so many
+/// matrices beside each other.
 fn share_tiles(
     team: &Team<'_>,
     products: &[Product<'_>],
-    tiles: usize,
+    (tiles, beside): (usize, usize),
     work: f64,
     each: impl Fn(Range<usize>, &mut Scratch) -> Result<(), KernelError> + Sync,
 ) -> Result<(), EngineError> {
@@ -340,7 +342,7 @@ fn share_tiles(
                 product.plan.iter().map(|kernel| kernel.descriptor().tile_bytes(product.weights.cols()));
             bytes.max()
         };
-        let tile_bytes = products.iter().filter_map(read).max().unwrap_or(1);
+        let tile_bytes = beside * products.iter().filter_map(read).max().unwrap_or(1);
         let each = if parts == 1 { tiles } else { (tiles / (PIECES_EACH * parts)).max(1) };
         let chunk = blocks.chunk(tile_bytes, streams, call_bytes).min(each.next_multiple_of(streams));
         match parts {

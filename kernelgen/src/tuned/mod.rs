@@ -109,7 +109,7 @@ pub struct Settings {
     /// KiB of weights that a thread takes at a time of what is read once.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub stream_kib: Option<usize>,
-    /// KiB of weights that are multiplied by all tokens before the next ones are read.
+    /// KiB of weights, as kernels read them, that are multiplied by all tokens before the next ones are read.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub chunk_kib: Option<usize>,
     /// Streams in which the output head's kernels read their weights, 1 to 8.
