@@ -297,8 +297,8 @@ pub const TILE_RUN: usize = 64;
 /// Activations of each vector that are interleaved at a time: of sixteen vectors they stay in the nearest cache.
 const INTERLEAVED_AT_ONCE: usize = 64;
 
-/// Values of an interleaved vector of `len` values, a multiple of [`ATOM_COLS`], of which `run` stand together: where that is
-/// more than an atom, each atom that is left over has a run of its own, filled up with zeros.
+/// Values of an interleaved vector of `len` values, a multiple of [`ATOM_COLS`], of which `run` ([`QUAD`] or [`TILE_RUN`]) stand
+/// together: where that is more than an atom, each atom that is left over has a run of its own, filled up with zeros.
 pub fn interleaved_len(len: usize, run: usize) -> usize {
     match run {
         0..=ATOM_COLS => len,
@@ -310,7 +310,7 @@ pub fn interleaved_len(len: usize, run: usize) -> usize {
 /// [`TILE_RUN`]), as many of the second and so on, then the next ones of each; see [`interleaved_len`].
 ///
 /// # Panics
-/// When `acts` ends before the last vector does, or `out` does not hold whole vectors.
+/// When `acts` ends before the last vector does, `out` does not hold whole vectors, or the runs are of another length.
 pub fn interleave(acts: &[i8], stride: usize, len: usize, run: usize, out: &mut [i8]) {
     let each = interleaved_len(len, run);
     let tokens = out.len() / each.max(1);
@@ -324,7 +324,8 @@ pub fn interleave(acts: &[i8], stride: usize, len: usize, run: usize, out: &mut 
             // A length that is known is copied without a call.
             match run {
                 QUAD => place::<QUAD>(from, token, tokens, out),
-                _ => place::<TILE_RUN>(from, token, tokens, out),
+                TILE_RUN => place::<TILE_RUN>(from, token, tokens, out),
+                _ => panic!("runs of {QUAD} or {TILE_RUN}, not of {run}"),
             }
         }
     }

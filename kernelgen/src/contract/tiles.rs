@@ -13,12 +13,12 @@ const SLOTS: usize = 16;
 /// Streams at most.
 const STREAMS: usize = 3;
 
-/// Steps by which codes are staged ahead of their products, where they are.
+/// Step by which codes are staged ahead of their products, where they are.
 const STEPS_AHEAD: usize = 2;
 
-/// Some atoms past the cursors that are multiplied at once, and where they are staged.
+/// Atoms past the cursors that are multiplied at once, and where they are staged.
 #[derive(Debug, Clone, Copy)]
-struct Steps {
+struct Step {
     /// The first slot of the first stream.
     slots: usize,
     /// The first atom.
@@ -90,8 +90,8 @@ impl Builder {
         }
         let count = self.count((unroll > step).then_some(unroll), step);
         let mut whole = Vec::new();
-        self.stage_all(Steps { slots: 0, atom: 0, atoms: step }, prefetch, &mut whole);
-        self.multiply(&tiles, Steps { slots: 0, atom: 0, atoms: step }, None, &mut whole);
+        self.stage_all(Step { slots: 0, atom: 0, atoms: step }, prefetch, &mut whole);
+        self.multiply(&tiles, Step { slots: 0, atom: 0, atoms: step }, None, &mut whole);
         self.repeat(count, step, whole, &mut body);
         self.tile_rest(&tiles, step, prefetch, &mut body);
         for (stream, tiles) in tiles.iter().enumerate() {
@@ -114,7 +114,7 @@ impl Builder {
         let steps = |from: usize| {
             let slots = SLOTS * self.schedule.streams;
             let steps = (0..unroll / step).map(move |i| (i * slots, from + i * step));
-            steps.map(move |(slots, atom)| Steps { slots, atom, atoms: step }).collect::<Vec<_>>()
+            steps.map(move |(slots, atom)| Step { slots, atom, atoms: step }).collect::<Vec<_>>()
         };
         let (these, next) = (steps(0), steps(unroll));
         let mut all = Vec::new();
@@ -134,7 +134,7 @@ impl Builder {
 
     /// What is left of a whole step, one atom at a time, beside codes of zero.
     fn tile_rest(&mut self, tiles: &[Vec<Var>], step: usize, prefetch: bool, body: &mut Vec<Stmt>) {
-        let one = Steps { slots: 0, atom: 0, atoms: 1 };
+        let one = Step { slots: 0, atom: 0, atoms: 1 };
         let of_an_atom = SLOTS / step;
         let mut all = Vec::new();
         for stream in 0..self.schedule.streams {
@@ -160,7 +160,7 @@ impl Builder {
     }
 
     /// Stages some atoms of every stream.
-    fn stage_all(&mut self, steps: Steps, prefetch: bool, body: &mut Vec<Stmt>) {
+    fn stage_all(&mut self, steps: Step, prefetch: bool, body: &mut Vec<Stmt>) {
         for stream in 0..self.schedule.streams {
             self.stage(stream, steps, prefetch, body);
         }
@@ -170,7 +170,7 @@ impl Builder {
     fn stage(
         &mut self,
         stream: usize,
-        Steps { slots, atom, atoms }: Steps,
+        Step { slots, atom, atoms }: Step,
         prefetch: bool,
         body: &mut Vec<Stmt>,
     ) {
@@ -189,8 +189,8 @@ impl Builder {
     fn multiply(
         &mut self,
         tiles: &[Vec<Var>],
-        Steps { slots, atom, atoms }: Steps,
-        next: Option<(Steps, bool)>,
+        Step { slots, atom, atoms }: Step,
+        next: Option<(Step, bool)>,
         body: &mut Vec<Stmt>,
     ) {
         let (streams, tokens) = (tiles.len(), tiles.first().map_or(0, Vec::len));
@@ -217,7 +217,7 @@ impl Builder {
         self.stage_next(to_stage, next, body);
     }
 
-    fn stage_next(&mut self, stream: Option<usize>, next: Option<(Steps, bool)>, body: &mut Vec<Stmt>) {
+    fn stage_next(&mut self, stream: Option<usize>, next: Option<(Step, bool)>, body: &mut Vec<Stmt>) {
         if let Some((stream, (next, prefetch))) = stream.zip(next) {
             self.stage(stream, next, prefetch, body);
         }

@@ -24,9 +24,11 @@ const PREFETCHES: [usize; 7] = [0, 1024, 2048, 3072, 4096, 6144, 8192];
 /// Structures of each number of streams, interleaved or not, that are compiled: those of the least static cost. What is bound by memory is not
 /// told apart by a static cost any finer.
 const KEPT: usize = 5;
-/// The most bytes of machine code, at nine an operation: more crowds the caches of instructions.
+/// The most bytes of machine code, at nine an operation with its share of moves and addresses, and at seven where a kernel is one
+/// region of assembly, which has no others: more crowds the caches of instructions.
 const TEXT: usize = 7 << 10;
 const OPERATION: usize = 9;
+const OPERATION_OF_A_REGION: usize = 7;
 /// How much greater than the least the static cost of a structure may be.
 const COSTLY: f64 = 1.5;
 
@@ -51,7 +53,8 @@ impl Aim {
         let model = isa.typical_cpu().model(isa.vectors().bits);
         let endless = cost(&kernel.machine, isa, &CostModel { registers: usize::MAX, ..model });
         let spills = kernel.cost.cycles_per_256_weights > endless.cycles_per_256_weights;
-        let is_short = kernel.cost.text_instructions * OPERATION <= TEXT;
+        let operation = if kernel.machine.region.is_some() { OPERATION_OF_A_REGION } else { OPERATION };
+        let is_short = kernel.cost.text_instructions * operation <= TEXT;
         (is_short && !spills).then_some(kernel)
     }
 
@@ -61,18 +64,20 @@ impl Aim {
     }
 
     fn structures(self) -> impl Iterator<Item = Schedule> {
-        // Tiles have one way to unpack, and no streams.
+        // Tiles have one way to unpack, and to read activations.
         let tiles = matches!(self.isa.atom().accumulate, Accumulate::Tile { .. });
-        let (unpacks, streams) =
-            if tiles { (&[Unpack::Shift][..], &STREAMS[..1]) } else { (&UNPACKS[..], &STREAMS[..]) };
+        let unpacks = if tiles { &[Unpack::Shift][..] } else { &UNPACKS[..] };
         let (chains, splits) =
             if tiles { (&CHAINS[..1], &ROW_SPLITS[..1]) } else { (&CHAINS[..], &ROW_SPLITS[..]) };
         // Of fewer tokens each has an address register.
-        let interleaved =
-            if tiles || self.operation.tokens() <= ROW_TOKENS { &[false][..] } else { &[false, true] };
+        let interleaved = match self.operation.tokens() {
+            _ if tiles => &[true][..],
+            0..=ROW_TOKENS => &[false],
+            _ => &[false, true],
+        };
         // One vector is broadcast into the product's operand by most.
         let several = self.operation.tokens() > 1;
-        let streams = streams.iter().flat_map(|&streams| {
+        let streams = STREAMS.iter().flat_map(|&streams| {
             let shared = if streams > 1 && several { &[false, true][..] } else { &[false] };
             shared.iter().map(move |&shared| (streams, shared))
         });
@@ -150,6 +155,10 @@ mod tests {
         assert_eq!(kernels.iter().filter(interleaved).count(), 0);
         let kernels = Aim::new("avx512vnni", "gemm16").unwrap().promising();
         assert!((1..kernels.len()).contains(&kernels.iter().filter(interleaved).count()));
+        // On tiles codes staged ahead too, and two row tiles that share activations.
+        let kernels = Aim::new("amx", "gemm32").unwrap().promising();
+        let found = |text: &str| kernels.iter().any(|kernel| kernel.spec.schedule.to_string() == text);
+        assert!(found("u8c1sr1p3072t2bi") && found("u4c1sr1p3072i"));
         assert!(Aim::new("sse9", "gemv").is_none() && Aim::new("avx2", "gem").is_none());
     }
 }
