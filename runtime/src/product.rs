@@ -28,6 +28,9 @@ const PIECES_EACH: usize = 4;
 /// Parts of a piece that are handed out one by one at the end: smaller ones would read activations too often.
 const LAST_PIECES: usize = 3;
 
+/// Bytes of weights of such a part at most: a large second-level cache is no reason to wait.
+const LAST_BYTES: usize = 64 << 10;
+
 /// y = W x for a batch of tokens.
 pub(crate) struct Product<'a> {
     /// Kernels that together take all tokens, each its share in turn.
@@ -349,7 +352,8 @@ fn share_tiles(
             1 => Shares::new(tiles, 1, chunk),
             // Smaller ones at the end, so that nobody waits long for the last.
             _ => {
-                let least = chunk.div_ceil(LAST_PIECES).next_multiple_of(streams);
+                let least = chunk.div_ceil(LAST_PIECES).min((LAST_BYTES / tile_bytes).max(1));
+                let least = least.next_multiple_of(streams);
                 Shares::dwindling(tiles, parts, least, chunk)
             }
         }
