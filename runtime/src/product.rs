@@ -7,7 +7,7 @@ use std::sync::{Arc, Mutex, OnceLock, PoisonError};
 use crate::engine::EngineError;
 use crate::expanded::Expanded;
 use crate::interleaved::{Interleaved, Vectors};
-use crate::kernels::abi::{ATOM_BYTES, ATOM_COLS, EXPANSION, Kernel, KernelError, Problem, TILE_ROWS};
+use crate::kernels::abi::{ATOM_BYTES, ATOM_COLS, Kernel, KernelError, Problem, TILE_ROWS};
 use crate::numerics::Numerics;
 use crate::numerics::quantize::QuantizedActivations;
 use crate::os::Line;
@@ -142,7 +142,7 @@ impl<'a> Product<'a> {
         let made = self.interleaved.get().zip(Vectors::of(kernel, token));
         let interleaved = made.and_then(|(made, vectors)| made.of(vectors));
         // Those of these tiles are there where the plan has a kernel that looks at them.
-        let before = tiles.start.saturating_sub(*first_tile) * self.tile_bytes() * EXPANSION;
+        let before = (tiles.start - *first_tile) * kernel.descriptor().tile_bytes(self.weights.cols());
         let expanded = codes.codes().get(before..);
         let problem = Problem { interleaved, expanded, ..problem(self.weights, self.x, token, taken) };
         kernel.run(&problem, tiles.clone(), sums, covered)?;

@@ -69,9 +69,11 @@ impl State<'_> {
                 Stmt::Prefetch { .. } => {}
                 Stmt::Stage { codes, slot } => {
                     let codes = self.get(*codes)?.clone();
-                    self.stage(*slot, codes);
+                    self.staged.insert(*slot, codes);
                 }
-                Stmt::ClearStage { slot } => self.stage(*slot, vec![0; 4 * self.rows.len()]),
+                Stmt::ClearStage { slot } => {
+                    self.staged.insert(*slot, vec![0; 4 * self.rows.len()]);
+                }
                 Stmt::Spill { tile } => self.spilled = Some((*tile, self.get(*tile)?.clone())),
                 Stmt::Store { stream, value, token } => self.store(*stream, *value, *token)?,
                 Stmt::Repeat { count, atoms, body } => {
@@ -88,10 +90,6 @@ impl State<'_> {
             }
         }
         Ok(())
-    }
-
-    fn stage(&mut self, slot: usize, codes: Value) {
-        self.staged.insert(slot, codes);
     }
 
     fn check(&self, var: Var, value: &Value) -> Result<(), Fault> {

@@ -92,6 +92,8 @@ pub enum RangeError {
 /// Codes 0, 1, 2 at scale one.
 const CODE_MAX: i64 = 2;
 const ACTS: Interval = Interval::new(-128, 127, 0);
+/// Packed bytes, and what a slot holds that nothing was put into.
+const BYTES: Interval = Interval::new(0, 255, 0);
 
 /// Proves a program for matrices of `k_atoms` atoms a row.
 ///
@@ -209,8 +211,7 @@ impl<'a> Proof<'a> {
     }
 
     fn stage(&mut self, slot: usize, codes: Interval) {
-        // A slot that nothing was put into holds whatever was there.
-        self.staged.resize(self.staged.len().max(slot + 1), Interval::new(0, 255, 0));
+        self.staged.resize(self.staged.len().max(slot + 1), BYTES);
         self.staged[slot] = codes;
     }
 
@@ -288,7 +289,7 @@ impl<'a> Proof<'a> {
         let columns = (self.k_atoms * ATOM_COLS) as i64;
         Ok(match op {
             Op::ZeroNarrow | Op::ZeroWide | Op::ZeroTile => Interval::new(0, 0, 32),
-            Op::LoadPacked { .. } | Op::ShiftRight { .. } => Interval::new(0, 255, 0),
+            Op::LoadPacked { .. } | Op::ShiftRight { .. } => BYTES,
             Op::LoadCodes { .. } => Interval::new(0, CODE_MAX, 0),
             Op::MaskField { position, .. } => Interval::new(0, CODE_MAX << position, *position),
             Op::LoadActs { .. } | Op::LoadActTile { .. } => ACTS,
@@ -306,10 +307,9 @@ impl<'a> Proof<'a> {
                 self.get(*acc).add(self.get(*narrow).times(self.program.lanes as i64))
             }
             Op::LoadStage { first, slots } => {
-                let unknown = Interval::new(0, 255, 0);
                 let slots = *first..first + slots;
-                let staged = slots.map(|slot| self.staged.get(slot).copied().unwrap_or(unknown));
-                staged.reduce(Interval::hull).unwrap_or(unknown)
+                let staged = slots.map(|slot| self.staged.get(slot).copied().unwrap_or(BYTES));
+                staged.reduce(Interval::hull).unwrap_or(BYTES)
             }
             Op::DotTile { acc, staged, acts, cols } => {
                 let product = self.codes(*staged)?.product(self.get(*acts));

@@ -113,22 +113,21 @@ impl Assembly<'_, '_> {
         for stream in 0..machine.streams {
             let (w, out, tail) =
                 (of_stream("w", stream), of_stream("out", stream), of_stream("tail", stream));
-            let tiles = match stream {
-                0 => String::new(),
-                1 => " + p.stream_tiles".to_owned(),
-                _ => format!(" + {stream} * p.stream_tiles"),
+            let further = |distance: &str| match stream {
+                1 => format!("p.{distance}"),
+                _ => format!("{stream} * p.{distance}"),
             };
-            let first =
-                if stream == 0 { "p.first_tile".to_owned() } else { format!("(p.first_tile{tiles})") };
+            let (first, last, results) = match stream {
+                0 => ("p.first_tile".to_owned(), "p.end_tile - 1".to_owned(), "p.out".to_owned()),
+                _ => (
+                    format!("(p.first_tile + {})", further("stream_tiles")),
+                    format!("p.end_tile - 1 + {}", further("stream_tiles")),
+                    format!("p.out.wrapping_add({})", further("stream_out")),
+                ),
+            };
             self.line(format!("{w} = inout(reg) p.weights.add({first} * {tile_bytes}) => _,"));
-            match stream {
-                0 => self.line("out = inout(reg) p.out => _,"),
-                1 => self.line(format!("{out} = inout(reg) p.out.wrapping_add(p.stream_out) => _,")),
-                _ => {
-                    self.line(format!("{out} = inout(reg) p.out.wrapping_add({stream} * p.stream_out) => _,"))
-                }
-            }
-            self.line(format!("{tail} = in(kreg) abi::tail_mask16(p.rows_in(p.end_tile - 1{tiles})),"));
+            self.line(format!("{out} = inout(reg) {results} => _,"));
+            self.line(format!("{tail} = in(kreg) abi::tail_mask16(p.rows_in({last})),"));
             self.line(format!("out(\"{}\") _,", mask(stream)));
         }
         self.line("a = out(reg) _,");
