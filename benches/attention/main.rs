@@ -4,7 +4,8 @@
 //! `cargo bench -p tritforge-benches --bench attention`. Each line has the time for all layers, the bytes a second at which
 //! keys and values are read (each counted once for the queries that share it) with its share of the read bandwidth, and the
 //! floating-point operations a second with their share of those of one product and one sum in every lane at a time.
-//! The caches of all layers together are larger than the CPU's caches where the depth is. `-- --test` does little.
+//! The caches of all layers together are larger than the CPU's caches where the depth is. `-- f16 prefill` chooses by what is
+//! in a line's beginning, `-- --test` does little.
 
 use std::hint::black_box;
 use std::time::{Duration, Instant};
@@ -15,7 +16,7 @@ use tritforge::engine::Engine;
 use tritforge::kernels::ISAS;
 use tritforge::model::KvType;
 use tritforge::numerics::Numerics;
-use tritforge::numerics::attention::{CHUNK, HeadBlocks, Queries, Workspace};
+use tritforge::numerics::attention::{CHUNK, HeadBlocks, Queries, TOGETHER, Workspace};
 use tritforge::numerics::kv_block::{KvBlock, KvShape};
 use tritforge::probe;
 use tritforge::probe::bandwidth::ReadProbe;
@@ -25,9 +26,6 @@ const HEADS: usize = 20;
 const KV_HEADS: usize = 5;
 const HEAD_DIM: usize = 128;
 const LAYERS: usize = 30;
-/// Tokens that read keys and values together, as in the forward pass.
-const TOGETHER: usize = 8;
-
 /// What is computed: tokens `first..end` of a text, in every layer.
 struct Case {
     name: &'static str,
@@ -52,7 +50,9 @@ fn bandwidth(memory: &WeightMemory, rounds: usize) -> f64 {
 }
 
 fn main() {
-    let measure = std::env::args().any(|argument| argument == "--bench");
+    let arguments: Vec<String> = std::env::args().skip(1).collect();
+    let measure = arguments.iter().any(|argument| argument == "--bench");
+    let words: Vec<&String> = arguments.iter().filter(|argument| !argument.starts_with("--")).collect();
     let (layers, rounds) = if measure { (LAYERS, 5) } else { (1, 1) };
     let Some(numerics) = ISAS.iter().rev().find_map(|isa| Numerics::new(isa).ok()) else { return };
     let memory = WeightMemory::new(if measure { 256 << 20 } else { 1 << 20 });
@@ -64,7 +64,11 @@ fn main() {
         (0..len).map(|_| (random.next_u32() as i32 >> 8) as f32 / (1 << 23) as f32).collect()
     };
     for kv_type in KvType::ALL {
-        for case in &CASES {
+        let wanted = |case: &&Case| {
+            let line = format!("{kv_type} {}", case.name);
+            words.iter().all(|word| line.contains(*word))
+        };
+        for case in CASES.iter().filter(wanted) {
             let shape = KvShape { kv_type, kv_heads: KV_HEADS, head_dim: HEAD_DIM };
             let mut block = KvBlock::new(shape).expect("memory for a block");
             for position in 0..CHUNK {

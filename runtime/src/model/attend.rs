@@ -7,11 +7,8 @@
 
 use super::kv_cache::KvCache;
 use super::layer::{LayerPass, Row};
-use crate::numerics::attention::{CHUNK, EXTRA, Queries, Workspace};
+use crate::numerics::attention::{CHUNK, EXTRA, Queries, TOGETHER, Workspace};
 use crate::room::Room;
-
-/// Tokens that read the same keys and values together.
-const TOGETHER: usize = 16;
 
 /// Groups of tokens that a thread should find on average, where the tokens alone are divided: enough that nobody waits
 /// long for the last.

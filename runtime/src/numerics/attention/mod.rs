@@ -15,11 +15,15 @@ use super::exp::{LOG2_E, exp2};
 use super::kv_block::{KvBlock, KvType};
 use super::reduce::{all_finite, max, sum};
 use crate::lanes::{Has, LANES, Lanes, MANY, PAIR};
-use round::{is_exact, round_queries, round_weights};
-use tile::{Sixteen, add_weighted, dots, flat, flat_mut, weighted};
+use round::{factor_bits, is_exact, nearest, round_queries, round_weights};
+use tile::{Sixteen, Target, dots, flat, flat_mut, weighted};
 
 /// Keys a chunk.
 pub const CHUNK: usize = 128;
+
+/// Tokens at consecutive positions that the forward pass has read keys and values together: what is widened, and what comes
+/// from beyond the first cache, serves all their queries.
+pub const TOGETHER: usize = 16;
 
 /// Rows of sixteen weights that a query has for a chunk.
 const GROUPS: usize = CHUNK / LANES;
@@ -88,15 +92,18 @@ pub struct Workspace {
     queries: Vec<f32>,
     /// `[queries][CHUNK]`
     weights: Vec<Sixteen>,
-    /// Sums of weighted values, `[queries][channels]`.
+    /// Sums of weighted values, `[queries][channels]`, of all chunks so far.
     sums: Vec<Sixteen>,
     /// Keys of this chunk that each query sees.
     seen: Vec<usize>,
     /// Groups of keys or strips of values, in f32.
     wide: Vec<Sixteen>,
-    /// Maximum of the scores and sum of the weights, for each query in this chunk and in all before.
-    here: Vec<[f32; EXTRA]>,
+    /// The greatest score of each query in this chunk.
+    greatest: Vec<f32>,
+    /// Maximum of the scores and sum of the weights, for each query, in all chunks so far.
     total: Vec<[f32; EXTRA]>,
+    /// What each query's sums are multiplied with before they are added: those of all chunks before, and this one's.
+    factors: Vec<[f32; 2]>,
 }
 
 /// Queries of the tile that begins with query `first`, and how many there is room for: a power of two. Tiles begin
@@ -145,19 +152,27 @@ impl Workspace {
         self.weights.resize(count * GROUPS, Sixteen::ZERO);
         self.sums.resize(count * steps, Sixteen::ZERO);
         self.wide.resize(PAIR * CHUNK.max(channels), Sixteen::ZERO);
-        self.here.resize(count, [0.0; EXTRA]);
+        self.greatest.resize(count, 0.0);
         self.total.resize(count, [0.0; EXTRA]);
+        self.factors.resize(count, [0.0; 2]);
         for (row, place) in self.queries.chunks_exact_mut(channels).zip(queries.places()) {
             let (row, padding) = row.split_at_mut(queries.head_dim);
-            row.copy_from_slice(&queries.values[place..][..queries.head_dim]);
+            round_queries(&queries.values[place..][..queries.head_dim], row, shape.kv_type);
             padding.fill(0.0);
         }
-        round_queries(&mut self.queries, shape.kv_type);
     }
 
-    /// Computes `here` and `sums` of every query that sees any of a chunk.
+    /// Computes `total` and `sums` of every query that sees any of a chunk: of this chunk alone where it `is_first`, else
+    /// folded into what there is.
     #[inline(always)]
-    fn chunk<L: Lanes>(&mut self, has: Has<L>, queries: &Queries<'_>, head: &HeadBlocks<'_>, chunk: usize) {
+    fn chunk<L: Lanes>(
+        &mut self,
+        has: Has<L>,
+        queries: &Queries<'_>,
+        head: &HeadBlocks<'_>,
+        chunk: usize,
+        is_first: bool,
+    ) {
         let count = queries.len();
         self.seen.clear();
         self.seen.extend(queries.seen(chunk));
@@ -173,17 +188,11 @@ impl Workspace {
         } else {
             self.scores::<L, false>(has, queries, head, block, first_tile, most);
         }
-        let scales = block.scales(head.kv_head);
-        for query in first..count {
-            let seen = self.seen[query];
-            let weights = &mut self.weights[query * GROUPS..][..seen.div_ceil(LANES)];
-            let weights = flat_mut(weights);
-            self.here[query] = softmax(weights, seen, scales.map(|[_, values]| values), kv_type);
-        }
+        self.softmax(first, block.scales(head.kv_head).map(|[_, values]| values), kv_type, is_first);
         if is_exact(kv_type) {
-            self.weighted_sums::<L, true>(has, queries, head, chunk, first, most);
+            self.weighted_sums::<L, true>(has, queries, head, block, first, is_first);
         } else {
-            self.weighted_sums::<L, false>(has, queries, head, chunk, first, most);
+            self.weighted_sums::<L, false>(has, queries, head, block, first, is_first);
         }
     }
 
@@ -209,6 +218,10 @@ impl Workspace {
             let factors = key_scales.map(|scales| &scales[group * LANES..]);
             for first in (first..count).step_by(L::AT_ONCE) {
                 let (used, width) = tile::<L>(first, count);
+                // Later queries see more.
+                if self.seen[first + used - 1] <= group * LANES {
+                    continue;
+                }
                 let tile = (&self.queries[first * channels..], channels);
                 let scores = (&mut self.weights[first * GROUPS..][..used * GROUPS][group..], GROUPS);
                 for_queries!(L, width, beside, |QUERIES, B| {
@@ -219,43 +232,65 @@ impl Workspace {
         }
     }
 
-    /// `sums` of the queries from `first` on, over the first `most` values at most.
+    /// Turns the scores of the queries from `first` on into weights, and takes their greatest score and the sum of their weights
+    /// into `total`, alone where the chunk `is_first`.
+    ///
+    /// One thing after the other for all queries: what is done for one is a chain of operations that wait for each other,
+    /// and those of several overlap.
+    #[inline(always)]
+    fn softmax(&mut self, first: usize, scales: Option<&[f32]>, kv_type: KvType, is_first: bool) {
+        let queries = first..self.seen.len();
+        let bits = if scales.is_some() { 24 } else { factor_bits(kv_type) };
+        let rows = |query: usize, seen: usize| query * GROUPS..query * GROUPS + seen.div_ceil(LANES);
+        for query in queries.clone() {
+            let seen = self.seen[query];
+            self.greatest[query] = greatest(flat_mut(&mut self.weights[rows(query, seen)]), seen);
+        }
+        for query in queries.clone() {
+            let greatest = self.greatest[query];
+            for score in flat_mut(&mut self.weights[rows(query, self.seen[query])]) {
+                *score = nearest(exp2(*score - greatest), bits);
+            }
+        }
+        for query in queries {
+            let weights = flat_mut(&mut self.weights[rows(query, self.seen[query])]);
+            let here = [self.greatest[query], sum(weights)];
+            if let Some(scales) = scales {
+                weights.iter_mut().zip(scales).for_each(|(weight, scale)| *weight *= *scale);
+                round_weights(weights, kv_type);
+            }
+            (self.total[query], self.factors[query]) =
+                if is_first { (here, [1.0; 2]) } else { joined(self.total[query], here) };
+        }
+    }
+
+    /// `sums` of the queries from `first` on, over the values of a block that each sees.
     #[inline(always)]
     fn weighted_sums<L: Lanes, const EXACT: bool>(
         &mut self,
         has: Has<L>,
         queries: &Queries<'_>,
         head: &HeadBlocks<'_>,
-        chunk: usize,
+        block: &KvBlock,
         first: usize,
-        most: usize,
+        is_first: bool,
     ) {
         let (count, strips) = (queries.len(), queries.head_dim.div_ceil(LANES));
-        let weights = flat(&self.weights);
+        let (weights, most) = (flat(&self.weights), self.seen[count - 1]);
         let mut strip = 0;
         while strip < strips {
             let beside = (strips - strip).min(beside::<L>(count));
-            let block = &head.blocks[chunk];
             let values = block.value_strips(has, head.kv_head, strip..strip + beside, most, &mut self.wide);
             let mut start = first;
             while start < count {
-                let weights = &weights[start * CHUNK..];
-                let seen = &self.seen[start..];
-                // What all see, the queries side by side; then what the later ones see beyond.
-                let common = seen[0];
+                let weights = (&weights[start * CHUNK..], CHUNK);
                 let together = 1 << (count - start).min(L::AT_ONCE).ilog2();
+                let rows = &mut self.sums[start * strips + strip..];
+                let factors = (!is_first).then_some(&self.factors[start..]);
+                let target = Target { rows, apart: strips, factors };
                 for_queries!(L, together, beside, |QUERIES, B| {
-                    let sums =
-                        weighted::<L, EXACT, QUERIES, B>(has, (weights, CHUNK), (values, CHUNK), common);
-                    let places = self.sums[start * strips..].chunks_exact_mut(strips);
-                    for (q, (sums, places)) in sums.iter().zip(places).enumerate() {
-                        places[strip..][..B].copy_from_slice(sums);
-                        for b in 0..B {
-                            let (weights, values) = (&weights[q * CHUNK..], &values[b * CHUNK..]);
-                            let (weights, values) = (&weights[common..seen[q]], &values[common..seen[q]]);
-                            add_weighted::<L, EXACT>(has, weights, values, &mut places[strip + b]);
-                        }
-                    }
+                    let seen = self.seen[start..].first_chunk().expect("so many are left");
+                    weighted::<L, EXACT, QUERIES, B>(has, weights, (values, CHUNK), seen, target);
                 });
                 start += together;
             }
@@ -264,58 +299,24 @@ impl Workspace {
     }
 }
 
-/// Turns scores into weights, the greatest of which is 1, times the scales of the values where there are any; what is not
-/// `seen` of them is set to 0. Returns the greatest score and the sum of the weights before they are scaled: NaN, as are
-/// the weights, where a score is not finite.
+/// The greatest of the scores that are `seen`; what is not becomes negative infinity, a weight of 0. NaN where one is not finite,
+/// so that all weights become NaN: negative infinity would otherwise pass as a weight of 0.
 #[inline(always)]
-fn softmax(scores: &mut [f32], seen: usize, scales: Option<&[f32]>, kv_type: KvType) -> [f32; EXTRA] {
+fn greatest(scores: &mut [f32], seen: usize) -> f32 {
     if !all_finite(&scores[..seen]) {
-        // Negative infinity would otherwise pass as a weight of zero.
-        scores.fill(f32::NAN);
-        return [f32::NAN; EXTRA];
+        return f32::NAN;
     }
     scores[seen..].fill(f32::NEG_INFINITY);
-    let max = max(scores);
-    for score in scores.iter_mut() {
-        *score = exp2(*score - max);
-    }
-    let Some(scales) = scales else {
-        round_weights(scores, kv_type);
-        return [max, sum(scores)];
-    };
-    let total = sum(scores);
-    for (score, scale) in scores.iter_mut().zip(scales) {
-        *score *= *scale;
-    }
-    round_weights(scores, kv_type);
-    [max, total]
+    max(scores)
 }
 
-/// Takes a chunk into what has been folded of those before.
+/// The maximum of the scores and the sum of the weights of what has been folded and of a chunk behind it, together; and what
+/// the sums of weighted values of either are multiplied with before they are added.
 #[inline(always)]
-fn fold_in(is_first: bool, total: &mut [f32; EXTRA], out: &mut [f32], here: [f32; EXTRA], sums: &[f32]) {
-    if is_first {
-        *total = here;
-        out.copy_from_slice(sums);
-        return;
-    }
-    let [old_max, old_sum] = *total;
-    let [here_max, here_sum] = here;
+fn joined([old_max, old_sum]: [f32; EXTRA], [here_max, here_sum]: [f32; EXTRA]) -> ([f32; EXTRA], [f32; 2]) {
     let new_max = if here_max > old_max { here_max } else { old_max };
-    let (old_factor, new_factor) = (exp2(old_max - new_max), exp2(here_max - new_max));
-    for (old, new) in out.iter_mut().zip(sums) {
-        *old = *old * old_factor + *new * new_factor;
-    }
-    *total = [new_max, old_sum * old_factor + here_sum * new_factor];
-}
-
-/// Divides by the sum of the weights.
-#[inline(always)]
-fn normalise([_, sum]: [f32; EXTRA], out: &mut [f32]) {
-    let factor = 1.0 / sum;
-    for out in out {
-        *out *= factor;
-    }
+    let (old, new) = (exp2(old_max - new_max), exp2(here_max - new_max));
+    ([new_max, old_sum * old + here_sum * new], [old, new])
 }
 
 /// See [`super::Numerics::attend`], and for `only` one of the chunks [`super::Numerics::attend_chunk`].
@@ -332,23 +333,20 @@ pub(super) fn attend<L: Lanes>(
     let slot = head_dim + EXTRA;
     assert!(only.is_none() || out.len() >= queries.len() * slot, "room for every query");
     work.prepare(queries, head);
-    for chunk in only.map_or(0..queries.chunks(), |chunk| chunk..chunk + 1) {
-        work.chunk(has, queries, head, chunk);
-        for (query, place) in queries.places().enumerate().filter(|(query, _)| work.seen[*query] > 0) {
-            let sums = &flat(&work.sums[query * strips..][..strips])[..head_dim];
-            if only.is_some() {
-                let (part, here) = out[query * slot..][..slot].split_at_mut(head_dim);
-                part.copy_from_slice(sums);
-                here.copy_from_slice(&work.here[query]);
-            } else {
-                let out = &mut out[place..][..head_dim];
-                fold_in(chunk == 0, &mut work.total[query], out, work.here[query], sums);
-            }
-        }
+    let chunks = only.map_or(0..queries.chunks(), |chunk| chunk..chunk + 1);
+    for chunk in chunks.clone() {
+        work.chunk(has, queries, head, chunk, chunk == chunks.start);
     }
-    if only.is_none() {
-        for (place, total) in queries.places().zip(&work.total) {
-            normalise(*total, &mut out[place..][..head_dim]);
+    for (query, place) in queries.places().enumerate() {
+        let sums = &flat(&work.sums[query * strips..][..strips])[..head_dim];
+        let total = work.total[query];
+        if only.is_none() {
+            let (out, factor) = (&mut out[place..][..head_dim], 1.0 / total[1]);
+            out.iter_mut().zip(sums).for_each(|(out, sum)| *out = *sum * factor);
+        } else if work.seen[query] > 0 {
+            let (part, here) = out[query * slot..][..slot].split_at_mut(head_dim);
+            part.copy_from_slice(sums);
+            here.copy_from_slice(&total);
         }
     }
 }
@@ -360,9 +358,21 @@ pub(super) fn fold_chunks(parts: &[f32], stride: usize, chunks: usize, out: &mut
     for chunk in 0..chunks {
         let part = &parts[chunk * stride..][..out.len() + EXTRA];
         let (sums, here) = part.split_at(out.len());
-        fold_in(chunk == 0, &mut total, out, [here[0], here[1]], sums);
+        let here = [here[0], here[1]];
+        if chunk == 0 {
+            total = here;
+            out.copy_from_slice(sums);
+            continue;
+        }
+        let (joined, [old_factor, new_factor]) = joined(total, here);
+        total = joined;
+        for (old, new) in out.iter_mut().zip(sums) {
+            *old = *old * old_factor + *new * new_factor;
+        }
     }
-    normalise(total, out);
+    // The weights become parts of one.
+    let factor = 1.0 / total[1];
+    out.iter_mut().for_each(|out| *out *= factor);
 }
 
 #[cfg(test)]

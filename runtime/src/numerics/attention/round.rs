@@ -34,29 +34,37 @@ const fn largest_factor(kv_type: KvType) -> f32 {
     }
 }
 
-/// `x` rounded to `bits` significant bits, fewer than 24, halves away from zero; 0 where it is below [`SMALLEST`].
+/// `x` rounded to `bits` significant bits, at most 24, halves away from zero.
+#[inline(always)]
+pub fn nearest(x: f32, bits: u32) -> f32 {
+    let last_place = 1u32 << (24 - bits);
+    // A carry out of the fraction raises the exponent, as it should.
+    f32::from_bits(x.to_bits().wrapping_add(last_place >> 1) & !(last_place - 1))
+}
+
+/// The same; 0 where it is below [`SMALLEST`].
 #[inline(always)]
 fn round(x: f32, bits: u32) -> f32 {
-    let half = 1u32 << (23 - bits);
-    // A carry out of the fraction raises the exponent, as it should.
-    let rounded = f32::from_bits(x.to_bits().wrapping_add(half) & !(2 * half - 1));
+    let rounded = nearest(x, bits);
     if rounded.abs() < SMALLEST { 0.0 } else { rounded }
 }
 
-/// Rounds queries to factors of keys, where products with these are to be exact. Queries that are too large for that become
+/// Queries as factors of keys, rounded where products with these are to be exact. Queries that are too large for that become
 /// infinite, and so do their scores, or not a number.
 #[inline(always)]
-pub fn round_queries(queries: &mut [f32], kv_type: KvType) {
+pub fn round_queries(queries: &[f32], factors: &mut [f32], kv_type: KvType) {
     let (bits, largest) = (factor_bits(kv_type), largest_factor(kv_type));
-    if is_exact(kv_type) {
-        for query in queries {
-            let rounded = round(*query, bits);
-            *query = if rounded.abs() > largest { rounded * f32::INFINITY } else { rounded };
-        }
+    if !is_exact(kv_type) {
+        return factors.copy_from_slice(queries);
+    }
+    for (factor, query) in factors.iter_mut().zip(queries) {
+        let rounded = round(*query, bits);
+        *factor = if rounded.abs() > largest { rounded * f32::INFINITY } else { rounded };
     }
 }
 
-/// Rounds weights of the softmax, which are at most 1, times the scales of values, where there are any, to factors of values.
+/// Rounds weights of the softmax, which are at most 1, times the scales of values to factors of values. (Without scales
+/// [`nearest`] does: a weight is 0 or far above [`SMALLEST`].)
 /// What is rounded up to too large a factor is rounded down: the scale of an f32 is not larger.
 #[inline(always)]
 pub fn round_weights(weights: &mut [f32], kv_type: KvType) {
@@ -81,10 +89,13 @@ mod tests {
         assert_eq!(round(-1.0 - 0.5f32.powi(13), 13), -1.0 - 0.5f32.powi(12));
         assert_eq!(round(1.0 + 0.5f32.powi(14), 13), 1.0);
         assert_eq!(round(2.0 - 0.5f32.powi(20), 13), 2.0);
-        let mut all = [1.0 + 0.5f32.powi(23), f32::from_bits(1)];
-        round_queries(&mut all, KvType::F32);
-        round_weights(&mut all, KvType::F32);
-        assert_eq!(all, [1.0 + 0.5f32.powi(23), f32::from_bits(1)]);
+        let all = [1.0 + 0.5f32.powi(23), f32::from_bits(1)];
+        let mut factors = [0.0; 2];
+        round_queries(&all, &mut factors, KvType::F32);
+        assert_eq!(factors, all);
+        assert_eq!(all.map(|x| nearest(x, factor_bits(KvType::F32))), all);
+        round_weights(&mut factors, KvType::F32);
+        assert_eq!(factors, all);
         assert_eq!(round(SMALLEST, 13), SMALLEST);
         assert_eq!(round(SMALLEST * 0.9, 13), 0.0);
         assert_eq!(round(f32::from_bits(1), 16), 0.0);
@@ -100,10 +111,11 @@ mod tests {
             assert!((largest * most).is_finite());
             let next = f32::from_bits(largest.to_bits() + (1 << (24 - factor_bits(kv_type))));
             assert!((next * most).is_infinite());
-            let mut queries = [largest, -largest, next, -next, f32::MAX, f32::INFINITY];
-            round_queries(&mut queries, kv_type);
+            let queries = [largest, -largest, next, -next, f32::MAX, f32::INFINITY];
+            let mut factors = [0.0; 6];
+            round_queries(&queries, &mut factors, kv_type);
             let (inf, minus) = (f32::INFINITY, f32::NEG_INFINITY);
-            assert_eq!(queries, [largest, -largest, inf, minus, inf, inf]);
+            assert_eq!(factors, [largest, -largest, inf, minus, inf, inf]);
             let mut weights = [1.0, largest, next];
             round_weights(&mut weights, kv_type);
             assert_eq!(weights, [1.0, largest, largest]);

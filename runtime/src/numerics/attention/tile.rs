@@ -84,6 +84,16 @@ unsafe fn stored<L: Lanes, const QUERIES: usize, const B: usize>(
     rows
 }
 
+/// Rows in memory as lanes.
+///
+/// # Safety
+/// The CPU must have the instruction set of `L`.
+#[inline(always)]
+unsafe fn load<L: Lanes, const B: usize>(rows: &[Sixteen; B]) -> [L::Floats; B] {
+    // SAFETY: as the caller promises; a row is sixteen floats.
+    rows.each_ref().map(|row| unsafe { L::f32s(row.0.as_ptr()) })
+}
+
 /// The dot products of some queries with sixteen keys of each of `B` groups, each by the rule of
 /// [`super::super::Numerics::dot_rows`].
 ///
@@ -154,49 +164,71 @@ pub fn dots<L: Lanes, const EXACT: bool, const QUERIES: usize, const B: usize>(
     }
 }
 
-/// `weights[q * apart + j] * values[b * beside + j]` for each query q, added up over the first `count` j, ascending:
+/// Where the weighted sums of some queries go, and what becomes of those that are there.
+pub struct Target<'a> {
+    /// Sixteen channels of query q for each of the strips beside each other, from row `q * apart` on.
+    pub rows: &'a mut [Sixteen],
+    /// Rows from one query to the next.
+    pub apart: usize,
+    /// For each query, what the sums that are there are multiplied with, and what those that are added to them. Where there
+    /// are none, what is there is replaced.
+    pub factors: Option<&'a [[f32; 2]]>,
+}
+
+/// `weights[q * apart + j] * values[b * beside + j]` for each query q, added up over the first `seen[q]` j, ascending:
 /// sixteen channels of the weighted sums for each of `B` strips of values. `EXACT` says that the products are exact.
 ///
 /// # Panics
-/// When there are fewer weights or values.
+/// When there are fewer weights, values, rows or factors, or a query sees less than the one before.
 #[inline(always)]
 pub fn weighted<L: Lanes, const EXACT: bool, const QUERIES: usize, const B: usize>(
     _: Has<L>,
     (weights, apart): (&[f32], usize),
     (values, beside): (&[Sixteen], usize),
-    count: usize,
-) -> [[Sixteen; B]; QUERIES] {
-    assert!(weights.len() >= (QUERIES - 1) * apart + count, "a weight a value");
-    assert!(values.len() >= (B - 1) * beside + count, "a value a weight");
-    let (weights, values) = (weights.as_ptr(), values.as_ptr());
-    // SAFETY: the CPU has the instruction set, and every query has a weight for every value.
-    unsafe {
-        let mut sums = [[L::floats(0.0); B]; QUERIES];
-        for j in 0..count {
-            let values = (values.add(j).cast(), beside * LANES);
-            add_products::<L, EXACT, QUERIES, B>(&mut sums, (weights.add(j), apart), values);
-        }
-        stored::<L, QUERIES, B>(sums)
-    }
-}
-
-/// `weights[j] * values[j]` of one query added to `sums`, j ascending.
-#[inline(always)]
-pub fn add_weighted<L: Lanes, const EXACT: bool>(
-    _: Has<L>,
-    weights: &[f32],
-    values: &[Sixteen],
-    sums: &mut Sixteen,
+    seen: &[usize; QUERIES],
+    target: Target<'_>,
 ) {
-    if weights.is_empty() {
-        return;
-    }
-    // SAFETY: the CPU has the instruction set, and there is a weight for every value that is taken.
+    // What all see, the queries side by side; then what the later ones see beyond.
+    let (common, most) = (seen[0], seen[QUERIES - 1]);
+    assert!(seen.is_sorted() && weights.len() >= (QUERIES - 1) * apart + most, "a weight a value");
+    assert!(values.len() >= (B - 1) * beside + most, "a value a weight");
+    let (weights, values) = (weights.as_ptr(), values.as_ptr());
+    let value = |j: usize| (values.wrapping_add(j).cast(), beside * LANES);
+    // SAFETY: the CPU has the instruction set, and every query has a weight for every value that it sees.
     unsafe {
-        let mut local = [[L::f32s(sums.0.as_ptr())]];
-        for (weight, value) in weights.iter().zip(values) {
-            add_products::<L, EXACT, 1, 1>(&mut local, (weight, 0), (value.0.as_ptr(), 0));
+        let mut sums: Sums<L, QUERIES, B> = [[L::floats(0.0); B]; QUERIES];
+        for j in 0..common {
+            add_products::<L, EXACT, QUERIES, B>(&mut sums, (weights.add(j), apart), value(j));
         }
-        [[*sums]] = stored::<L, 1, 1>(local);
+        if common < most {
+            // By way of memory: the sums of the loop above stay in registers only while nothing chooses among them.
+            let mut rows = stored::<L, QUERIES, B>(sums);
+            for (q, rows) in rows.iter_mut().enumerate() {
+                let mut sums = [load::<L, B>(rows)];
+                for j in common..seen[q] {
+                    add_products::<L, EXACT, 1, B>(&mut sums, (weights.add(q * apart + j), 0), value(j));
+                }
+                [*rows] = stored::<L, 1, B>(sums);
+            }
+            sums = rows.each_ref().map(|rows| load::<L, B>(rows));
+        }
+        let rows = target.rows.chunks_mut(target.apart);
+        assert!(rows.len() >= QUERIES, "a place for every query");
+        let Some(factors) = target.factors else {
+            for (rows, sums) in rows.zip(&sums) {
+                for (row, sum) in rows.iter_mut().zip(sums) {
+                    L::store(*sum, &mut row.0);
+                }
+            }
+            return;
+        };
+        assert!(factors.len() >= QUERIES, "factors for every query");
+        for ((rows, sums), [old, new]) in rows.zip(&sums).zip(factors) {
+            let (old, new) = (L::floats(*old), L::floats(*new));
+            for (row, sum) in rows.iter_mut().zip(sums) {
+                let there = L::f32s(row.0.as_ptr());
+                L::store(L::add(L::mul(there, old), L::mul(*sum, new)), &mut row.0);
+            }
+        }
     }
 }
