@@ -106,11 +106,13 @@ impl<'a> Product<'a> {
         let Scratch { own, .. } = scratch;
         self.expand(&self.plan, tiles, own);
         for (token, kernel, part) in self.steps(tiles) {
-            self.y.will_write(token..token + kernel.descriptor().tokens, &part);
+            let tokens = token..token + kernel.descriptor().tokens;
+            self.y.will_write(&tokens, &part);
             let sums = self.sums(kernel, token, &part, own)?;
-            for (t, sums) in (token..).zip(sums.chunks_exact(covered(self.weights, &part))) {
-                // SAFETY: the tiles were handed out to this call alone, and one token's slice is gone before the next.
-                self.scale(t, &part, sums, unsafe { self.y.of(t, &part) });
+            // SAFETY: the tiles were handed out to this call alone, and one token's slice is gone before the next.
+            let results = unsafe { self.y.each(tokens, &part) };
+            for ((t, y), sums) in results.zip(sums.chunks_exact(covered(self.weights, &part))) {
+                self.scale(t, &part, sums, y);
             }
         }
         Ok(())
@@ -270,12 +272,13 @@ pub(crate) fn run_joined(
         for (token, kernel, part) in first.steps(&tiles) {
             let covered = covered(first.weights, &part);
             results.resize(covered, 0.0);
-            first.y.will_write(token..token + kernel.descriptor().tokens, &part);
+            let tokens = token..token + kernel.descriptor().tokens;
+            first.y.will_write(&tokens, &part);
             let sums = first.sums(kernel, token, &part, own)?.chunks_exact(covered);
             let other_sums = second.sums(kernel, token, &part, other)?.chunks_exact(covered);
-            for (t, (sums, other_sums)) in (token..).zip(sums.zip(other_sums)) {
-                // SAFETY: the tiles were handed out to this call alone, and one token's slice is gone before the next.
-                let y = unsafe { first.y.of(t, &part) };
+            // SAFETY: the tiles were handed out to this call alone, and one token's slice is gone before the next.
+            let all = unsafe { first.y.each(tokens, &part) };
+            for ((t, y), (sums, other_sums)) in all.zip(sums.zip(other_sums)) {
                 first.scale(t, &part, sums, y);
                 second.scale(t, &part, other_sums, results);
                 join(y, results);

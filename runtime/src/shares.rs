@@ -169,6 +169,9 @@ fn len(left: &AtomicU64) -> u32 {
     end.saturating_sub(start)
 }
 
+/// Tokens whose results are asked for while those of the ones before are written.
+const AHEAD: usize = 2;
+
 /// The results of a product, `[tokens][rows]`, which threads write to where they have claimed the tiles.
 pub(crate) struct SharedRows<'a> {
     values: *mut f32,
@@ -177,9 +180,9 @@ pub(crate) struct SharedRows<'a> {
     of: PhantomData<&'a mut [f32]>,
 }
 
-// SAFETY: it is a mutable slice of f32 whose parts go to threads as `of` demands.
+// SAFETY: it is a mutable slice of f32 whose parts go to threads as `each` demands.
 unsafe impl Send for SharedRows<'_> {}
-// SAFETY: as above; `of` is the only method that reaches the values.
+// SAFETY: as above; `each` is the only method that reaches the values.
 unsafe impl Sync for SharedRows<'_> {}
 
 impl<'a> SharedRows<'a> {
@@ -192,16 +195,44 @@ impl<'a> SharedRows<'a> {
         SharedRows { tokens: values.len() / rows, values: values.as_mut_ptr(), rows, of: PhantomData }
     }
 
-    /// Asks for the places of some tokens' results for the rows of some tiles, which are written soon: they are far apart and
-    /// seldom in a near cache, and a core goes on without what it writes to, but not for many stores. (That it is to be written
-    /// to, only instructions could say that not every CPU has.)
-    pub fn will_write(&self, tokens: Range<usize>, tiles: &Range<usize>) {
+    /// Asks for the places of the first of some tokens' results for the rows of some tiles, which [`SharedRows::each`] is asked
+    /// for soon: they are far apart and seldom in a near cache, and a core goes on without what it writes to, but not for many
+    /// stores. (That it is to be written to, only instructions could say that not every CPU has.)
+    pub fn will_write(&self, tokens: &Range<usize>, tiles: &Range<usize>) {
+        tokens.clone().take(AHEAD).for_each(|token| self.ask(token, tiles));
+    }
+
+    fn ask(&self, token: usize, tiles: &Range<usize>) {
+        let rows = self.rows_of(tiles);
+        let place = self.values.wrapping_add(token * self.rows + rows.start);
+        prefetch::bytes(place.cast(), rows.len() * size_of::<f32>());
+    }
+
+    fn rows_of(&self, tiles: &Range<usize>) -> Range<usize> {
         let row = |tile: usize| (tile * TILE_ROWS).min(self.rows);
-        let rows = row(tiles.start)..row(tiles.end);
-        let bytes = rows.len() * size_of::<f32>();
-        for token in tokens {
-            prefetch::bytes(self.values.wrapping_add(token * self.rows + rows.start).cast(), bytes);
-        }
+        row(tiles.start)..row(tiles.end)
+    }
+
+    /// The results of some tokens for the rows of some tiles, of one token after the other; those of the next ones are asked for
+    /// meanwhile. (Those of all at once would keep all else waiting.)
+    ///
+    /// # Panics
+    /// If there is no such token or tile.
+    ///
+    /// # Safety
+    /// No two slices that are alive at a time may share a token and a tile.
+    pub unsafe fn each<'s>(
+        &'s self,
+        tokens: Range<usize>,
+        tiles: &'s Range<usize>,
+    ) -> impl Iterator<Item = (usize, &'s mut [f32])> {
+        tokens.clone().map(move |token| {
+            if token + AHEAD < tokens.end {
+                self.ask(token + AHEAD, tiles);
+            }
+            // SAFETY: as the caller promises.
+            (token, unsafe { self.of(token, tiles) })
+        })
     }
 
     /// The results of one token for the rows of some tiles.
@@ -212,12 +243,11 @@ impl<'a> SharedRows<'a> {
     /// # Safety
     /// No two slices that are alive at a time may share a token and a tile.
     #[allow(clippy::mut_from_ref, reason = "the caller promises that slices do not overlap")]
-    pub unsafe fn of(&self, token: usize, tiles: &Range<usize>) -> &mut [f32] {
-        let row = |tile: usize| (tile * TILE_ROWS).min(self.rows);
-        let (first, end) = (row(tiles.start), row(tiles.end));
-        assert!(token < self.tokens && first < end, "results that there are");
+    unsafe fn of(&self, token: usize, tiles: &Range<usize>) -> &mut [f32] {
+        let rows = self.rows_of(tiles);
+        assert!(token < self.tokens && !rows.is_empty(), "results that there are");
         // SAFETY: the slice lies inside of the results, and the caller promises that no other overlaps it.
-        unsafe { std::slice::from_raw_parts_mut(self.values.add(token * self.rows + first), end - first) }
+        unsafe { std::slice::from_raw_parts_mut(self.values.add(token * self.rows + rows.start), rows.len()) }
     }
 }
 
@@ -318,10 +348,12 @@ mod tests {
     fn rows_of_tiles_are_found() {
         let mut values: Vec<f32> = (0..2 * 35).map(|i| i as f32).collect();
         let shared = SharedRows::new(&mut values, 35);
-        // SAFETY: one slice at a time.
-        let of = |token, tiles: Range<usize>| unsafe { shared.of(token, &tiles) }.to_vec();
-        assert_eq!(of(0, 0..1), (0..16).map(|i| i as f32).collect::<Vec<_>>());
-        assert_eq!(of(1, 2..3), [67.0, 68.0, 69.0]);
-        assert_eq!(of(1, 0..3).len(), 35);
+        let of = |tokens: Range<usize>, tiles: Range<usize>| -> Vec<(usize, Vec<f32>)> {
+            // SAFETY: one slice at a time.
+            unsafe { shared.each(tokens, &tiles) }.map(|(token, results)| (token, results.to_vec())).collect()
+        };
+        assert_eq!(of(0..1, 0..1), [(0, (0..16).map(|i| i as f32).collect())]);
+        assert_eq!(of(0..2, 2..3), [(0, vec![32.0, 33.0, 34.0]), (1, vec![67.0, 68.0, 69.0])]);
+        assert_eq!(of(1..2, 0..3)[0].1.len(), 35);
     }
 }

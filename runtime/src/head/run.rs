@@ -267,12 +267,11 @@ impl Head {
             while let Some(tiles) = shares.claim(part) {
                 let weights = multiply.weights(&tiles);
                 for some in batches(tokens, at_once) {
-                    results.will_write(some.clone(), &tiles);
+                    results.will_write(&some, &tiles);
                     multiply.run(&tiles, &weights, some.clone(), &mut out);
-                    for (token, out) in some.clone().zip(out.chunks_exact(out.len() / some.len())) {
-                        // SAFETY: the tiles were handed out to this call alone, and one token's slice is gone before the
-                        // next.
-                        let logits = unsafe { results.of(token, &tiles) };
+                    let outs = out.chunks_exact(out.len() / some.len());
+                    // SAFETY: the tiles were handed out to this call alone, and one token's slice is gone before the next.
+                    for ((_, logits), out) in unsafe { results.each(some, &tiles) }.zip(outs) {
                         let out = &out[..logits.len()];
                         if !numerics.all_finite(out) {
                             finite.store(false, Ordering::Relaxed);
