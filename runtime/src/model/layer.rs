@@ -179,14 +179,13 @@ impl LayerPass<'_> {
     ) -> Result<(), ForwardError> {
         let finite = AtomicBool::new(true);
         let mut rows: Vec<_> = x.chunks_exact(cols).zip(out.rows_mut(cols, x.len() / cols)).collect();
-        let body = |normed: &mut Room<f32>, _, rows: &mut [(&[f32], QuantizedRow<'_>)]| {
+        self.team.chunks(&mut rows, 1, x.len(), |_, rows| {
             for (x, out) in rows {
-                if !self.quantize_row(x, norm, normed, out) {
+                if !self.quantize_row(x, norm, out) {
                     finite.store(false, Ordering::Relaxed);
                 }
             }
-        };
-        self.team.chunks_with(&mut rows, 1, x.len(), Room::default, body);
+        });
         self.check_finite(part, finite.into_inner())
     }
 
@@ -203,38 +202,28 @@ impl LayerPass<'_> {
         let work = states.len();
         let rows = out.rows_mut(hidden, states.len() / hidden);
         let mut rows: Vec<_> = states.chunks_exact_mut(hidden).zip(rows).collect();
-        let body = |normed: &mut Room<f32>, first: usize, rows: &mut [(&mut [f32], QuantizedRow<'_>)]| {
+        self.team.chunks(&mut rows, 1, work, |first, rows| {
             for (token, (states, out)) in (first..).zip(rows) {
                 self.numerics().add(states, &delta[token * hidden..][..hidden]);
-                if !self.quantize_row(states, Some(norm), normed, out) {
+                if !self.quantize_row(states, Some(norm), out) {
                     finite.store(false, Ordering::Relaxed);
                 }
             }
-        };
-        self.team.chunks_with(&mut rows, 1, work, Room::default, body);
+        });
         if finite.into_inner() { Ok(()) } else { Err(ForwardError::NotFinite { place }) }
     }
 
-    /// Quantises one token, normalised first where there is a norm; false where a value is not finite. One row after the
-    /// other is normalised in the same memory, which stays in a near cache.
-    fn quantize_row(
-        &self,
-        x: &[f32],
-        norm: Option<&[f32]>,
-        normed: &mut Room<f32>,
-        out: &mut QuantizedRow<'_>,
-    ) -> bool {
+    /// Quantises one token, normalised first where there is a norm; false where a value is not finite.
+    fn quantize_row(&self, x: &[f32], norm: Option<&[f32]>, out: &mut QuantizedRow<'_>) -> bool {
         let numerics = self.numerics();
-        let source = match norm {
-            None => Some(x),
-            Some(weight) => {
-                let normed = normed.sized(x.len());
-                let eps = self.config.rms_norm_eps;
-                numerics.rms_norm(x, weight, eps, normed).is_ok().then_some(&*normed)
+        let Some(weight) = norm else {
+            let finite = numerics.all_finite(x);
+            if finite {
+                out.quantize(numerics, x);
             }
+            return finite;
         };
-        let source = source.filter(|source| numerics.all_finite(source));
-        source.map(|source| out.quantize(numerics, source)).is_some()
+        out.quantize_normed(numerics, x, weight, self.config.rms_norm_eps).is_ok()
     }
 
     /// Products of the same activations, in one parallel step.

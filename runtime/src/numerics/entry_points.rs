@@ -115,6 +115,16 @@ crate::kernels::with_isas! { versions!
     /// When the lengths differ.
     fn quantize_row(x: &[f32], q: &mut [i8]) -> (i32, f32) = quantize::quantize_row;
 
+    /// What [`Numerics::quantize_row`] makes of what [`Numerics::rms_norm`] gives, which is nowhere stored.
+    ///
+    /// # Errors
+    /// [`NotFinite`] when the sum of squares or a value of the norm is not finite; `q` is then unspecified.
+    ///
+    /// # Panics
+    /// When the three lengths differ.
+    fn quantize_normed(x: &[f32], weight: &[f32], eps: f32, q: &mut [i8]) -> Result<(i32, f32), NotFinite>
+        = quantize::quantize_normed;
+
     /// Rotates each head in `heads` (`[any number][2 * cosines.len()]`) in place: element i and the one half a head
     /// further turn by the angle of cosine and sine i.
     ///

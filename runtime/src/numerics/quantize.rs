@@ -5,7 +5,8 @@
 
 use super::Numerics;
 use super::exp::nearest_integer;
-use super::reduce::max_abs;
+use super::reduce::{max_abs, max_abs_of};
+use super::rms_norm::{NotFinite, factor, normed};
 use crate::os::Line;
 use crate::room::Room;
 
@@ -126,18 +127,57 @@ impl QuantizedRow<'_> {
     pub fn quantize(&mut self, numerics: &Numerics, x: &[f32]) {
         (*self.sum, *self.scale) = numerics.quantize_row(x, self.q);
     }
+
+    /// Quantises the norm of `x`: see [`Numerics::quantize_normed`].
+    ///
+    /// # Errors
+    /// [`NotFinite`] where a value of it is not.
+    ///
+    /// # Panics
+    /// When `x` has not as many values as the vector, or there is not a weight for each.
+    pub fn quantize_normed(
+        &mut self,
+        numerics: &Numerics,
+        x: &[f32],
+        weight: &[f32],
+        eps: f32,
+    ) -> Result<(), NotFinite> {
+        (*self.sum, *self.scale) = numerics.quantize_normed(x, weight, eps, self.q)?;
+        Ok(())
+    }
 }
 
 /// See [`Numerics::quantize_row`].
 #[inline(always)]
 pub(super) fn quantize_row(x: &[f32], q: &mut [i8]) -> (i32, f32) {
     assert_eq!(x.len(), q.len(), "one quantised value a value");
-    let max = max_abs(x);
+    quantize_values(max_abs(x), x.iter().copied(), q)
+}
+
+/// See [`Numerics::quantize_normed`].
+#[inline(always)]
+pub(super) fn quantize_normed(
+    x: &[f32],
+    weight: &[f32],
+    eps: f32,
+    q: &mut [i8],
+) -> Result<(i32, f32), NotFinite> {
+    assert_eq!((x.len(), x.len()), (weight.len(), q.len()), "one weight and one quantised value a value");
+    let factor = factor(x, eps)?;
+    // Computed twice, and not stored in between.
+    let value = |x, weight| normed(x, factor, weight);
+    let max = max_abs_of(x, weight, value).ok_or(NotFinite)?;
+    Ok(quantize_values(max, x.iter().zip(weight).map(|(x, weight)| value(*x, *weight)), q))
+}
+
+/// Quantises values, the largest magnitude of which is `max`.
+#[inline(always)]
+fn quantize_values(max: f32, values: impl Iterator<Item = f32>, q: &mut [i8]) -> (i32, f32) {
     let scale = 127.0 / if max > 1e-5 { max } else { 1e-5 };
     let mut sum = 0i32;
-    for (q, v) in q.iter_mut().zip(x) {
+    for (q, v) in q.iter_mut().zip(values) {
         // |v * scale| is at most 127 and a rounding error, far inside the range of the rounding trick.
-        let integer = nearest_integer(*v * scale).clamp(-128, 127);
+        let integer = nearest_integer(v * scale).clamp(-128, 127);
         sum = sum.wrapping_add(integer);
         *q = integer as i8;
     }

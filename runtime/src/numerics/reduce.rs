@@ -31,15 +31,21 @@ fn fold(lanes: [f32; LANES]) -> f32 {
 /// Sum of the elements of `x`; 0 for an empty slice.
 #[inline(always)]
 pub fn sum(x: &[f32]) -> f32 {
+    sum_of(x, |v| v)
+}
+
+/// Sum of what is made of each element.
+#[inline(always)]
+fn sum_of(x: &[f32], value: impl Fn(f32) -> f32) -> f32 {
     let mut lanes = [0.0f32; LANES];
     let (body, tail) = x.as_chunks::<LANES>();
     for chunk in body {
         for (lane, v) in lanes.iter_mut().zip(chunk) {
-            *lane += *v;
+            *lane += value(*v);
         }
     }
     for (lane, v) in lanes.iter_mut().zip(tail) {
-        *lane += *v;
+        *lane += value(*v);
     }
     fold(lanes)
 }
@@ -97,7 +103,7 @@ pub fn dot_rows(rows: &[f32], x: &[f32], out: &mut [f32]) {
 /// Sum of `x[i] * x[i]`. Finite only if every element is finite and the sum does not overflow.
 #[inline(always)]
 pub fn sum_of_squares(x: &[f32]) -> f32 {
-    dot(x, x)
+    sum_of(x, |v| v * v)
 }
 
 /// Largest `|x[i]|`; 0 for an empty slice. A NaN is skipped: see [`all_finite`].
@@ -114,6 +120,27 @@ pub fn max_abs(x: &[f32]) -> f32 {
         *lane = larger(v.abs(), *lane);
     }
     largest(lanes)
+}
+
+/// Largest magnitude of `value(a[i], b[i])`, 0 for empty slices; none where one is not finite.
+///
+/// # Panics
+/// When the lengths differ.
+#[inline(always)]
+pub fn max_abs_of(a: &[f32], b: &[f32], value: impl Fn(f32, f32) -> f32) -> Option<f32> {
+    assert_eq!(a.len(), b.len(), "two operands a value");
+    let (mut lanes, mut all) = ([0.0f32; LANES], [0u32; LANES]);
+    let mut take = |a: &[f32], b: &[f32]| {
+        for (((lane, all), a), b) in lanes.iter_mut().zip(&mut all).zip(a).zip(b) {
+            let value = value(*a, *b);
+            *all |= finiteness(value);
+            *lane = larger(value.abs(), *lane);
+        }
+    };
+    let ((a_body, a_tail), (b_body, b_tail)) = (a.as_chunks::<LANES>(), b.as_chunks::<LANES>());
+    a_body.iter().zip(b_body).for_each(|(a, b)| take(a, b));
+    take(a_tail, b_tail);
+    is_finite(all.iter().fold(0, |all, lane| all | lane)).then(|| largest(lanes))
 }
 
 /// Largest element; negative infinity for an empty slice. A NaN is skipped.

@@ -11,15 +11,27 @@ pub struct NotFinite;
 pub fn rms_norm(x: &[f32], weight: &[f32], eps: f32, out: &mut [f32]) -> Result<(), NotFinite> {
     assert_eq!(x.len(), weight.len(), "one weight an element");
     assert_eq!(x.len(), out.len(), "one output an element");
+    let factor = factor(x, eps)?;
+    for ((o, v), w) in out.iter_mut().zip(x).zip(weight) {
+        *o = normed(*v, factor, *w);
+    }
+    Ok(())
+}
+
+/// One over the root of the mean square.
+#[inline(always)]
+pub(super) fn factor(x: &[f32], eps: f32) -> Result<f32, NotFinite> {
     let squares = sum_of_squares(x);
     if !squares.is_finite() {
         return Err(NotFinite);
     }
-    let factor = 1.0 / (squares / x.len() as f32 + eps).sqrt();
-    for ((o, v), w) in out.iter_mut().zip(x).zip(weight) {
-        *o = (*v * factor) * *w;
-    }
-    Ok(())
+    Ok(1.0 / (squares / x.len() as f32 + eps).sqrt())
+}
+
+/// One value of the result.
+#[inline(always)]
+pub(super) fn normed(value: f32, factor: f32, weight: f32) -> f32 {
+    (value * factor) * weight
 }
 
 #[cfg(test)]

@@ -20,7 +20,7 @@ const PART: usize = TOKENS * HEADS * (HEAD_DIM + EXTRA);
 /// Rows of the matrix.
 const ROWS: usize = 5;
 /// Results of all entry points together.
-const RESULTS: usize = 4 * LEN + (LEN + 2) + HEAD + 3 * (QUERIES + HEAD_DIM) + ROWS + 1 + 2 * LEN + CODES;
+const RESULTS: usize = 4 * LEN + 2 * (LEN + 2) + HEAD + 3 * (QUERIES + HEAD_DIM) + ROWS + 1 + 2 * LEN + CODES;
 /// Codes of an atom.
 const CODES: usize = ATOM_BYTES * EXPANSION;
 
@@ -92,6 +92,10 @@ impl NumericsTrial {
         let norm = numerics.rms_norm(x, y, 1e-5, take(LEN));
         let out = take(LEN);
         let (sum, scale) = numerics.quantize_row(x, &mut self.q);
+        out.iter_mut().zip(&self.q).for_each(|(out, q)| *out = f32::from(*q));
+        take(2).copy_from_slice(&[sum as f32, scale]);
+        let out = take(LEN);
+        let (sum, scale) = numerics.quantize_normed(x, y, 1e-5, &mut self.q).unwrap_or_default();
         out.iter_mut().zip(&self.q).for_each(|(out, q)| *out = f32::from(*q));
         take(2).copy_from_slice(&[sum as f32, scale]);
         let out = take(HEAD);

@@ -11,9 +11,10 @@ use tritforge::numerics::Numerics;
 pub type Check = (&'static str, fn(&Numerics) -> Result<(), String>);
 
 /// Every entry point.
-pub const CHECKS: [Check; 15] = [
+pub const CHECKS: [Check; 16] = [
     ("rms_norm", vectors::rms_norm),
     ("quantize_row", vectors::quantize_row),
+    ("quantize_normed", vectors::quantize_normed),
     ("rotate_heads", vectors::rotate_heads),
     ("attend", attention::attend),
     ("attend_chunk", attention::many_queries),

@@ -56,6 +56,30 @@ pub fn quantize_row(numerics: &Numerics) -> Outcome {
     })
 }
 
+pub fn quantize_normed(numerics: &Numerics) -> Outcome {
+    every_vector(|kind, len| {
+        for weight in [vector(Kind::Plain, len, 2), vector(kind, len, 3)] {
+            let x = vector(kind, len, 1);
+            let mut q = vec![77; len];
+            let result = numerics.quantize_normed(&x, &weight, 1e-5, &mut q);
+            let expected = oracle::rms_norm(&x, &weight, 1e-5)
+                .filter(|normed| normed.iter().all(|value| value.is_finite()))
+                .map(|normed| oracle::quantize_row(&normed));
+            let agrees = match (&result, &expected) {
+                (Ok((sum, scale)), Some(expected)) => {
+                    (&q, sum, scale.to_bits()) == (&expected.0, &expected.1, expected.2.to_bits())
+                }
+                (Err(NotFinite), None) => true,
+                _ => false,
+            };
+            if !agrees {
+                return Err(format!("{kind:?}, {len}: {result:?}, {q:?} instead of {expected:?}"));
+            }
+        }
+        Ok(())
+    })
+}
+
 pub fn rotate_heads(numerics: &Numerics) -> Outcome {
     for half in (1..=35).chain([40, 50, 64, 100]) {
         for heads in [0, 1, 3] {
