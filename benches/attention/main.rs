@@ -22,11 +22,13 @@ use tritforge::numerics::kv_block::{KvBlock, KvShape};
 use tritforge::probe;
 use tritforge::probe::bandwidth::ReadProbe;
 use tritforge::probe::memory::WeightMemory;
+use tritforge_benches::Arguments;
 
 const HEADS: usize = 20;
 const KV_HEADS: usize = 5;
 const HEAD_DIM: usize = 128;
 const LAYERS: usize = 30;
+
 /// What is computed: tokens `first..end` of a text, in every layer.
 struct Case {
     name: &'static str,
@@ -51,12 +53,10 @@ fn bandwidth(memory: &WeightMemory, rounds: usize) -> f64 {
 }
 
 fn main() {
-    let arguments: Vec<String> = std::env::args().skip(1).collect();
-    let measure = arguments.iter().any(|argument| argument == "--bench");
-    let words: Vec<&String> = arguments.iter().filter(|argument| !argument.starts_with("--")).collect();
-    let (layers, rounds) = if measure { (LAYERS, 5) } else { (1, 1) };
+    let Arguments { test, words } = Arguments::of_process();
+    let (layers, rounds) = if test { (1, 1) } else { (LAYERS, 5) };
     let Some(numerics) = ISAS.iter().rev().find_map(|isa| Numerics::new(isa).ok()) else { return };
-    let memory = WeightMemory::new(if measure { 256 << 20 } else { 1 << 20 });
+    let memory = WeightMemory::new(if test { 1 << 20 } else { 256 << 20 });
     let bandwidth = bandwidth(&memory, rounds);
     let peak = flops();
     let of_avx2 = peak.map_or(String::new(), |peak| format!(", {:.0} GFLOP/s by AVX2", peak / 1e9));
@@ -68,7 +68,7 @@ fn main() {
     for kv_type in KvType::ALL {
         let wanted = |case: &&Case| {
             let line = format!("{kv_type} {}", case.name);
-            words.iter().all(|word| line.contains(*word))
+            words.iter().all(|word| line.contains(word))
         };
         for case in CASES.iter().filter(wanted) {
             let shape = KvShape { kv_type, kv_heads: KV_HEADS, head_dim: HEAD_DIM };

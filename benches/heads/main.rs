@@ -14,7 +14,7 @@ use tritforge::probe::bandwidth::ReadProbe;
 use tritforge::probe::memory::WeightMemory;
 use tritforge::probe::{MEMORY, MIB, Samples, WINDOW};
 use tritforge_benches::heads::{FORMATS, check, head, operands};
-use tritforge_benches::ratio;
+use tritforge_benches::{Arguments, ratio};
 
 const ROWS: usize = 128_256;
 /// Rows of a tile.
@@ -33,10 +33,7 @@ const MEASURED: Effort = Effort { rows: ROWS, rounds: 11, memory: MEMORY, window
 const TEST: Effort = Effort { rows: 50, rounds: 1, memory: 2 * MIB, window: MIB };
 
 fn main() {
-    let arguments: Vec<String> = std::env::args().skip(1).collect();
-    // Cargo passes `--bench` where it wants a measurement.
-    let test = arguments.iter().any(|a| a == "--test") || !arguments.iter().any(|a| a == "--bench");
-    let wanted: Vec<&String> = arguments.iter().filter(|argument| !argument.starts_with("--")).collect();
+    let Arguments { test, words: wanted } = Arguments::of_process();
     let effort = if test { TEST } else { MEASURED };
     let cores = std::thread::available_parallelism().map_or(1, usize::from);
     let threads = [1, 2].into_iter().filter(|threads| *threads <= cores);

@@ -15,6 +15,7 @@ use tritforge::demo;
 use tritforge::engine::Engine;
 use tritforge::format::{LoadOptions, RawModel, load_path};
 use tritforge::model::Model;
+use tritforge_benches::Arguments;
 
 const ROUNDS: usize = 9;
 const MIB: f64 = (1 << 20) as f64;
@@ -29,10 +30,8 @@ struct Times {
 }
 
 fn main() {
-    let arguments: Vec<String> = std::env::args().skip(1).collect();
-    // Cargo passes `--bench` where it wants a measurement.
-    let test = arguments.iter().any(|a| a == "--test") || !arguments.iter().any(|a| a == "--bench");
-    let mut words = arguments.iter().filter(|argument| !argument.starts_with("--"));
+    let Arguments { test, words } = Arguments::of_process();
+    let mut words = words.iter();
     let file: Option<PathBuf> = words.next().map(PathBuf::from).filter(|_| !test);
     let threads = words.next().map(|number| number.parse::<usize>().expect("a number of threads"));
     let engine = threads.map_or_else(Engine::new, Engine::with_threads).expect("an engine");

@@ -16,6 +16,7 @@ use tritforge::kernels::DESCRIPTORS;
 use tritforge::kernels::abi::Kernel;
 use tritforge::probe::memory::WeightMemory;
 use tritforge::probe::{MEMORY, MIB, WINDOW};
+use tritforge_benches::Arguments;
 
 /// How much is measured.
 pub struct Effort {
@@ -34,11 +35,8 @@ const MEASURED: Effort = Effort { memory: 2 * MEMORY + 64 * MIB, window: WINDOW,
 const TEST: Effort = Effort { memory: 8 * MIB, window: MIB, rounds: 1, tokens: 32 };
 
 fn main() {
-    let arguments: Vec<String> = std::env::args().skip(1).collect();
-    // Cargo passes `--bench` where it wants a measurement.
-    let test = arguments.iter().any(|a| a == "--test") || !arguments.iter().any(|a| a == "--bench");
-    let parts: Vec<&String> = arguments.iter().filter(|argument| !argument.starts_with("--")).collect();
-    let wanted = |row: &str| parts.iter().all(|part| row.contains(*part));
+    let Arguments { test, words } = Arguments::of_process();
+    let wanted = |row: &str| words.iter().all(|word| row.contains(word));
     let effort = if test { TEST } else { MEASURED };
 
     let cores = std::thread::available_parallelism().map_or(1, usize::from);

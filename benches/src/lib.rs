@@ -7,6 +7,24 @@ use tritforge::exact;
 use tritforge::kernels::abi::{Kernel, Problem};
 use tritforge::probe::marked;
 
+/// What a bench is called with.
+pub struct Arguments {
+    /// It is to do little, to see that it runs: `--test`, or no `--bench`, which Cargo passes where it wants a measurement.
+    pub test: bool,
+    /// What is no option.
+    pub words: Vec<String>,
+}
+
+impl Arguments {
+    /// Those of this process.
+    pub fn of_process() -> Self {
+        let (options, words): (Vec<String>, Vec<String>) =
+            std::env::args().skip(1).partition(|argument| argument.starts_with("--"));
+        let has = |name: &str| options.iter().any(|option| option == name);
+        Arguments { test: has("--test") || !has("--bench"), words }
+    }
+}
+
 /// A ratio to a probed limit, marked where it says that the probe was too low.
 pub fn ratio(value: f64, limit: f64) -> String {
     marked(value / limit)

@@ -226,28 +226,16 @@ impl<'a> SharedRows<'a> {
         tokens: Range<usize>,
         tiles: &'s Range<usize>,
     ) -> impl Iterator<Item = (usize, &'s mut [f32])> {
+        let rows = self.rows_of(tiles);
+        assert!(tokens.end <= self.tokens && !rows.is_empty(), "results that there are");
         tokens.clone().map(move |token| {
             if token + AHEAD < tokens.end {
                 self.ask(token + AHEAD, tiles);
             }
-            // SAFETY: as the caller promises.
-            (token, unsafe { self.of(token, tiles) })
+            let start = token * self.rows + rows.start;
+            // SAFETY: the slice lies inside of the results, and the caller promises that no other overlaps it.
+            (token, unsafe { std::slice::from_raw_parts_mut(self.values.add(start), rows.len()) })
         })
-    }
-
-    /// The results of one token for the rows of some tiles.
-    ///
-    /// # Panics
-    /// If there is no such token or tile.
-    ///
-    /// # Safety
-    /// No two slices that are alive at a time may share a token and a tile.
-    #[allow(clippy::mut_from_ref, reason = "the caller promises that slices do not overlap")]
-    unsafe fn of(&self, token: usize, tiles: &Range<usize>) -> &mut [f32] {
-        let rows = self.rows_of(tiles);
-        assert!(token < self.tokens && !rows.is_empty(), "results that there are");
-        // SAFETY: the slice lies inside of the results, and the caller promises that no other overlaps it.
-        unsafe { std::slice::from_raw_parts_mut(self.values.add(token * self.rows + rows.start), rows.len()) }
     }
 }
 

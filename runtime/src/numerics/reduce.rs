@@ -100,7 +100,8 @@ pub fn dot_rows(rows: &[f32], x: &[f32], out: &mut [f32]) {
     }
 }
 
-/// Sum of `x[i] * x[i]`. Finite only if every element is finite and the sum does not overflow.
+/// Sum of `x[i] * x[i]`, what [`dot`] gives, whose lanes the compiler divides among smaller registers where it is alone. Finite
+/// only if every element is finite and the sum does not overflow.
 #[inline(always)]
 pub fn sum_of_squares(x: &[f32]) -> f32 {
     sum_of(x, |v| v * v)

@@ -90,14 +90,14 @@ impl NumericsTrial {
         let mut rest = &mut self.found[..];
         let mut take = |len: usize| rest.split_off_mut(..len).expect("room for every result");
         let norm = numerics.rms_norm(x, y, 1e-5, take(LEN));
-        let out = take(LEN);
-        let (sum, scale) = numerics.quantize_row(x, &mut self.q);
-        out.iter_mut().zip(&self.q).for_each(|(out, q)| *out = f32::from(*q));
-        take(2).copy_from_slice(&[sum as f32, scale]);
-        let out = take(LEN);
-        let (sum, scale) = numerics.quantize_normed(x, y, 1e-5, &mut self.q).unwrap_or_default();
-        out.iter_mut().zip(&self.q).for_each(|(out, q)| *out = f32::from(*q));
-        take(2).copy_from_slice(&[sum as f32, scale]);
+        for is_normed in [false, true] {
+            let (sum, scale) = match is_normed {
+                true => numerics.quantize_normed(x, y, 1e-5, &mut self.q).unwrap_or_default(),
+                false => numerics.quantize_row(x, &mut self.q),
+            };
+            take(LEN).iter_mut().zip(&self.q).for_each(|(out, q)| *out = f32::from(*q));
+            take(2).copy_from_slice(&[sum as f32, scale]);
+        }
         let out = take(HEAD);
         out.copy_from_slice(&x[..HEAD]);
         numerics.rotate_heads(&y[..HEAD / 2], &y[HEAD / 2..HEAD], out);
