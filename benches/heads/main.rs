@@ -2,9 +2,9 @@
 //! the 2B-4T model, in each format, on 1 and 2 threads, in one stream of weights and in three.
 //!
 //! The rate from memory stands beside the read bandwidth, probed in turn with it, and beside the kernel's own rate with rows
-//! that stay in L2. A kernel's bound is the lower of the two; ratios are of medians. A head whose logits differ from those of
-//! the portable kernels by a bit is not timed, it ends the run. `cargo bench -p tritforge-benches --bench heads -- [format]`;
-//! `-- --test` does little.
+//! that stay in L2. A kernel's bound is the lower of the two; ratios are of samples that were taken together, and of these
+//! the median. A head whose logits differ from those of the portable kernels by a bit is not timed, it ends the run.
+//! `cargo bench -p tritforge-benches --bench heads -- [format]`; `-- --test` does little.
 
 use std::time::Instant;
 
@@ -12,9 +12,9 @@ use tritforge::engine::Engine;
 use tritforge::head::{Head, Walk};
 use tritforge::probe::bandwidth::ReadProbe;
 use tritforge::probe::memory::WeightMemory;
-use tritforge::probe::{MEMORY, MIB, Samples, WINDOW};
+use tritforge::probe::{MEMORY, MIB, Samples, WINDOW, marked};
+use tritforge_benches::Arguments;
 use tritforge_benches::heads::{FORMATS, check, head, operands};
-use tritforge_benches::{Arguments, ratio};
 
 const ROWS: usize = 128_256;
 /// Rows of a tile.
@@ -76,8 +76,8 @@ fn measure(head: &Head, cached: &Head, walk: Walk, engine: &Engine, memory: &Wei
         from_l2.push(bytes as f64 / start.elapsed().as_secs_f64());
     }
     let (rate, l2) = (from_memory.rate(), from_l2.rate().median);
-    let probe = read.bandwidth().rate.median;
-    let bound = probe.min(l2);
+    let probe = read.samples().rate().median;
+    let of_probe = from_memory.of(read.samples());
     println!(
         "{:>6} {:>7} {:>7} {:>6.2} {:>7.2} {:>7.2} {:>5} {:>6.1} {:>7.2} {:>8}",
         head.type_name(),
@@ -86,9 +86,9 @@ fn measure(head: &Head, cached: &Head, walk: Walk, engine: &Engine, memory: &Wei
         rate.median / 1e9,
         rate.best / 1e9,
         probe / 1e9,
-        ratio(rate.median, probe),
+        marked(of_probe),
         l2 / 1e9,
-        bound / 1e9,
-        ratio(rate.median, bound),
+        probe.min(l2) / 1e9,
+        marked(of_probe.max(from_memory.of(&from_l2))),
     );
 }

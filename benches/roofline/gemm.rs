@@ -11,9 +11,9 @@ use tritforge::kernels::layouts::i2a16;
 use tritforge::numerics::Numerics;
 use tritforge::probe::memory::WeightMemory;
 use tritforge::probe::peak::PeakProbe;
-use tritforge::probe::{Rate, Samples};
+use tritforge::probe::{Rate, Samples, marked};
 use tritforge::shares::{Blocks, parts};
-use tritforge_benches::{check, ratio};
+use tritforge_benches::check;
 
 use crate::{Effort, row_name};
 
@@ -59,15 +59,15 @@ fn row(
         samples.push(macs / start.elapsed().as_secs_f64().max(1e-9));
     }
     let Rate { median, best, .. } = samples.rate();
-    let peak = peak.peak(descriptor.isa.id).map_or(f64::NAN, |peak| peak.rate.median);
+    let peak = peak.samples(descriptor.isa.id).cloned().unwrap_or_default();
     let shape = format!("{rows}x{cols}");
     format!(
         "{shape:>11} {:>6} {:>8.1} {:>7.1} {:>8.1} {:>7}",
         tokens,
         median / 1e9,
         best / 1e9,
-        peak / 1e9,
-        ratio(median, peak)
+        peak.rate().median / 1e9,
+        marked(samples.of(&peak))
     )
 }
 

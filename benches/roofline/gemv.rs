@@ -11,10 +11,10 @@ use tritforge::kernels::layouts::i2a16;
 use tritforge::probe::bandwidth::ReadProbe;
 use tritforge::probe::memory::WeightMemory;
 use tritforge::probe::peak::PeakProbe;
-use tritforge::probe::{Rate, Samples};
+use tritforge::probe::{Rate, Samples, marked};
 use tritforge::shares::{Blocks, Shares, by_matrix};
 use tritforge::team::Team;
-use tritforge_benches::{check, ratio};
+use tritforge_benches::check;
 
 use crate::{Effort, row_name};
 
@@ -85,14 +85,15 @@ impl<'a> Bench<'a> {
             engine.region(|team| {
                 read.sample(team);
                 from_memory.push(self.stream(team, effort.window));
-                peak.sample(team);
                 from_l2.push(self.repeat(team, effort.window));
+                peak.sample(team);
             });
         }
         let (Rate { median, best, .. }, l2) = (from_memory.rate(), from_l2.rate().median);
-        let probe = read.bandwidth().rate.median;
-        let peak = peak.peak(isa).map_or(f64::NAN, |peak| peak.rate.median);
-        let macs = l2 / self.tile_bytes() as f64 * (TILE_ROWS * self.acts.cols) as f64;
+        let probe = read.samples().rate().median;
+        let macs_per_byte = (TILE_ROWS * self.acts.cols) as f64 / self.tile_bytes() as f64;
+        let of_peak = peak.samples(isa).map_or(f64::NAN, |peak| from_l2.of(peak) * macs_per_byte);
+        let of_probe = from_memory.of(read.samples());
         let bound = probe.min(l2);
         let shape = format!("{}x{}", self.acts.rows, self.acts.cols);
         format!(
@@ -101,12 +102,12 @@ impl<'a> Bench<'a> {
             median / 1e9,
             best / 1e9,
             probe / 1e9,
-            ratio(median, probe),
+            marked(of_probe),
             l2 / 1e9,
-            macs / 1e9,
-            ratio(macs, peak),
+            l2 * macs_per_byte / 1e9,
+            marked(of_peak),
             bound / 1e9,
-            ratio(median, bound),
+            marked(of_probe.max(from_memory.of(&from_l2))),
         )
     }
 

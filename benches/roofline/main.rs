@@ -3,7 +3,8 @@
 //! GEMV: the rate with weights from memory (distinct matrices, more than a GiB in all) beside the read bandwidth, and the
 //! rate with the weights in L2, on 1 and 2 threads. A kernel's bound is the lower of the bandwidth and its own rate from L2.
 //! GEMM: 512 tokens, or the next multiple of the kernel's, on one thread beside the arithmetic peak of the kernel's
-//! instruction set. Probes and kernels take turns; ratios are of medians. A kernel that is not bit-exact is not timed, it ends the run.
+//! instruction set. Probes and kernels take turns; ratios are of samples that were taken together, and of these the median.
+//! A kernel that is not bit-exact is not timed, it ends the run.
 //!
 //! `cargo bench -p tritforge-benches --bench roofline -- [part of a name]...`: of the rows `<kernel> <M>x<K> <threads>t`
 //! those are measured that hold all the parts, `gemv avx2 2560x2560 1t` for example.
@@ -30,7 +31,7 @@ pub struct Effort {
     pub tokens: usize,
 }
 
-const MEASURED: Effort = Effort { memory: 2 * MEMORY + 64 * MIB, window: WINDOW, rounds: 11, tokens: 512 };
+const MEASURED: Effort = Effort { memory: 2 * MEMORY + 64 * MIB, window: WINDOW, rounds: 21, tokens: 512 };
 /// Where nothing is measured: room for the largest matrix.
 const TEST: Effort = Effort { memory: 8 * MIB, window: MIB, rounds: 1, tokens: 32 };
 

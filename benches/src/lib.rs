@@ -5,7 +5,6 @@ pub mod heads;
 
 use tritforge::exact;
 use tritforge::kernels::abi::{Kernel, Problem};
-use tritforge::probe::marked;
 
 /// What a bench is called with.
 pub struct Arguments {
@@ -23,11 +22,6 @@ impl Arguments {
         let has = |name: &str| options.iter().any(|option| option == name);
         Arguments { test: has("--test") || !has("--bench"), words }
     }
-}
-
-/// A ratio to a probed limit, marked where it says that the probe was too low.
-pub fn ratio(value: f64, limit: f64) -> String {
-    marked(value / limit)
 }
 
 /// Compares every result of a kernel with the naive product.

@@ -19,6 +19,9 @@ use crate::sampling::argmax;
 /// Tokens of the untimed pass that comes first.
 const WARM_UP: usize = 16;
 
+/// Samples that the probes take in every pause.
+const PROBES: usize = 3;
+
 /// One engine on its way through all repetitions.
 pub(super) struct Lane<'m> {
     model: &'m Model,
@@ -67,7 +70,7 @@ impl<'m> Lane<'m> {
         Ok(Lane { model, engine, read, peak, trials })
     }
 
-    /// Every test once, with a sample of the probes before each and after the last.
+    /// Every test once, with the probes before each and after the last.
     pub fn repeat(&mut self) -> Result<(), BenchError> {
         for index in 0..self.trials.len() {
             self.probe();
@@ -79,9 +82,17 @@ impl<'m> Lane<'m> {
 
     fn probe(&mut self) {
         self.engine.region(|team| {
-            self.read.sample(team);
-            self.peak.sample(team);
+            for _ in 0..PROBES {
+                self.read.sample(team);
+                self.peak.sample(team);
+            }
         });
+    }
+
+    /// What the probes found around each repetition of the test of this index: the mean of the pauses before and after it.
+    fn around(&self, index: usize, probed: &Samples) -> Samples {
+        let pauses = self.trials.len() + 1;
+        probed.means(index * PROBES, 2 * PROBES, pauses * PROBES)
     }
 
     /// What the probes found.
@@ -102,10 +113,10 @@ impl<'m> Lane<'m> {
 
     /// What the tests found.
     pub fn tests(&self) -> Vec<Test> {
-        self.trials.iter().map(|trial| self.test(trial)).collect()
+        self.trials.iter().enumerate().map(|(index, trial)| self.test(index, trial)).collect()
     }
 
-    fn test(&self, trial: &Trial<'_>) -> Test {
+    fn test(&self, index: usize, trial: &Trial<'_>) -> Test {
         let (model, rate) = (self.model, trial.samples.rate());
         let sequences = trial.sessions.len();
         let depth = if trial.kind == Kind::Decode { trial.feed.len() } else { 0 };
@@ -113,13 +124,14 @@ impl<'m> Lane<'m> {
             let shared = |bytes: usize| bytes as f64 / sequences as f64;
             let kv = model.kv_bytes_per_position() as f64 * positions_read(depth, trial.tokens);
             let (ternary, head) = (shared(model.ternary_bytes()), shared(model.head_bytes()));
-            let bytes_per_second = rate.scaled(ternary + head + kv);
-            let of_bandwidth = bytes_per_second.median / self.read.bandwidth().rate.median;
-            let cacheable = (ternary + head + kv) * (sequences as f64) < WINDOW as f64;
+            let bytes = ternary + head + kv;
+            let bytes_per_second = rate.scaled(bytes);
+            let of_bandwidth = bytes * trial.samples.of(&self.around(index, self.read.samples()));
+            let cacheable = bytes * (sequences as f64) < WINDOW as f64;
             Read { ternary, head, kv, bytes_per_second, of_bandwidth, cacheable }
         });
-        let ternary_macs = rate.scaled(model.ternary_macs() as f64);
-        let peak = self.peak.peak(trial.isa()).map_or(f64::INFINITY, |peak| peak.rate.median);
+        let macs = model.ternary_macs() as f64;
+        let of_peak = self.peak.samples(trial.isa()).map(|peak| trial.samples.of(&self.around(index, peak)));
         Test {
             threads: self.engine.threads(),
             kind: trial.kind,
@@ -129,9 +141,9 @@ impl<'m> Lane<'m> {
             kernels: trial.kernel_names(),
             tokens_per_second: rate,
             read,
-            ternary_macs,
+            ternary_macs: rate.scaled(macs),
             isa: trial.isa().to_owned(),
-            of_peak: ternary_macs.median / peak,
+            of_peak: macs * of_peak.unwrap_or(0.0),
             breakdown: trial.breakdown(),
         }
     }

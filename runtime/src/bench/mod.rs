@@ -1,7 +1,8 @@
 //! How fast a model runs, and how close that is to what the machine can do: what `tritforge bench` measures.
 //!
-//! Tests and probes take turns: every repetition goes through all numbers of threads and all tests, a sample of the probe
-//! before each, so that what is compared has seen the same of the machine's other users.
+//! Tests and probes take turns: every repetition goes through all numbers of threads and all tests, and the probes run before
+//! and after each, so that what is compared has seen the same of the machine's other users. Ratios are of each repetition to
+//! the probes around it; what is reported is their median.
 
 pub mod guard;
 pub mod kernels;

@@ -125,7 +125,8 @@ pub struct Test {
     pub ternary_macs: Rate,
     /// The instruction set of the kernels that do most of them.
     pub isa: String,
-    /// The median of the ternary multiply-adds as a share of the probed peak of that instruction set.
+    /// These as a share of the peak of that instruction set that was probed before and after each repetition: the median of
+    /// the repetitions.
     pub of_peak: f64,
     /// Where the time goes, if it was asked for.
     pub breakdown: Option<Breakdown>,
@@ -142,7 +143,7 @@ pub struct Read {
     pub kv: f64,
     /// Bytes a second, all three together.
     pub bytes_per_second: Rate,
-    /// The median of these as a share of the probed bandwidth.
+    /// These as a share of the bandwidth that was probed before and after each repetition: the median of the repetitions.
     pub of_bandwidth: f64,
     /// A pass reads less than the probe does in a sample: it may come from caches, and the share then says nothing.
     pub cacheable: bool,

@@ -53,6 +53,18 @@ fn every_test_on_every_engine_and_the_object_survives_json() {
         assert!((seconds * rate.median - 1.0).abs() < 1e-9, "{parts:?}");
         assert!(parts.ternary > 0.0 && parts.attention > 0.0 && parts.head > 0.0);
     }
+    // A mean of probes lies between the worst and the best of them, and so does what is held against it.
+    for test in &report.tests {
+        let probed = report.probes.iter().find(|probed| probed.threads == test.threads).unwrap();
+        let peak = probed.peaks.iter().filter(|peak| peak.isa == test.isa).map(|peak| peak.macs);
+        let (worst, best) = peak.fold((f64::INFINITY, 0f64), |(w, b), p| (w.min(p.worst), b.max(p.best)));
+        assert!(
+            test.ternary_macs.worst / best <= test.of_peak && test.of_peak <= test.ternary_macs.best / worst
+        );
+        let Some(read) = &test.read else { continue };
+        let (rate, limit) = (read.bytes_per_second, probed.bandwidth);
+        assert!(rate.worst / limit.best <= read.of_bandwidth && read.of_bandwidth <= rate.best / limit.worst);
+    }
     // Three sequences share the weights, and each has a cache of its own: 2 + (3 + 1) / 2 positions.
     let (alone, shared) = (report.tests[1].read.as_ref().unwrap(), report.tests[2].read.as_ref().unwrap());
     assert_eq!(alone.ternary, model.ternary_bytes() as f64);

@@ -26,6 +26,12 @@ pub struct Peak {
     pub rate: Rate,
 }
 
+impl Peak {
+    fn of((unit, samples): &(Unit, Samples)) -> Self {
+        Peak { isa: unit.isa.id, instructions: unit.instructions, rate: samples.rate() }
+    }
+}
+
 /// A probe of the peaks that takes one sample after the other.
 #[derive(Debug)]
 pub struct PeakProbe {
@@ -63,18 +69,24 @@ impl PeakProbe {
 
     /// What the samples so far say, in ascending preference of the instruction sets.
     pub fn peaks(&self) -> Vec<Peak> {
-        let peak = |(unit, samples): &(Unit, Samples)| Peak {
-            isa: unit.isa.id,
-            instructions: unit.instructions,
-            rate: samples.rate(),
-        };
-        self.units.iter().map(peak).collect()
+        self.units.iter().map(Peak::of).collect()
+    }
+
+    /// The way of an instruction set that has the greatest median.
+    fn fastest(&self, isa: &str) -> Option<&(Unit, Samples)> {
+        let median = |(_, samples): &&(Unit, Samples)| samples.rate().median;
+        let of_isa = self.units.iter().filter(|(unit, _)| unit.isa.id == isa);
+        of_isa.max_by(|a, b| median(a).total_cmp(&median(b)))
     }
 
     /// The peak of an instruction set: where it has several ways, of the fastest.
     pub fn peak(&self, isa: &str) -> Option<Peak> {
-        let of_isa = self.peaks().into_iter().filter(|peak| peak.isa == isa);
-        of_isa.max_by(|a, b| a.rate.median.total_cmp(&b.rate.median))
+        self.fastest(isa).map(Peak::of)
+    }
+
+    /// The samples of that way, to hold others against: see [`Samples::of`].
+    pub fn samples(&self, isa: &str) -> Option<&Samples> {
+        self.fastest(isa).map(|(_, samples)| samples)
     }
 }
 

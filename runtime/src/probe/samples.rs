@@ -12,6 +12,20 @@ impl Samples {
         self.0.push(sample);
     }
 
+    /// How large they are beside a limit that was sampled in turn with them, one for one: the median of the ratios, so that
+    /// what slows both down for a while changes nothing. Zero where there is none.
+    pub fn of(&self, limit: &Samples) -> f64 {
+        let ratios = self.0.iter().zip(&limit.0).map(|(sample, limit)| sample / limit);
+        ratios.collect::<Samples>().rate().median
+    }
+
+    /// The means of runs of `count` samples, the first of which start at `first` and then every `step`.
+    #[must_use]
+    pub fn means(&self, first: usize, count: usize, step: usize) -> Samples {
+        let runs = (first..).step_by(step).map_while(|start| self.0.get(start..start + count));
+        runs.map(|run| run.iter().sum::<f64>() / count as f64).collect()
+    }
+
     /// What they say together; zeros where there is none.
     pub fn rate(&self) -> Rate {
         let mut sorted = self.0.clone();
@@ -34,6 +48,12 @@ impl Samples {
             [first, .., last] if sorted.len() > 2 => (last - first) / 2.0 / self.rate().median,
             _ => 0.0,
         }
+    }
+}
+
+impl FromIterator<f64> for Samples {
+    fn from_iter<I: IntoIterator<Item = f64>>(samples: I) -> Self {
+        Samples(samples.into_iter().collect())
     }
 }
 
@@ -68,6 +88,23 @@ mod tests {
         assert_eq!(rate(&[3.0]), Rate { median: 3.0, worst: 3.0, best: 3.0 });
         assert_eq!(rate(&[9.0, 1.0, 2.0]), Rate { median: 2.0, worst: 1.0, best: 9.0 });
         assert_eq!(rate(&[9.0, 1.0, 2.0, 4.0]), Rate { median: 3.0, worst: 1.0, best: 9.0 });
+    }
+
+    #[test]
+    fn ratios_are_of_samples_that_were_taken_together() {
+        let of = |samples: &[f64], limits: &[f64]| Samples(samples.to_vec()).of(&Samples(limits.to_vec()));
+        // The ratio of the medians is 1.
+        assert_eq!(of(&[2.0, 4.0, 6.0], &[4.0, 8.0, 2.0]), 0.5);
+        assert_eq!(of(&[2.0, 4.0], &[4.0, 4.0]), 0.75);
+        assert_eq!(of(&[], &[]), 0.0);
+    }
+
+    #[test]
+    fn means_are_of_whole_runs() {
+        let samples = Samples(vec![1.0, 3.0, 5.0, 9.0, 10.0, 20.0, 7.0]);
+        assert_eq!(samples.means(0, 2, 3), Samples(vec![2.0, 9.5]));
+        assert_eq!(samples.means(1, 3, 2), Samples(vec![17.0 / 3.0, 13.0]));
+        assert_eq!(samples.means(5, 3, 1), Samples::default());
     }
 
     #[test]

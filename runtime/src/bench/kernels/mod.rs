@@ -35,7 +35,7 @@ use crate::kernels::layouts::i2a16;
 use crate::probe::bandwidth::ReadProbe;
 use crate::probe::memory::WeightMemory;
 use crate::probe::peak::PeakProbe;
-use crate::probe::{Rate, Samples, WINDOW};
+use crate::probe::{Samples, WINDOW};
 use sample::Sampler;
 
 /// How much is measured.
@@ -108,15 +108,16 @@ impl<'m> KernelBench<'m> {
             });
         }
         let macs_per_byte = case.macs() as f64 / bytes as f64;
-        let bandwidth = read.bandwidth().rate.median;
-        let peak = peak.peak(descriptor.isa.id).map_or(f64::INFINITY, |peak| peak.rate.median);
-        let (roof, limit) = if bandwidth * macs_per_byte <= peak {
-            (Roof::Bandwidth, bandwidth * macs_per_byte)
-        } else {
-            (Roof::Peak, peak)
+        let bandwidth = read.samples().rate().median;
+        let peaks = peak.samples(descriptor.isa.id);
+        let peak = peaks.map_or(f64::INFINITY, |peak| peak.rate().median);
+        let (roof, of_roof) = match peaks {
+            Some(peaks) if peak < bandwidth * macs_per_byte => {
+                (Roof::Peak, samples.of(peaks) * case.macs() as f64)
+            }
+            _ => (Roof::Bandwidth, samples.of(read.samples()) * bytes as f64),
         };
         let products = samples.rate();
-        let macs: Rate = products.scaled(case.macs() as f64);
         Ok(KernelTest {
             kernel: descriptor.name.to_owned(),
             operation: descriptor.operation.to_owned(),
@@ -129,12 +130,12 @@ impl<'m> KernelBench<'m> {
             threads: engine.threads(),
             macs_per_byte,
             bytes_per_second: products.scaled(bytes as f64),
-            macs,
+            macs: products.scaled(case.macs() as f64),
             noise: samples.spread(),
             bandwidth,
             peak,
             roof,
-            of_roof: macs.median / limit,
+            of_roof,
         })
     }
 }

@@ -63,7 +63,7 @@ pub struct KernelTest {
     pub peak: f64,
     /// Which of the two bounds it.
     pub roof: Roof,
-    /// The median of the multiply-adds as a share of that bound.
+    /// The multiply-adds as a share of that bound, each sample of the one that was probed with it: the median.
     pub of_roof: f64,
 }
 
