@@ -77,7 +77,10 @@ fn main() {
                 let (keys, values) = (values(KV_HEADS * HEAD_DIM), values(KV_HEADS * HEAD_DIM));
                 numerics.store_kv(&mut block, position, &keys, &values).expect("values below 1");
             }
-            let caches = vec![vec![block; case.end.div_ceil(CHUNK)]; layers];
+            let chunks = case.end.div_ceil(CHUNK);
+            let mut blocks = KvBlock::several(shape, layers * chunks).expect("memory for all blocks");
+            blocks.iter_mut().for_each(|copy| copy.clone_from(&block));
+            let caches: Vec<&[KvBlock]> = blocks.chunks(chunks).collect();
             let query = values((case.end - case.first) * HEADS * HEAD_DIM);
             let mut out = vec![0.0; query.len()];
             let best = (0..rounds).map(|_| run(&numerics, case, &caches, &query, &mut out)).min();
@@ -88,13 +91,7 @@ fn main() {
 }
 
 /// Computes the case once in all layers.
-fn run(
-    numerics: &Numerics,
-    case: &Case,
-    caches: &[Vec<KvBlock>],
-    query: &[f32],
-    out: &mut [f32],
-) -> Duration {
+fn run(numerics: &Numerics, case: &Case, caches: &[&[KvBlock]], query: &[f32], out: &mut [f32]) -> Duration {
     let (stride, heads) = (HEADS * HEAD_DIM, HEADS / KV_HEADS);
     let start = Instant::now();
     let mut work = Workspace::default();

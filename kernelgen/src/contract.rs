@@ -109,17 +109,16 @@ pub fn build(spec: &KernelSpec, atom: &Atom, fold: usize) -> Result<Program, Com
                 Accumulate::Wide | Accumulate::Tile { .. } => 1,
             },
             tile_tokens: match atom.accumulate {
-                Accumulate::Tile { tokens } => tokens,
+                // Fewer vectors than a tile has rows make tiles of fewer rows.
+                Accumulate::Tile { tokens } => tokens.min(spec.operation.tokens()),
                 Accumulate::Wide | Accumulate::Narrow { .. } => 1,
             },
             fold: matches!(atom.accumulate, Accumulate::Narrow { .. }).then_some(fold),
             expanded,
         },
     };
-    if let Accumulate::Tile { tokens } = atom.accumulate {
-        builder
-            .check_tile(atom, tokens)
-            .map_err(|reason| CompileError::Tile { kernel: spec.name(), reason })?;
+    if let Accumulate::Tile { .. } = atom.accumulate {
+        builder.check_tile(atom).map_err(|reason| CompileError::Tile { kernel: spec.name(), reason })?;
     }
     let passes = (0..spec.schedule.row_split).map(|pass| Stmt::Pass {
         first_row: pass * rows,

@@ -310,6 +310,7 @@ pub enum PartOp {
 
 /// The state of a lowering; back-ends emit their instructions through it.
 pub struct Lowering {
+    tile_tokens: usize,
     files: Vec<File>,
     setup: Vec<(Reg, Inst)>,
     out: Vec<MStmt>,
@@ -319,6 +320,11 @@ impl Lowering {
     fn fresh(&mut self, file: File) -> Reg {
         self.files.push(file);
         Reg(self.files.len() - 1)
+    }
+
+    /// Activation vectors of a tile: as many as the back-end's have at most, or all that there are.
+    pub fn tile_tokens(&self) -> usize {
+        self.tile_tokens
     }
 
     /// Emits an instruction and returns the register of its result.
@@ -358,7 +364,12 @@ pub fn lower(program: &Program, isa: &dyn Isa) -> MProgram {
         isa,
         regs: vec![Vec::new(); program.vars.len()],
         rows: 0..0,
-        low: Lowering { files: Vec::new(), setup: Vec::new(), out: Vec::new() },
+        low: Lowering {
+            tile_tokens: program.tile_tokens,
+            files: Vec::new(),
+            setup: Vec::new(),
+            out: Vec::new(),
+        },
     };
     driver.block(&program.body);
     MProgram {

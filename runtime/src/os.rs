@@ -1,9 +1,11 @@
 //! What depends on the operating system, each with a fallback for those that lack it.
 
+use std::collections::TryReserveError;
 use std::io;
 use std::path::Path;
+use std::sync::Arc;
 
-use memmap2::MmapMut;
+use memmap2::{MmapMut, MmapRaw};
 
 /// A temporary file in `folder` with the permissions of an ordinary one, since it will become one.
 ///
@@ -31,7 +33,24 @@ pub struct Line(pub [u8; 64]);
 
 enum Memory {
     Lines(Vec<Line>),
-    Pages(MmapMut),
+    /// The bytes from `start` on, of which no other buffer has any.
+    Pages {
+        pages: Arc<MmapRaw>,
+        start: usize,
+    },
+}
+
+/// So many zeros on huge pages, where they are many and the system gives them.
+fn huge_pages(len: usize) -> Option<Arc<MmapRaw>> {
+    if len < MAP_FROM {
+        return None;
+    }
+    // Systems let whole huge pages begin where one can.
+    let pages = MmapMut::map_anon(len.checked_next_multiple_of(HUGE_PAGE)?).ok()?;
+    // A wish only: without huge pages the program is slower, not wrong.
+    #[cfg(target_os = "linux")]
+    let _ = pages.advise(memmap2::Advice::HugePage);
+    Some(Arc::new(pages.into()))
 }
 
 /// A buffer of bytes that starts at a multiple of 64, on huge pages where it is large and the system gives them.
@@ -44,18 +63,35 @@ impl AlignedBytes {
     /// A buffer of `len` zeros. Where it is large, the system gives it no memory before it is written to, and then near
     /// the thread that writes.
     pub fn zeroed(len: usize) -> Self {
-        if len >= MAP_FROM
-            // Systems let whole huge pages begin where one can.
-            && let Some(whole) = len.checked_next_multiple_of(HUGE_PAGE)
-            && let Ok(pages) = MmapMut::map_anon(whole)
-        {
-            // A wish only: without huge pages the program is slower, not wrong.
-            #[cfg(target_os = "linux")]
-            let _ = pages.advise(memmap2::Advice::HugePage);
-            return AlignedBytes { memory: Memory::Pages(pages), len };
+        let memory = match huge_pages(len) {
+            Some(pages) => Memory::Pages { pages, start: 0 },
+            None => Memory::Lines(vec![Line([0; 64]); len.div_ceil(64)]),
+        };
+        AlignedBytes { memory, len }
+    }
+
+    /// `count` buffers of `len` zeros, one behind the other: on huge pages where they are large together.
+    ///
+    /// # Errors
+    /// When the system gives no memory.
+    pub fn try_zeroed(len: usize, count: usize) -> Result<Vec<Self>, TryReserveError> {
+        let lines = len.div_ceil(64);
+        let mut buffers = Vec::new();
+        buffers.try_reserve_exact(count)?;
+        if let Some(pages) = lines.checked_mul(count * 64).and_then(huge_pages) {
+            buffers.extend((0..count).map(|index| {
+                let memory = Memory::Pages { pages: Arc::clone(&pages), start: index * lines * 64 };
+                AlignedBytes { memory, len }
+            }));
+            return Ok(buffers);
         }
-        let lines = vec![Line([0; 64]); len.div_ceil(64)];
-        AlignedBytes { memory: Memory::Lines(lines), len }
+        for _ in 0..count {
+            let mut memory = Vec::new();
+            memory.try_reserve_exact(lines)?;
+            memory.resize(lines, Line([0; 64]));
+            buffers.push(AlignedBytes { memory: Memory::Lines(memory), len });
+        }
+        Ok(buffers)
     }
 
     /// A buffer of `len` bytes of this value.
@@ -70,21 +106,26 @@ impl std::ops::Deref for AlignedBytes {
     type Target = [u8];
 
     fn deref(&self) -> &[u8] {
-        let bytes: &[u8] = match &self.memory {
-            Memory::Lines(lines) => bytemuck::cast_slice(lines),
-            Memory::Pages(pages) => pages,
-        };
-        &bytes[..self.len]
+        match &self.memory {
+            Memory::Lines(lines) => &bytemuck::cast_slice(lines)[..self.len],
+            // SAFETY: the pages hold as many bytes from there on, which this buffer alone has: whoever made it gave them to
+            // no other. They are there as long as any buffer is.
+            Memory::Pages { pages, start } => unsafe {
+                std::slice::from_raw_parts(pages.as_ptr().add(*start), self.len)
+            },
+        }
     }
 }
 
 impl std::ops::DerefMut for AlignedBytes {
     fn deref_mut(&mut self) -> &mut [u8] {
-        let bytes: &mut [u8] = match &mut self.memory {
-            Memory::Lines(lines) => bytemuck::cast_slice_mut(lines),
-            Memory::Pages(pages) => pages,
-        };
-        &mut bytes[..self.len]
+        match &mut self.memory {
+            Memory::Lines(lines) => &mut bytemuck::cast_slice_mut(lines)[..self.len],
+            // SAFETY: as above; this buffer is borrowed as mutably as its bytes.
+            Memory::Pages { pages, start } => unsafe {
+                std::slice::from_raw_parts_mut(pages.as_mut_ptr().add(*start), self.len)
+            },
+        }
     }
 }
 

@@ -247,8 +247,8 @@ fn codes_past_a_signed_operand_are_refused() {
 #[test]
 fn what_no_tile_can_hold_is_refused() {
     for (name, reason) in [
-        ("gemv_i2a16_anyxany_u4c1sr1p0__amx", "1 activation vectors are no whole tiles of 16"),
-        ("gemm4_i2a16_anyxany_u4c1sr1p0i__amx", "4 activation vectors are no whole tiles of 16"),
+        ("gemv_i2a16_anyxany_u4c1sr1p0__amx", "end the schedule with an 'i'"),
+        ("gemm20_i2a16_anyxany_u4c1sr1p0i__amx", "20 activation vectors are no whole tiles of 16"),
         (
             "gemm16_i2a16_anyxany_u5c1sr1p0i__amx",
             "an unroll of 5 is neither the 4 atoms of a tile nor 2 times",

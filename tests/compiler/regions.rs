@@ -8,7 +8,8 @@ use tempfile::tempdir;
 
 /// Both unrolls, with rests and without, fixed shapes and any, one row tile at a time and several; the last has the most
 /// cursors.
-const KERNELS: [&str; 6] = [
+const KERNELS: [&str; 7] = [
+    "gemm3_i2a16_37x1003_u4c1sr1p64t3bi__amx",
     "gemm16_i2a16_37x1003_u4c1sr1p0i__amx",
     "gemm16_i2a16_anyxany_u8c1sr1p0i__amx",
     "gemm32_i2a16_128x256_u8c1sr1p2048t2bi__amx",

@@ -28,7 +28,7 @@ use tritforge_tests::default_builder;
 use tritforge_tests::trials::conclude;
 
 /// Kernels besides the default ones, so that every way to unpack and to split is lowered for every instruction set.
-const MORE_KERNELS: [&str; 60] = [
+const MORE_KERNELS: [&str; 62] = [
     "gemv_i2a16_37x1003_u2c2mr1p64__portable",
     "gemv_i2a16_37x1003_u4c3nr1p0__portable",
     "gemm3_i2a16_anyxany_u2c2sr1p0__portable",
@@ -73,6 +73,8 @@ const MORE_KERNELS: [&str; 60] = [
     "gemv_i2a16_anyxany_u2c1sr2p64t2__neon",
     "gemv_i2a16_anyxany_u2c1nr2p0t3__neondotprod",
     "gemv_i2a16_anyxany_u2c1sr2p0t2__simd128",
+    "gemm4_i2a16_37x1003_u4c1sr1p0t3bi__amx",
+    "gemm5_i2a16_anyxany_u8c1sr1p0i__amx",
     "gemm16_i2a16_37x1003_u4c1sr1p0i__amx",
     "gemm16_i2a16_anyxany_u8c1sr1p0i__amx",
     "gemm16_i2a16_87x203_u4c1sr1p64t3bi__amx",

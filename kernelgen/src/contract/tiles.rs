@@ -29,8 +29,9 @@ struct Step {
 
 impl Builder {
     /// What a contraction on tiles demands of the operation and the schedule.
-    pub(super) fn check_tile(&self, atom: &Atom, tile_tokens: usize) -> Result<(), String> {
-        let (tokens, unroll) = (self.program.tokens, self.schedule.unroll);
+    pub(super) fn check_tile(&self, atom: &Atom) -> Result<(), String> {
+        let (tokens, tile_tokens) = (self.program.tokens, self.program.tile_tokens);
+        let unroll = self.schedule.unroll;
         let step = atom.cols / ATOM_COLS;
         if !tokens.is_multiple_of(tile_tokens) {
             return Err(format!("{tokens} activation vectors are no whole tiles of {tile_tokens}"));

@@ -1,4 +1,4 @@
-//! AMX-INT8: `tdpbsud` on tiles of 16 activation vectors x 16 rows x 64 columns. Vectors of 512 bits bring the codes
+//! AMX-INT8: `tdpbsud` on tiles of up to 16 activation vectors x 16 rows x 64 columns. Vectors of 512 bits bring the codes
 //! apart and stage them in memory: a field of an atom is one row of the tile that is multiplied. Activations are
 //! interleaved by runs of 64, so that a tile of them is one KiB without a gap.
 
@@ -80,7 +80,7 @@ impl Isa for Amx {
 
     fn lower(&self, low: &mut Lowering, op: PartOp) -> Inst {
         match op {
-            PartOp::ZeroTile => Inst::new(ZERO.into_tile(TOKENS, LINE), []),
+            PartOp::ZeroTile => Inst::new(ZERO.into_tile(low.tile_tokens(), LINE), []),
             PartOp::Stage(codes, slot, first_row) => Inst::new(STAGE, [staged(slot, first_row), R(codes)]),
             PartOp::ClearStage(slot, first_row) => {
                 let zero = low.constant(Inst::new(AVX512_VNNI.instructions.zero, []));
@@ -90,10 +90,10 @@ impl Isa for Amx {
                 Inst::new(LOAD.into_tile(slots, LINE), [ScratchRows(LINE * first)])
             }
             PartOp::ActTile(token, col, atoms) => {
-                Inst::new(LOAD.into_tile(TOKENS, COLS), [ActRows(token, col, atoms)])
+                Inst::new(LOAD.into_tile(low.tile_tokens(), COLS), [ActRows(token, col, atoms)])
             }
             PartOp::DotTile(acc, staged, acts) => {
-                Inst::new(DOT.into_tile(TOKENS, LINE), [R(acc), R(acts), R(staged)])
+                Inst::new(DOT.into_tile(low.tile_tokens(), LINE), [R(acc), R(acts), R(staged)])
             }
             PartOp::Spill(tile) => Inst::new(SPILL, [ScratchRows(0), R(tile)]),
             PartOp::TileToken(index) => Inst::new(AVX512_VNNI.instructions.load, [Scratch(LINE * index)]),

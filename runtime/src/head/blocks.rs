@@ -131,18 +131,29 @@ unsafe fn tiles<L: Lanes, F: Packed>(call: Call<'_>) {
         match *call.tokens {
             [a] if call.walk == Walk::ThreeStreams => in_turn::<L, F, 1, 3>(call, count, [a]),
             [a] => in_turn::<L, F, 1, 1>(call, count, [a]),
-            [a, b] => in_turn::<L, F, 2, 1>(call, count, [a, b]),
-            [a, b, c] => in_turn::<L, F, 3, 1>(call, count, [a, b, c]),
-            [a, b, c, d] => in_turn::<L, F, 4, 1>(call, count, [a, b, c, d]),
+            [a, b] => several::<L, F, 2>(call, count, [a, b]),
+            [a, b, c] => several::<L, F, 3>(call, count, [a, b, c]),
+            [a, b, c, d] => several::<L, F, 4>(call, count, [a, b, c, d]),
             [a, b, c, d, e, f, g, h] if L::AT_ONCE == MANY => {
-                let tokens = [a, b, c, d, e, f, g, h];
-                if F::SHARES && L::BESIDE == PAIR {
-                    in_turn::<L, F, MANY, PAIR>(call, count, tokens)
-                } else {
-                    in_turn::<L, F, MANY, 1>(call, count, tokens)
-                }
+                several::<L, F, MANY>(call, count, [a, b, c, d, e, f, g, h])
             }
             _ => unreachable!("one to four tokens, or as many as are taken at once"),
+        }
+    }
+}
+
+/// Several tokens: tiles beside each other, where that is to be had.
+///
+/// # Safety
+/// The CPU must have the instruction set; operands that belong together.
+#[inline(always)]
+unsafe fn several<L: Lanes, F: Packed, const T: usize>(call: Call<'_>, count: usize, tokens: [Token<'_>; T]) {
+    // SAFETY: the caller promises the same.
+    unsafe {
+        match F::SHARES && L::BESIDE > 1 {
+            true if T == MANY => in_turn::<L, F, T, PAIR>(call, count, tokens),
+            true => in_turn::<L, F, T, PAIR>(call, count, tokens),
+            false => in_turn::<L, F, T, 1>(call, count, tokens),
         }
     }
 }
@@ -190,7 +201,7 @@ unsafe fn at_once<L: Lanes, F: Packed, const T: usize, const S: usize>(
         }
         let mut sums = [F::none::<L, T>(); S];
         let mut part = 0;
-        if F::SHARES && T == MANY {
+        if F::SHARES && T > 1 {
             while part < call.parts {
                 let bytes = bytes.map(|tile| tile.add(part * part_bytes));
                 F::part::<L, T, S>(&mut sums, bytes, part, words(part), tokens, ahead);

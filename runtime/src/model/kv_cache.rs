@@ -9,8 +9,8 @@ use crate::numerics::kv_block::{KvBlock, KvShape, KvType};
 
 /// The key/value cache of one sequence.
 ///
-/// Memory comes in blocks of [`CHUNK`] positions for one layer, so that a block is what one step of the
-/// attention reads, and a short text in a model with a long context takes little.
+/// Memory comes for [`CHUNK`] positions of all layers, so that a short text in a model with a long context takes little; in it
+/// lies a block for each layer, which is what one step of the attention reads.
 ///
 /// Positions are never reused within a sequence: past the context's end there is an error.
 #[derive(Debug)]
@@ -77,11 +77,11 @@ impl KvCache {
         let Some(end) = self.len.checked_add(wanted).filter(|end| *end <= self.context) else {
             return Err(ForwardError::ContextFull { used: self.len, wanted, context: self.context });
         };
-        for blocks in &mut self.layers {
-            while blocks.len() * CHUNK < end {
-                let refused = ForwardError::OutOfMemory { bytes: self.shape.block_bytes() };
-                blocks.push(KvBlock::new(self.shape).map_err(|_| refused)?);
-            }
+        let layers = self.layers.len();
+        while self.layers.first().is_some_and(|blocks| blocks.len() * CHUNK < end) {
+            let refused = ForwardError::OutOfMemory { bytes: layers * self.shape.block_bytes() };
+            let blocks = KvBlock::several(self.shape, layers).map_err(|_| refused)?;
+            self.layers.iter_mut().zip(blocks).for_each(|(blocks, block)| blocks.push(block));
         }
         Ok(())
     }

@@ -20,6 +20,7 @@ pub use f16::F16_MAX;
 use f16::{f16_bits, f16_magnitude};
 
 use crate::lanes::{Has, LANES, Lanes};
+use crate::os::AlignedBytes;
 
 /// A head's key or value whose largest magnitude is below this is stored as zeros in int8.
 pub const INT8_SMALLEST: f32 = super::attention::round::SMALLEST;
@@ -168,20 +169,76 @@ fn for_strips(source: &[f32], mut body: impl FnMut(usize, [f32; LANES])) {
     }
 }
 
-/// The elements.
-#[derive(Clone, Debug)]
-enum Rows {
-    F32(Vec<Sixteen>),
-    F16(Vec<[u16; LANES]>),
+/// Sixteen elements, as a cache keeps them.
+pub(super) trait Row: Copy {
+    /// They in f32, exactly.
+    ///
+    /// # Safety
+    /// The CPU must have the instruction set of `L`.
+    unsafe fn widen<L: Lanes>(&self) -> L::Floats;
+}
+
+impl Row for Sixteen {
+    #[inline(always)]
+    unsafe fn widen<L: Lanes>(&self) -> L::Floats {
+        // SAFETY: the caller promises the instruction set; a row is sixteen elements.
+        unsafe { L::f32s(self.0.as_ptr()) }
+    }
+}
+
+impl Row for [u16; LANES] {
+    #[inline(always)]
+    unsafe fn widen<L: Lanes>(&self) -> L::Floats {
+        // SAFETY: as above.
+        unsafe { L::f16s(self.as_ptr().cast()) }
+    }
+}
+
+impl Row for [i8; LANES] {
+    #[inline(always)]
+    unsafe fn widen<L: Lanes>(&self) -> L::Floats {
+        // SAFETY: as above.
+        unsafe { L::i8s(self.as_ptr().cast()) }
+    }
+}
+
+/// The keys of a head and its values, as a block has them.
+#[derive(Debug)]
+pub(super) enum Elements<'a> {
+    F32([&'a [Sixteen]; 2]),
+    F16([&'a [[u16; LANES]]; 2]),
+    Int8([&'a [[i8; LANES]]; 2]),
+}
+
+/// The elements of a block.
+enum Rows<'a> {
+    F32(&'a [Sixteen]),
+    F16(&'a [[u16; LANES]]),
     /// With the scales `[keys, values][kv_heads][CHUNK]`.
-    Int8(Vec<[i8; LANES]>, Vec<f32>),
+    Int8(&'a [[i8; LANES]], &'a [f32]),
 }
 
 /// The keys and values of [`CHUNK`] positions in one layer, of all heads.
-#[derive(Clone, Debug)]
+#[derive(Debug)]
 pub struct KvBlock {
     shape: KvShape,
-    rows: Rows,
+    /// The rows, and behind them the scales, where there are any.
+    memory: AlignedBytes,
+}
+
+impl Clone for KvBlock {
+    fn clone(&self) -> Self {
+        let mut memory = AlignedBytes::zeroed(self.memory.len());
+        memory.copy_from_slice(&self.memory);
+        KvBlock { shape: self.shape, memory }
+    }
+
+    fn clone_from(&mut self, other: &Self) {
+        if self.shape != other.shape {
+            *self = other.clone();
+        }
+        self.memory.copy_from_slice(&other.memory);
+    }
 }
 
 /// The keys of one head of a block, or its values, to be written.
@@ -201,28 +258,36 @@ enum RowsMut<'a> {
     Int8(&'a mut [[i8; LANES]], &'a mut [f32]),
 }
 
-/// `len` times the same, or the refusal of the system.
-fn filled<T: Clone>(value: T, len: usize) -> Result<Vec<T>, TryReserveError> {
-    let mut vec = Vec::new();
-    vec.try_reserve_exact(len)?;
-    vec.resize(len, value);
-    Ok(vec)
-}
-
 impl KvBlock {
     /// A block of zeros.
     ///
     /// # Errors
     /// When the system gives no memory.
     pub fn new(shape: KvShape) -> Result<Self, TryReserveError> {
-        let rows = match shape.kv_type {
-            KvType::F32 => Rows::F32(filled(Sixteen::ZERO, shape.rows())?),
-            KvType::F16 => Rows::F16(filled([0; LANES], shape.rows())?),
+        Ok(KvBlock { shape, memory: AlignedBytes::try_zeroed(shape.block_bytes(), 1)?.remove(0) })
+    }
+
+    /// So many blocks of zeros, those of all layers for example: behind each other, for one alone is smaller than the pages that
+    /// suit a CPU that reads ahead.
+    ///
+    /// # Errors
+    /// When the system gives no memory.
+    pub fn several(shape: KvShape, count: usize) -> Result<Vec<Self>, TryReserveError> {
+        let memory = AlignedBytes::try_zeroed(shape.block_bytes(), count)?;
+        Ok(memory.into_iter().map(|memory| KvBlock { shape, memory }).collect())
+    }
+
+    /// The elements.
+    #[inline(always)]
+    fn rows(&self) -> Rows<'_> {
+        match self.shape.kv_type {
+            KvType::F32 => Rows::F32(bytemuck::cast_slice(&self.memory)),
+            KvType::F16 => Rows::F16(bytemuck::cast_slice(&self.memory)),
             KvType::Int8 => {
-                Rows::Int8(filled([0; LANES], shape.rows())?, filled(0.0, 2 * shape.kv_heads * CHUNK)?)
+                let (rows, scales) = self.memory.split_at(self.shape.rows() * LANES);
+                Rows::Int8(bytemuck::cast_slice(rows), bytemuck::cast_slice(scales))
             }
-        };
-        Ok(KvBlock { shape, rows })
+        }
     }
 
     /// What it holds.
@@ -232,27 +297,47 @@ impl KvBlock {
 
     /// Bytes of memory held.
     pub fn bytes(&self) -> usize {
-        match &self.rows {
-            Rows::F32(rows) => size_of_val(&rows[..]),
-            Rows::F16(rows) => size_of_val(&rows[..]),
-            Rows::Int8(rows, scales) => size_of_val(&rows[..]) + size_of_val(&scales[..]),
-        }
+        self.memory.len()
     }
 
     /// The keys of every head, then the values of every head: apart, so that threads can share them out.
     pub fn heads_mut(&mut self) -> Vec<HeadRows<'_>> {
-        let KvShape { kv_heads, head_dim, .. } = self.shape;
+        let KvShape { kv_type, kv_heads, head_dim } = self.shape;
         let len = self.shape.head_rows();
-        let rows: Vec<RowsMut<'_>> = match &mut self.rows {
-            Rows::F32(rows) => rows.chunks_exact_mut(len).map(RowsMut::F32).collect(),
-            Rows::F16(rows) => rows.chunks_exact_mut(len).map(RowsMut::F16).collect(),
-            Rows::Int8(rows, scales) => {
+        let rows: Vec<RowsMut<'_>> = match kv_type {
+            KvType::F32 => {
+                let rows: &mut [Sixteen] = bytemuck::cast_slice_mut(&mut self.memory);
+                rows.chunks_exact_mut(len).map(RowsMut::F32).collect()
+            }
+            KvType::F16 => {
+                let rows: &mut [[u16; LANES]] = bytemuck::cast_slice_mut(&mut self.memory);
+                rows.chunks_exact_mut(len).map(RowsMut::F16).collect()
+            }
+            KvType::Int8 => {
+                let (rows, scales) = self.memory.split_at_mut(self.shape.rows() * LANES);
+                let rows: &mut [[i8; LANES]] = bytemuck::cast_slice_mut(rows);
+                let scales: &mut [f32] = bytemuck::cast_slice_mut(scales);
                 let heads = rows.chunks_exact_mut(len).zip(scales.chunks_exact_mut(CHUNK));
                 heads.map(|(rows, scales)| RowsMut::Int8(rows, scales)).collect()
             }
         };
         let heads = rows.into_iter().enumerate();
         heads.map(|(head, rows)| HeadRows { is_key: head < kv_heads, head_dim, rows }).collect()
+    }
+
+    /// The keys of a head, `[groups][channels][16 positions]`, and its values, `[strips][CHUNK positions][16 channels]`.
+    #[inline(always)]
+    pub(super) fn elements(&self, kv_head: usize) -> Elements<'_> {
+        fn of<R>(rows: &[R], [keys, values]: [Range<usize>; 2]) -> [&[R]; 2] {
+            [&rows[keys], &rows[values]]
+        }
+        let len = self.shape.head_rows();
+        let places = [kv_head, self.shape.kv_heads + kv_head].map(|head| head * len..(head + 1) * len);
+        match self.rows() {
+            Rows::F32(rows) => Elements::F32(of(rows, places)),
+            Rows::F16(rows) => Elements::F16(of(rows, places)),
+            Rows::Int8(rows, _) => Elements::Int8(of(rows, places)),
+        }
     }
 
     /// The keys of some groups of a head, `[groups][channels][16 positions]` in f32; for int8 without the scales. `scratch`
@@ -289,7 +374,7 @@ impl KvBlock {
     /// The scales of a head's keys and of its values, one a position; none but in int8.
     #[inline(always)]
     pub(super) fn scales(&self, kv_head: usize) -> Option<[&[f32]; 2]> {
-        let Rows::Int8(_, scales) = &self.rows else { return None };
+        let Rows::Int8(_, scales) = self.rows() else { return None };
         let of = |head: usize| &scales[head * CHUNK..(head + 1) * CHUNK];
         Some([of(kv_head), of(self.shape.kv_heads + kv_head)])
     }
@@ -297,34 +382,30 @@ impl KvBlock {
     #[inline(always)]
     fn widened<'a, L: Lanes>(
         &'a self,
-        _: Has<L>,
+        has: Has<L>,
         first: usize,
         len: usize,
         scratch: &'a mut [Sixteen],
     ) -> &'a [Sixteen] {
         let scratch = &mut scratch[..len];
-        match &self.rows {
+        match self.rows() {
             Rows::F32(rows) => return &rows[first..first + len],
-            Rows::F16(rows) => {
-                for (wide, row) in scratch.iter_mut().zip(&rows[first..first + len]) {
-                    // SAFETY: the CPU has the instruction set, and a row is sixteen elements.
-                    unsafe {
-                        L::prefetch(row.as_ptr().cast(), AHEAD);
-                        L::store(L::f16s(row.as_ptr().cast()), &mut wide.0);
-                    }
-                }
-            }
-            Rows::Int8(rows, _) => {
-                for (wide, row) in scratch.iter_mut().zip(&rows[first..first + len]) {
-                    // SAFETY: as above.
-                    unsafe {
-                        L::prefetch(row.as_ptr().cast(), AHEAD);
-                        L::store(L::i8s(row.as_ptr().cast()), &mut wide.0);
-                    }
-                }
-            }
+            Rows::F16(rows) => widen_all(has, &rows[first..first + len], scratch),
+            Rows::Int8(rows, _) => widen_all(has, &rows[first..first + len], scratch),
         }
         scratch
+    }
+}
+
+/// Rows in f32.
+#[inline(always)]
+fn widen_all<L: Lanes, R: Row>(_: Has<L>, rows: &[R], wide: &mut [Sixteen]) {
+    for (wide, row) in wide.iter_mut().zip(rows) {
+        // SAFETY: the CPU has the instruction set.
+        unsafe {
+            L::prefetch(std::ptr::from_ref(row).cast(), AHEAD);
+            L::store(row.widen::<L>(), &mut wide.0);
+        }
     }
 }
 

@@ -4,19 +4,21 @@
 //! weighted sum of values; the chunks are folded left to right from chunk 0. What a token sees is thus
 //! computed in an order that depends on its position alone, never on the batch that it arrived in.
 //!
-//! The arithmetic is that of f32 for every type of cache. Keys and values in f16 or int8 are widened, once for all queries
-//! of a call; queries and softmax weights are then rounded so far that every product is exact ([`round`]). The scales of
-//! int8 keys multiply the scores, those of the values the weights.
+//! The arithmetic is that of f32 for every type of cache. Keys and values in f16 or int8 are widened: once for all queries of a
+//! call, in memory, where these are several tiles; else where they are multiplied. Queries and softmax weights are then rounded
+//! so far that every product is exact ([`round`]). The scales of int8 keys multiply the scores, those of the values the weights.
 
 pub mod round;
 pub mod tile;
 
+use std::ops::Range;
+
 use super::exp::{LOG2_E, exp2};
-use super::kv_block::{KvBlock, KvType};
+use super::kv_block::{Elements, KvBlock, KvType, Row};
 use super::reduce::{all_finite, max, sum};
-use crate::lanes::{Has, LANES, Lanes, MANY, PAIR};
+use crate::lanes::{FEW, Has, LANES, Lanes, MANY, PAIR};
 use round::{factor_bits, is_exact, nearest, round_queries, round_weights};
-use tile::{Sixteen, Target, dots, flat, flat_mut, weighted};
+use tile::{Sixteen, Source, Target, dots, flat, flat_mut, weighted};
 
 /// Keys a chunk.
 pub const CHUNK: usize = 128;
@@ -85,6 +87,18 @@ impl Queries<'_> {
     }
 }
 
+/// What is known of a chunk beside its keys and values.
+#[derive(Clone, Copy)]
+struct Part<'a> {
+    /// The first query that sees any of it.
+    first: usize,
+    /// Whether nothing is there that it is folded into.
+    is_first: bool,
+    kv_type: KvType,
+    /// Of each key and of each value, where they have scales.
+    scales: Option<[&'a [f32]; 2]>,
+}
+
 /// Working memory of attention, which a thread keeps from call to call.
 #[derive(Debug, Default)]
 pub struct Workspace {
@@ -106,19 +120,96 @@ pub struct Workspace {
     factors: Vec<[f32; 2]>,
 }
 
+/// Where the keys and values of a block come from.
+trait Cached {
+    /// What is multiplied.
+    type Row: Row;
+    /// Groups of keys, or strips of values, that are worked on beside each other.
+    fn beside<L: Lanes>() -> usize;
+    /// The keys of some groups, `[groups][channels][16 positions]`.
+    fn keys<L: Lanes>(&mut self, has: Has<L>, groups: Range<usize>) -> Source<'_, Self::Row>;
+    /// The values of some strips, `[strips][CHUNK positions][16 channels]`, the last strip's at the first positions.
+    fn values<L: Lanes>(
+        &mut self,
+        has: Has<L>,
+        strips: Range<usize>,
+        positions: usize,
+    ) -> Source<'_, Self::Row>;
+}
+
+/// In f32, widened for all queries.
+struct Widened<'a> {
+    block: &'a KvBlock,
+    kv_head: usize,
+    wide: &'a mut [Sixteen],
+}
+
+impl Cached for Widened<'_> {
+    type Row = Sixteen;
+
+    #[inline(always)]
+    fn beside<L: Lanes>() -> usize {
+        L::BESIDE
+    }
+
+    #[inline(always)]
+    fn keys<L: Lanes>(&mut self, has: Has<L>, groups: Range<usize>) -> Source<'_, Sixteen> {
+        Source { rows: self.block.key_groups(has, self.kv_head, groups, self.wide), next: None }
+    }
+
+    #[inline(always)]
+    fn values<L: Lanes>(
+        &mut self,
+        has: Has<L>,
+        strips: Range<usize>,
+        positions: usize,
+    ) -> Source<'_, Sixteen> {
+        Source { rows: self.block.value_strips(has, self.kv_head, strips, positions, self.wide), next: None }
+    }
+}
+
+/// As they are in the cache. What is waited for then is memory, so that what comes next is asked for between the products.
+struct Stored<'a, R> {
+    keys: &'a [R],
+    values: &'a [R],
+    /// Groups of keys that are seen.
+    groups: usize,
+    /// The keys of the next chunk.
+    next: Option<*const R>,
+}
+
+impl<R: Row> Cached for Stored<'_, R> {
+    type Row = R;
+
+    #[inline(always)]
+    fn beside<L: Lanes>() -> usize {
+        1
+    }
+
+    #[inline(always)]
+    fn keys<L: Lanes>(&mut self, _: Has<L>, groups: Range<usize>) -> Source<'_, R> {
+        let len = self.keys.len() / GROUPS;
+        let next = match groups.end < self.groups {
+            true => &self.keys[groups.end * len..],
+            false => self.values,
+        };
+        Source { rows: &self.keys[groups.start * len..groups.end * len], next: Some(next.as_ptr()) }
+    }
+
+    #[inline(always)]
+    fn values<L: Lanes>(&mut self, _: Has<L>, strips: Range<usize>, positions: usize) -> Source<'_, R> {
+        let rest = &self.values[strips.end * CHUNK..];
+        let next = if rest.is_empty() { self.next } else { Some(rest.as_ptr()) };
+        Source { rows: &self.values[strips.start * CHUNK..][..positions], next }
+    }
+}
+
 /// Queries of the tile that begins with query `first`, and how many there is room for: a power of two. Tiles begin
 /// [`Lanes::AT_ONCE`] queries apart.
 #[inline(always)]
 fn tile<L: Lanes>(first: usize, queries: usize) -> (usize, usize) {
     let used = (queries - first).min(L::AT_ONCE);
     (used, used.next_power_of_two())
-}
-
-/// Groups of keys or strips of values that are worked on beside each other: for few queries it is memory that is waited
-/// for, and less of it at a time is better.
-#[inline(always)]
-fn beside<L: Lanes>(queries: usize) -> usize {
-    if queries < L::AT_ONCE { 1 } else { L::BESIDE }
 }
 
 /// `body` with the number of queries, a power of two up to [`Lanes::AT_ONCE`], and of vectors beside each other as constants.
@@ -151,7 +242,9 @@ impl Workspace {
         self.queries.resize(count.next_multiple_of(MANY) * channels, 0.0);
         self.weights.resize(count * GROUPS, Sixteen::ZERO);
         self.sums.resize(count * steps, Sixteen::ZERO);
-        self.wide.resize(PAIR * CHUNK.max(channels), Sixteen::ZERO);
+        if count > FEW {
+            self.wide.resize(PAIR * CHUNK.max(channels), Sixteen::ZERO);
+        }
         self.greatest.resize(count, 0.0);
         self.total.resize(count, [0.0; EXTRA]);
         self.factors.resize(count, [0.0; 2]);
@@ -163,7 +256,7 @@ impl Workspace {
     }
 
     /// Computes `total` and `sums` of every query that sees any of a chunk: of this chunk alone where it `is_first`, else
-    /// folded into what there is.
+    /// folded into what there is. `next` is the block that comes after it.
     #[inline(always)]
     fn chunk<L: Lanes>(
         &mut self,
@@ -171,52 +264,84 @@ impl Workspace {
         queries: &Queries<'_>,
         head: &HeadBlocks<'_>,
         chunk: usize,
-        is_first: bool,
+        (is_first, next): (bool, Option<&KvBlock>),
     ) {
         let count = queries.len();
         self.seen.clear();
         self.seen.extend(queries.seen(chunk));
         // Those before see nothing.
         let Some(first) = self.seen.iter().position(|seen| *seen > 0) else { return };
-        // A tile holds queries from its start on.
-        let first_tile = first / L::AT_ONCE * L::AT_ONCE;
-        let most = self.seen[count - 1];
-        let block = &head.blocks[chunk];
-        let kv_type = block.shape().kv_type;
-        if is_exact(kv_type) {
-            self.scores::<L, true>(has, queries, head, block, first_tile, most);
-        } else {
-            self.scores::<L, false>(has, queries, head, block, first_tile, most);
+        let (block, kv_head) = (&head.blocks[chunk], head.kv_head);
+        let part = Part { first, is_first, kv_type: block.shape().kv_type, scales: block.scales(kv_head) };
+        if count > L::AT_ONCE {
+            let mut wide = std::mem::take(&mut self.wide);
+            let cached = Widened { block, kv_head, wide: &mut wide };
+            match is_exact(part.kv_type) {
+                true => self.fold::<L, _, true>(has, queries, part, cached),
+                false => self.fold::<L, _, false>(has, queries, part, cached),
+            }
+            self.wide = wide;
+            return;
         }
-        self.softmax(first, block.scales(head.kv_head).map(|[_, values]| values), kv_type, is_first);
-        if is_exact(kv_type) {
-            self.weighted_sums::<L, true>(has, queries, head, block, first, is_first);
-        } else {
-            self.weighted_sums::<L, false>(has, queries, head, block, first, is_first);
+        let groups = self.seen[count - 1].div_ceil(LANES);
+        macro_rules! stored {
+            ($elements:ident, $keys:ident, $values:ident) => {{
+                let next = match next.map(|next| next.elements(kv_head)) {
+                    Some(Elements::$elements([keys, _])) => Some(keys.as_ptr()),
+                    _ => None,
+                };
+                Stored { keys: $keys, values: $values, groups, next }
+            }};
+        }
+        match block.elements(kv_head) {
+            Elements::F32([keys, values]) => {
+                self.fold::<L, _, false>(has, queries, part, stored!(F32, keys, values));
+            }
+            Elements::F16([keys, values]) => {
+                self.fold::<L, _, true>(has, queries, part, stored!(F16, keys, values));
+            }
+            Elements::Int8([keys, values]) => {
+                self.fold::<L, _, true>(has, queries, part, stored!(Int8, keys, values));
+            }
         }
     }
 
-    /// Scores of the queries from tile `first` on, for the first `most` keys of a block and what is left of their group.
+    /// Folds a part of the keys and values in.
     #[inline(always)]
-    fn scores<L: Lanes, const EXACT: bool>(
+    fn fold<L: Lanes, C: Cached, const EXACT: bool>(
         &mut self,
         has: Has<L>,
         queries: &Queries<'_>,
-        head: &HeadBlocks<'_>,
-        block: &KvBlock,
-        first: usize,
-        most: usize,
+        part: Part<'_>,
+        mut cached: C,
+    ) {
+        self.scores::<L, C, EXACT>(has, queries, part, &mut cached);
+        self.softmax(part);
+        self.weighted_sums::<L, C, EXACT>(has, queries, part, &mut cached);
+    }
+
+    /// Scores of the queries that see any of the keys, and of those of their tile, for the keys that any sees and what is left of
+    /// their group.
+    #[inline(always)]
+    fn scores<L: Lanes, C: Cached, const EXACT: bool>(
+        &mut self,
+        has: Has<L>,
+        queries: &Queries<'_>,
+        part: Part<'_>,
+        cached: &mut C,
     ) {
         let (count, channels) = (queries.len(), queries.head_dim.next_multiple_of(LANES));
         // log2(e) turns the exponential of the softmax into a power of two.
         let scale = (LOG2_E / (queries.head_dim as f64).sqrt()) as f32;
-        let key_scales = block.scales(head.kv_head).map(|[keys, _]| keys);
-        let (mut group, groups) = (0, most.div_ceil(LANES));
+        let key_scales = part.scales.map(|[keys, _]| keys);
+        // A tile holds queries from its start on.
+        let first_tile = part.first / L::AT_ONCE * L::AT_ONCE;
+        let (mut group, groups) = (0, self.seen[count - 1].div_ceil(LANES));
         while group < groups {
-            let beside = (groups - group).min(beside::<L>(count));
-            let keys = block.key_groups(has, head.kv_head, group..group + beside, &mut self.wide);
+            let beside = (groups - group).min(C::beside::<L>());
+            let keys = cached.keys(has, group..group + beside);
             let factors = key_scales.map(|scales| &scales[group * LANES..]);
-            for first in (first..count).step_by(L::AT_ONCE) {
+            for first in (first_tile..count).step_by(L::AT_ONCE) {
                 let (used, width) = tile::<L>(first, count);
                 // Later queries see more.
                 if self.seen[first + used - 1] <= group * LANES {
@@ -225,21 +350,22 @@ impl Workspace {
                 let tile = (&self.queries[first * channels..], channels);
                 let scores = (&mut self.weights[first * GROUPS..][..used * GROUPS][group..], GROUPS);
                 for_queries!(L, width, beside, |QUERIES, B| {
-                    dots::<L, EXACT, QUERIES, B>(has, tile, keys, (factors, scale), scores);
+                    dots::<L, C::Row, EXACT, QUERIES, B>(has, tile, keys, (factors, scale), scores);
                 });
             }
             group += beside;
         }
     }
 
-    /// Turns the scores of the queries from `first` on into weights, and takes their greatest score and the sum of their weights
-    /// into `total`, alone where the chunk `is_first`.
+    /// Turns the scores of the queries that see any into weights, and takes their greatest score and the sum of their weights
+    /// into `total`.
     ///
     /// One thing after the other for all queries: what is done for one is a chain of operations that wait for each other,
     /// and those of several overlap.
     #[inline(always)]
-    fn softmax(&mut self, first: usize, scales: Option<&[f32]>, kv_type: KvType, is_first: bool) {
+    fn softmax(&mut self, Part { first, is_first, kv_type, scales }: Part<'_>) {
         let queries = first..self.seen.len();
+        let scales = scales.map(|[_, values]| values);
         let bits = if scales.is_some() { 24 } else { factor_bits(kv_type) };
         let rows = |query: usize, seen: usize| query * GROUPS..query * GROUPS + seen.div_ceil(LANES);
         for query in queries.clone() {
@@ -264,23 +390,21 @@ impl Workspace {
         }
     }
 
-    /// `sums` of the queries from `first` on, over the values of a block that each sees.
+    /// `sums` of the queries that see any, over the values that each sees.
     #[inline(always)]
-    fn weighted_sums<L: Lanes, const EXACT: bool>(
+    fn weighted_sums<L: Lanes, C: Cached, const EXACT: bool>(
         &mut self,
         has: Has<L>,
         queries: &Queries<'_>,
-        head: &HeadBlocks<'_>,
-        block: &KvBlock,
-        first: usize,
-        is_first: bool,
+        Part { first, is_first, .. }: Part<'_>,
+        cached: &mut C,
     ) {
         let (count, strips) = (queries.len(), queries.head_dim.div_ceil(LANES));
         let (weights, most) = (flat(&self.weights), self.seen[count - 1]);
         let mut strip = 0;
         while strip < strips {
-            let beside = (strips - strip).min(beside::<L>(count));
-            let values = block.value_strips(has, head.kv_head, strip..strip + beside, most, &mut self.wide);
+            let beside = (strips - strip).min(C::beside::<L>());
+            let values = cached.values(has, strip..strip + beside, most);
             let mut start = first;
             while start < count {
                 let weights = (&weights[start * CHUNK..], CHUNK);
@@ -290,7 +414,7 @@ impl Workspace {
                 let target = Target { rows, apart: strips, factors };
                 for_queries!(L, together, beside, |QUERIES, B| {
                     let seen = self.seen[start..].first_chunk().expect("so many are left");
-                    weighted::<L, EXACT, QUERIES, B>(has, weights, (values, CHUNK), seen, target);
+                    weighted::<L, C::Row, EXACT, QUERIES, B>(has, weights, (values, CHUNK), seen, target);
                 });
                 start += together;
             }
@@ -335,7 +459,8 @@ pub(super) fn attend<L: Lanes>(
     work.prepare(queries, head);
     let chunks = only.map_or(0..queries.chunks(), |chunk| chunk..chunk + 1);
     for chunk in chunks.clone() {
-        work.chunk(has, queries, head, chunk, chunk == chunks.start);
+        let next = head.blocks.get(chunk + 1).filter(|_| chunk + 1 < chunks.end);
+        work.chunk(has, queries, head, chunk, (chunk == chunks.start, next));
     }
     for (query, place) in queries.places().enumerate() {
         let sums = &flat(&work.sums[query * strips..][..strips])[..head_dim];

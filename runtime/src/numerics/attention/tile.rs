@@ -6,10 +6,13 @@
 use std::mem::MaybeUninit;
 
 use crate::lanes::{Has, LANES, Lanes};
-use crate::numerics::kv_block::LANE_ORDER;
+use crate::numerics::kv_block::{LANE_ORDER, Row};
+
+/// Bytes of a cache line.
+const LINE: usize = 64;
 
 /// Sixteen values side by side.
-#[derive(Clone, Copy, Debug)]
+#[derive(Clone, Copy, Debug, bytemuck::Pod, bytemuck::Zeroable)]
 #[repr(C, align(64))]
 pub struct Sixteen(pub [f32; LANES]);
 
@@ -46,16 +49,16 @@ type Sums<L, const QUERIES: usize, const B: usize> = [[<L as Lanes>::Floats; B];
 ///
 /// # Safety
 /// The CPU must have the instruction set of `L`; `factors` points to a float for each query, `apart` elements from one to
-/// the next, `lanes` to sixteen floats for each vector, `beside` elements from one to the next.
+/// the next, `lanes` to a row for each vector, `beside` rows from one to the next.
 #[inline(always)]
-unsafe fn add_products<L: Lanes, const EXACT: bool, const QUERIES: usize, const B: usize>(
+unsafe fn add_products<L: Lanes, R: Row, const EXACT: bool, const QUERIES: usize, const B: usize>(
     sums: &mut Sums<L, QUERIES, B>,
     (factors, apart): (*const f32, usize),
-    (lanes, beside): (*const f32, usize),
+    (lanes, beside): (*const R, usize),
 ) {
     // SAFETY: as the caller promises.
     unsafe {
-        let lanes: [L::Floats; B] = std::array::from_fn(|b| L::f32s(lanes.add(b * beside)));
+        let lanes: [L::Floats; B] = std::array::from_fn(|b| (*lanes.add(b * beside)).widen::<L>());
         for (q, sums) in sums.iter_mut().enumerate() {
             let factor = L::floats(*factors.add(q * apart));
             for (sum, lanes) in sums.iter_mut().zip(lanes) {
@@ -109,10 +112,10 @@ unsafe fn load<L: Lanes, const B: usize>(rows: &[Sixteen; B]) -> [L::Floats; B] 
 /// # Panics
 /// When the keys, the queries or the factors are fewer, or the channels not whole rows of sixteen.
 #[inline(always)]
-pub fn dots<L: Lanes, const EXACT: bool, const QUERIES: usize, const B: usize>(
+pub(super) fn dots<L: Lanes, R: Row, const EXACT: bool, const QUERIES: usize, const B: usize>(
     _: Has<L>,
     (queries, channels): (&[f32], usize),
-    keys: &[Sixteen],
+    Source { rows: keys, next }: Source<'_, R>,
     (factors, scale): (Option<&[f32]>, f32),
     (out, apart): (&mut [Sixteen], usize),
 ) {
@@ -123,7 +126,8 @@ pub fn dots<L: Lanes, const EXACT: bool, const QUERIES: usize, const B: usize>(
     );
     assert!(keys.len() >= B * channels, "all channels of the keys");
     assert!(factors.is_none_or(|factors| factors.len() >= B * LANES), "a factor a key");
-    let (steps, beside, queries) = (channels / LANES, channels * LANES, queries.as_ptr());
+    let (steps, queries) = (channels / LANES, queries.as_ptr());
+    let lines = (steps * size_of::<R>()).div_ceil(LINE);
     // SAFETY: the CPU has the instruction set, queries and keys have all channels, and every key its factor. Of a
     // place's levels below the number of its trailing ones, each was written at one of the places before.
     unsafe {
@@ -131,13 +135,17 @@ pub fn dots<L: Lanes, const EXACT: bool, const QUERIES: usize, const B: usize>(
         // Sums that wait for their partner, by the number of lanes in them: as many as there are ones at the end of the
         // place's number are there.
         let mut waiting = [const { MaybeUninit::<Sums<L, QUERIES, B>>::uninit() }; LEVELS + 1];
-        let mut keys = keys.as_ptr().cast::<f32>();
+        let mut keys = keys.as_ptr();
         for (place, lane) in LANE_ORDER.into_iter().enumerate() {
+            if let Some(next) = next {
+                let start = next.wrapping_add(place * steps);
+                (0..lines).for_each(|line| L::prefetch(start.cast(), line * LINE));
+            }
             let mut sums = zero;
             for step in 0..steps {
                 let factors = (queries.add(step * LANES + lane), channels);
-                add_products::<L, EXACT, QUERIES, B>(&mut sums, factors, (keys, beside));
-                keys = keys.add(LANES);
+                add_products::<L, R, EXACT, QUERIES, B>(&mut sums, factors, (keys, channels));
+                keys = keys.add(1);
             }
             let level = place.trailing_ones() as usize;
             for partner in &waiting[..level] {
@@ -164,6 +172,15 @@ pub fn dots<L: Lanes, const EXACT: bool, const QUERIES: usize, const B: usize>(
     }
 }
 
+/// Keys or values that are multiplied.
+#[derive(Clone, Copy)]
+pub(super) struct Source<'a, R> {
+    /// They.
+    pub rows: &'a [R],
+    /// Where those begin that come after them, to be asked for meanwhile: any address, which is not read.
+    pub next: Option<*const R>,
+}
+
 /// Where the weighted sums of some queries go, and what becomes of those that are there.
 pub struct Target<'a> {
     /// Sixteen channels of query q for each of the strips beside each other, from row `q * apart` on.
@@ -181,10 +198,10 @@ pub struct Target<'a> {
 /// # Panics
 /// When there are fewer weights, values, rows or factors, or a query sees less than the one before.
 #[inline(always)]
-pub fn weighted<L: Lanes, const EXACT: bool, const QUERIES: usize, const B: usize>(
+pub(super) fn weighted<L: Lanes, R: Row, const EXACT: bool, const QUERIES: usize, const B: usize>(
     _: Has<L>,
     (weights, apart): (&[f32], usize),
-    (values, beside): (&[Sixteen], usize),
+    (Source { rows: values, next }, beside): (Source<'_, R>, usize),
     seen: &[usize; QUERIES],
     target: Target<'_>,
 ) {
@@ -193,20 +210,31 @@ pub fn weighted<L: Lanes, const EXACT: bool, const QUERIES: usize, const B: usiz
     assert!(seen.is_sorted() && weights.len() >= (QUERIES - 1) * apart + most, "a weight a value");
     assert!(values.len() >= (B - 1) * beside + most, "a value a weight");
     let (weights, values) = (weights.as_ptr(), values.as_ptr());
-    let value = |j: usize| (values.wrapping_add(j).cast(), beside * LANES);
+    let value = |j: usize| (values.wrapping_add(j), beside);
+    let of_line = LINE / size_of::<R>();
     // SAFETY: the CPU has the instruction set, and every query has a weight for every value that it sees.
     unsafe {
-        let mut sums: Sums<L, QUERIES, B> = [[L::floats(0.0); B]; QUERIES];
-        for j in 0..common {
-            add_products::<L, EXACT, QUERIES, B>(&mut sums, (weights.add(j), apart), value(j));
+        let mut common_sums: Sums<L, QUERIES, B> = [[L::floats(0.0); B]; QUERIES];
+        if let Some(next) = next {
+            for j in 0..common {
+                if j.is_multiple_of(of_line) {
+                    L::prefetch(next.wrapping_add(j).cast(), 0);
+                }
+                add_products::<L, R, EXACT, QUERIES, B>(&mut common_sums, (weights.add(j), apart), value(j));
+            }
+        } else {
+            for j in 0..common {
+                add_products::<L, R, EXACT, QUERIES, B>(&mut common_sums, (weights.add(j), apart), value(j));
+            }
         }
+        let mut sums = common_sums;
         if common < most {
             // By way of memory: the sums of the loop above stay in registers only while nothing chooses among them.
-            let mut rows = stored::<L, QUERIES, B>(sums);
+            let mut rows = stored::<L, QUERIES, B>(common_sums);
             for (q, rows) in rows.iter_mut().enumerate() {
                 let mut sums = [load::<L, B>(rows)];
                 for j in common..seen[q] {
-                    add_products::<L, EXACT, 1, B>(&mut sums, (weights.add(q * apart + j), 0), value(j));
+                    add_products::<L, R, EXACT, 1, B>(&mut sums, (weights.add(q * apart + j), 0), value(j));
                 }
                 [*rows] = stored::<L, 1, B>(sums);
             }
