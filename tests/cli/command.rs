@@ -94,10 +94,10 @@ pub fn tale(index: usize) -> (String, Vec<u32>) {
     (tale["text"].as_str().expect("a text").to_owned(), ids)
 }
 
-/// Whether an instruction set takes a kernel: one of its own, but with tiles for whole tiles of tokens only, sixteen or more;
-/// fewer are left to the level below.
+/// Whether an instruction set takes a kernel: one of its own, but with tiles only for what fills them or is worth tiles of fewer
+/// rows; other numbers of tokens are left to the level below.
 pub fn takes(isa: &str, kernel: &str) -> bool {
-    const TILES: [&str; 2] = ["gemm16_", "gemm32_"];
+    const TILES: [&str; 4] = ["gemm4_", "gemm8_", "gemm16_", "gemm32_"];
     let owner = match isa {
         "amx" if !TILES.iter().any(|operation| kernel.contains(operation)) => "avx512vnni",
         _ => isa,
