@@ -234,10 +234,11 @@ impl Clone for KvBlock {
     }
 
     fn clone_from(&mut self, other: &Self) {
-        if self.shape != other.shape {
+        if self.shape == other.shape {
+            self.memory.copy_from_slice(&other.memory);
+        } else {
             *self = other.clone();
         }
-        self.memory.copy_from_slice(&other.memory);
     }
 }
 

@@ -204,7 +204,7 @@ impl<'a> Contest<'a> {
             all.sum::<f64>() / self.contestants.len() as f64
         };
         let rates = self.contestants[index].rates[place].iter().enumerate();
-        samples(rates.map(|(round, rate)| rate / mean(round))).spread()
+        rates.map(|(round, rate)| rate / mean(round)).collect::<Samples>().spread()
     }
 
     fn ranked(&self, index: usize, peak: f64) -> Ranked {
@@ -232,13 +232,7 @@ impl<'a> Contest<'a> {
 
 /// The median; of an even number the mean of the two in the middle, of none 0.
 pub fn median(values: impl Iterator<Item = f64>) -> f64 {
-    samples(values).rate().median
-}
-
-fn samples(values: impl Iterator<Item = f64>) -> Samples {
-    let mut samples = Samples::default();
-    values.for_each(|value| samples.push(value));
-    samples
+    values.collect::<Samples>().rate().median
 }
 
 #[cfg(test)]
