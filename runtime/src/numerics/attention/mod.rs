@@ -183,7 +183,7 @@ impl<R: Row> Cached for Stored<'_, R> {
 
     #[inline(always)]
     fn beside<L: Lanes>() -> usize {
-        1
+        L::BESIDE
     }
 
     #[inline(always)]
@@ -200,7 +200,7 @@ impl<R: Row> Cached for Stored<'_, R> {
     fn values<L: Lanes>(&mut self, _: Has<L>, strips: Range<usize>, positions: usize) -> Source<'_, R> {
         let rest = &self.values[strips.end * CHUNK..];
         let next = if rest.is_empty() { self.next } else { Some(rest.as_ptr()) };
-        Source { rows: &self.values[strips.start * CHUNK..][..positions], next }
+        Source { rows: &self.values[strips.start * CHUNK..][..(strips.len() - 1) * CHUNK + positions], next }
     }
 }
 

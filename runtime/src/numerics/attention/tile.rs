@@ -127,7 +127,7 @@ pub(super) fn dots<L: Lanes, R: Row, const EXACT: bool, const QUERIES: usize, co
     assert!(keys.len() >= B * channels, "all channels of the keys");
     assert!(factors.is_none_or(|factors| factors.len() >= B * LANES), "a factor a key");
     let (steps, queries) = (channels / LANES, queries.as_ptr());
-    let lines = (steps * size_of::<R>()).div_ceil(LINE);
+    let lines = (B * steps * size_of::<R>()).div_ceil(LINE);
     // SAFETY: the CPU has the instruction set, queries and keys have all channels, and every key its factor. Of a
     // place's levels below the number of its trailing ones, each was written at one of the places before.
     unsafe {
@@ -138,7 +138,7 @@ pub(super) fn dots<L: Lanes, R: Row, const EXACT: bool, const QUERIES: usize, co
         let mut keys = keys.as_ptr();
         for (place, lane) in LANE_ORDER.into_iter().enumerate() {
             if let Some(next) = next {
-                let start = next.wrapping_add(place * steps);
+                let start = next.wrapping_add(place * B * steps);
                 (0..lines).for_each(|line| L::prefetch(start.cast(), line * LINE));
             }
             let mut sums = zero;
@@ -218,7 +218,7 @@ pub(super) fn weighted<L: Lanes, R: Row, const EXACT: bool, const QUERIES: usize
         if let Some(next) = next {
             for j in 0..common {
                 if j.is_multiple_of(of_line) {
-                    L::prefetch(next.wrapping_add(j).cast(), 0);
+                    (0..B).for_each(|b| L::prefetch(next.wrapping_add(b * beside + j).cast(), 0));
                 }
                 add_products::<L, R, EXACT, QUERIES, B>(&mut common_sums, (weights.add(j), apart), value(j));
             }
