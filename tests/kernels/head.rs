@@ -29,7 +29,7 @@ pub const CHECKS: [Check; 8] = [
 const ROWS: [usize; 6] = [1, 15, 16, 17, 50, 115];
 
 /// Tokens: every number that a kernel takes at once, and more.
-const TOKENS: [usize; 7] = [1, 2, 3, 4, 5, 8, 13];
+const TOKENS: [usize; 9] = [1, 2, 3, 4, 5, 8, 13, 16, 21];
 
 /// How the bytes of a matrix are made.
 #[derive(Clone, Copy, Debug)]
@@ -217,7 +217,9 @@ fn int8_rows(numerics: &Numerics) -> Outcome {
             (4, Kind::AnyExponent),
             (5, Kind::Tiny),
             (9, Kind::Huge),
-            (70, Kind::Plain),
+            (64, Kind::Plain),
+            (70, Kind::Huge),
+            (131, Kind::Plain),
             (2560, Kind::Ties),
         ] {
             let weights = vector(kind, rows * cols, 3);

@@ -3,25 +3,108 @@
 //! `s = A / max(max|x|, 1e-5)`, `q = round_half_even(x * s)` over one token's states, A the format's amplitude
 //! ([`Format::amplitude`]): 32767 for the formats of blocks, less for an 8-bit row, whose products are all added up in i32.
 //!
-//! The tokens that a kernel takes at once lie interleaved, two columns of each in turn: one stream to read, however many they are.
+//! The tokens that a kernel takes at once lie together: one stream to read, however many they are.
 
 use std::ops::Range;
 
 use super::blocks::Token;
 use super::layout::Format;
+use super::on_tiles::{self, STEP_COLS, STEP_WORDS};
 use crate::lanes::FEW;
 use crate::numerics::Numerics;
 use crate::numerics::exp::nearest_integer;
+use crate::room::Room;
 
 /// Columns that are multiplied together.
 const PAIR: usize = 2;
 
+/// How the integers of the tokens that a kernel takes at once lie.
+#[derive(Clone, Copy, Debug, Default)]
+pub enum Arrangement {
+    /// `[columns / 2][tokens][2]`, two columns of each in turn.
+    Interleaved {
+        /// The most tokens.
+        at_once: usize,
+    },
+    /// For [`on_tiles`]: `[step][half][token][64]`, the lower bytes of a step's columns and then the upper ones, in the order of an
+    /// atom. What a step takes again of the one before is zero.
+    #[default]
+    Tiles,
+}
+
+impl Arrangement {
+    /// How many tokens are taken at once.
+    pub fn at_once(self) -> AtOnce {
+        match self {
+            Arrangement::Interleaved { at_once } => AtOnce { many: at_once, few: FEW },
+            Arrangement::Tiles => AtOnce { many: on_tiles::TOKENS, few: on_tiles::TOKENS },
+        }
+    }
+
+    /// Words of the first tokens, whole batches of them, of `stride` columns each.
+    fn words(self, tokens: usize, stride: usize) -> usize {
+        match self {
+            Arrangement::Interleaved { .. } => tokens * stride,
+            Arrangement::Tiles => tokens.div_ceil(on_tiles::TOKENS) * on_tiles::steps(stride) * STEP_WORDS,
+        }
+    }
+
+    /// Puts the integers of one token to those of the others.
+    fn put(self, row: &[i16], token: usize, tokens: usize, words: &mut [i16]) {
+        match self {
+            Arrangement::Interleaved { .. } => {
+                let pairs = words.chunks_exact_mut(PAIR * tokens).zip(row.chunks_exact(PAIR));
+                pairs.for_each(|(to, from)| to[PAIR * token..][..PAIR].copy_from_slice(from));
+            }
+            Arrangement::Tiles => {
+                let steps = bytemuck::cast_slice_mut::<i16, u8>(words).chunks_exact_mut(2 * STEP_WORDS);
+                for (index, step) in steps.enumerate() {
+                    let (done, first) = (index * STEP_COLS, (index * STEP_COLS).min(row.len() - STEP_COLS));
+                    let (lower, upper) = step.split_at_mut(STEP_WORDS);
+                    let [lower, upper] = [lower, upper]
+                        .map(|half| half[token * STEP_COLS..][..STEP_COLS].as_chunks_mut::<4>().0);
+                    let columns = row[first..].as_chunks::<4>().0.iter().enumerate();
+                    for ((lower, upper), (quad, q)) in lower.iter_mut().zip(upper).zip(columns) {
+                        let q = if first + 4 * quad < done { [0; 4] } else { [q[0], q[2], q[1], q[3]] };
+                        *lower = q.map(|q| q as u8);
+                        *upper = q.map(|q| (q >> 8) as u8);
+                    }
+                }
+            }
+        }
+    }
+}
+
+/// How many tokens a kernel takes at once.
+#[derive(Clone, Copy, Debug)]
+pub struct AtOnce {
+    /// As many, as long as there are as many.
+    pub many: usize,
+    /// Of what is left, up to so many.
+    pub few: usize,
+}
+
+impl AtOnce {
+    /// The batches in which so many tokens are taken.
+    pub fn batches(self, tokens: usize) -> impl Iterator<Item = Range<usize>> {
+        let mut first = 0;
+        std::iter::from_fn(move || {
+            let left = tokens - first;
+            let count = if left >= self.many { self.many } else { left.min(self.few) };
+            let batch = first..first + count;
+            first += count;
+            (count > 0).then_some(batch)
+        })
+    }
+}
+
 /// The integers of some tokens, and what kernels need beside them. Its memory serves again and again.
 #[derive(Debug, Default)]
 pub struct Activations {
-    /// Batch after batch, `[columns / 2][tokens][2]`.
-    words: Vec<i16>,
-    /// Words of a token.
+    arrangement: Arrangement,
+    /// Batch after batch, each from a cache line's start on where it is arranged in tiles.
+    words: Room<i16>,
+    /// Columns of a token.
     stride: usize,
     offsets: Vec<i32>,
     inverses: Vec<f32>,
@@ -29,21 +112,9 @@ pub struct Activations {
     row: Vec<i16>,
 }
 
-/// Tokens as kernels take them: `at_once`, as long as there are as many, then up to [`FEW`].
-pub fn batches(tokens: usize, at_once: usize) -> impl Iterator<Item = Range<usize>> {
-    let mut first = 0;
-    std::iter::from_fn(move || {
-        let left = tokens - first;
-        let count = if left >= at_once { at_once } else { left.min(FEW) };
-        let batch = first..first + count;
-        first += count;
-        (count > 0).then_some(batch)
-    })
-}
-
 impl Activations {
-    /// Quantises `hidden`, `[tokens][cols]`, for weights of a format, in [`batches`] of `at_once`. A token with a state that is not
-    /// finite has NaN for its results.
+    /// Quantises `hidden`, `[tokens][cols]`, for weights of a format. A token with a state that is not finite has NaN for its
+    /// results.
     ///
     /// # Panics
     /// When `cols` is 0 or `hidden` is not whole tokens.
@@ -53,20 +124,22 @@ impl Activations {
         format: &Format,
         cols: usize,
         hidden: &[f32],
-        at_once: usize,
+        arrangement: Arrangement,
     ) {
         assert!(cols > 0 && hidden.len().is_multiple_of(cols), "whole tokens");
         let (tokens, stride, groups) =
             (hidden.len() / cols, format.parts(cols) * format.part_cols, format.groups(cols));
         let amplitude = format.amplitude(cols);
         self.stride = stride;
-        self.words.resize(tokens * stride, 0);
+        self.arrangement = arrangement;
         self.row.clear();
         self.row.resize(stride, 0);
         self.offsets.clear();
         self.inverses.clear();
-        for batch in batches(tokens, at_once) {
-            let interleaved = &mut self.words[batch.start * stride..batch.end * stride];
+        let words = |tokens: usize| arrangement.words(tokens, stride);
+        let all = self.words.sized(words(tokens));
+        for batch in arrangement.at_once().batches(tokens) {
+            let words = &mut all[words(batch.start)..words(batch.end)];
             for (place, token) in batch.clone().enumerate() {
                 let x = &hidden[token * cols..][..cols];
                 let scale = quantize(x, amplitude, &mut self.row[..cols]);
@@ -78,15 +151,15 @@ impl Activations {
                         .fold(0i32, |sum, q| sum.wrapping_add(i32::from(*q)))
                         .wrapping_mul(-format.zero)
                 }));
-                let pairs = interleaved.chunks_exact_mut(PAIR * batch.len()).zip(self.row.chunks_exact(PAIR));
-                pairs.for_each(|(to, from)| to[PAIR * place..][..PAIR].copy_from_slice(from));
+                arrangement.put(&self.row, place, batch.len(), words);
             }
         }
     }
 
-    /// The words of a batch, interleaved.
+    /// The words of a batch.
     pub fn words(&self, batch: Range<usize>) -> &[i16] {
-        &self.words[batch.start * self.stride..batch.end * self.stride]
+        let words = |tokens: usize| self.arrangement.words(tokens, self.stride);
+        &self.words[words(batch.start)..words(batch.end)]
     }
 
     /// The tokens, in order.

@@ -37,9 +37,10 @@ pub struct Call<'a> {
     pub scales: &'a [f32],
     /// Parts of a tile.
     pub parts: usize,
-    /// The tokens' activations, `[columns / 2][tokens][2]`, the columns rounded up to whole parts.
+    /// The tokens' activations, in the kernel's arrangement; here `[columns / 2][tokens][2]`, the columns rounded up to whole
+    /// parts.
     pub words: &'a [i16],
-    /// One to [`FEW`](crate::lanes::FEW) tokens, or [`Lanes::AT_ONCE`].
+    /// As many as the kernel takes at once; here one to [`FEW`](crate::lanes::FEW), or [`Lanes::AT_ONCE`].
     pub tokens: &'a [Token<'a>],
     /// How the tiles are gone through for one token; for several there is one stream.
     pub walk: Walk,

@@ -4,7 +4,8 @@
 //! - As it is stored, in the file's own memory, with f32 arithmetic (`floats`). These are the bits of the numerics profile
 //!   `exact`; blocks become floats row by row.
 //! - Copied to large pages, which is what reading at the memory's speed takes: floats, with the same bits.
-//! - Packed at load in tiles of sixteen rows (`layout`, `pack`), one row a lane (`blocks`). They come from blocks of the
+//! - Packed at load in tiles of sixteen rows (`layout`, `pack`), one row a lane (`blocks`); 8-bit ones
+//!   for several tokens on the tiles of AMX (`on_tiles`). They come from blocks of the
 //!   file (Q4_0, Q8_0, Q6_K), or are made from floats ([`HeadType`], `quantize`). The hidden states become integers of up
 //!   to 16 bits (`activations`), so that sums are exact integers.
 //!
@@ -17,6 +18,7 @@ mod floats;
 mod kernels;
 mod layout;
 mod make;
+mod on_tiles;
 mod pack;
 mod quantize;
 mod run;

@@ -4,14 +4,15 @@ use std::borrow::Cow;
 use std::ops::Range;
 use std::sync::atomic::{AtomicBool, Ordering};
 
-use super::activations::{Activations, batches};
+use super::activations::{Activations, Arrangement, AtOnce};
 use super::blocks::{self, Token};
 use super::kernels::Kernels;
+use super::on_tiles;
 use super::schedule::Walk;
 use super::{Head, Weights, floats};
 use crate::engine::{Engine, EngineError};
 use crate::format::{FloatType, StorageType, VocabMatrix};
-use crate::lanes::{LANES, PAIR};
+use crate::lanes::{FEW, LANES, PAIR};
 use crate::numerics::Numerics;
 use crate::shares::{Blocks, SharedRows, Shares};
 use crate::team::Team;
@@ -37,7 +38,13 @@ trait Multiply: Sync {
     /// The weights of some tiles, read once for all tokens.
     fn weights(&self, tiles: &Range<usize>) -> Cow<'_, [u8]>;
 
-    /// Sets `out` to the results of each of these tokens, of [`batches`], for the rows of the tiles, those past the last row included
+    /// How many tokens are taken at once.
+    fn at_once(&self) -> AtOnce;
+
+    /// Tiles that are worked on in turn, where all tokens are taken at once.
+    fn streams(&self) -> usize;
+
+    /// Sets `out` to the results of each of these tokens, a batch, for the rows of the tiles, those past the last row included
     /// or not.
     fn run(&self, tiles: &Range<usize>, weights: &[u8], tokens: Range<usize>, out: &mut Vec<f32>);
 }
@@ -47,6 +54,7 @@ struct Rows<'a> {
     matrix: &'a VocabMatrix,
     bytes: &'a [u8],
     kernel: unsafe fn(floats::Call<'_>),
+    at_once: AtOnce,
     walk: Walk,
     tokens: Vec<&'a [f32]>,
 }
@@ -88,6 +96,14 @@ impl Multiply for Rows<'_> {
         }
     }
 
+    fn at_once(&self) -> AtOnce {
+        self.at_once
+    }
+
+    fn streams(&self) -> usize {
+        self.walk.streams()
+    }
+
     fn run(&self, tiles: &Range<usize>, weights: &[u8], tokens: Range<usize>, out: &mut Vec<f32>) {
         out.resize(tokens.len() * self.of(tiles).len(), 0.0);
         let (cols, tokens, walk) = (self.matrix.cols(), &self.tokens[tokens], self.walk);
@@ -104,6 +120,7 @@ struct Tiles<'a> {
     parts: usize,
     tile_bytes: usize,
     kernel: unsafe fn(blocks::Call<'_>),
+    arrangement: Arrangement,
     walk: Walk,
     activations: &'a Activations,
     tokens: Vec<Token<'a>>,
@@ -116,6 +133,17 @@ impl Multiply for Tiles<'_> {
 
     fn weights(&self, tiles: &Range<usize>) -> Cow<'_, [u8]> {
         Cow::Borrowed(&self.tiles[tiles.start * self.tile_bytes..tiles.end * self.tile_bytes])
+    }
+
+    fn at_once(&self) -> AtOnce {
+        self.arrangement.at_once()
+    }
+
+    fn streams(&self) -> usize {
+        match self.arrangement {
+            Arrangement::Interleaved { .. } => self.walk.streams(),
+            Arrangement::Tiles => PAIR,
+        }
     }
 
     fn run(&self, tiles: &Range<usize>, weights: &[u8], tokens: Range<usize>, out: &mut Vec<f32>) {
@@ -219,18 +247,22 @@ impl Head {
                     StorageType::Float(FloatType::F32) | StorageType::Blocks(_) => kernels.f32,
                 };
                 let bytes = copy.as_deref().unwrap_or(matrix.bytes());
-                let walk = self.walk;
-                body(&Rows { matrix, bytes, kernel, walk, tokens: hidden.chunks_exact(self.cols).collect() })
+                let (at_once, walk) = (AtOnce { many: kernels.at_once, few: FEW }, self.walk);
+                let tokens = hidden.chunks_exact(self.cols).collect();
+                body(&Rows { matrix, bytes, kernel, at_once, walk, tokens })
             }
             Weights::Packed { format, tiles, scales } => {
-                scratch.0.quantize(numerics, format, self.cols, hidden, kernels.at_once);
                 let parts = format.parts(self.cols);
+                let (kernel, arrangement) =
+                    on_tiles::kernel(kernels, format, parts, hidden.len() / self.cols);
+                scratch.0.quantize(numerics, format, self.cols, hidden, arrangement);
                 body(&Tiles {
                     tiles,
                     scales,
                     parts,
                     tile_bytes: parts * format.part_bytes,
-                    kernel: kernels.of_format(format),
+                    kernel,
+                    arrangement,
                     walk: self.walk,
                     activations: &scratch.0,
                     tokens: scratch.0.tokens().collect(),
@@ -248,13 +280,13 @@ impl Head {
         logits: &mut [f32],
         tokens: usize,
     ) -> bool {
-        let at_once = Kernels::of(numerics).at_once;
+        let at_once = multiply.at_once();
         let tiles = self.rows.div_ceil(LANES);
         let products = self.rows.saturating_mul(self.cols).saturating_mul(tokens);
         let parts = if products < MIN_SHARED_PRODUCTS { 1 } else { team.size().clamp(1, tiles) };
         let tile_bytes = multiply.tile_bytes().max(1);
-        let shares = if tokens <= at_once {
-            Shares::streamed(Blocks::default(), tiles, tile_bytes, self.walk.streams(), parts)
+        let shares = if tokens <= at_once.many {
+            Shares::streamed(Blocks::default(), tiles, tile_bytes, multiply.streams(), parts)
         } else {
             let chunk = (CHUNK_BYTES / tile_bytes).clamp(1, (tiles / (PIECES_EACH * parts)).max(1));
             // Whole pairs, which share activations.
@@ -266,7 +298,7 @@ impl Head {
             let mut out = Vec::new();
             while let Some(tiles) = shares.claim(part) {
                 let weights = multiply.weights(&tiles);
-                for some in batches(tokens, at_once) {
+                for some in at_once.batches(tokens) {
                     results.will_write(&some, &tiles);
                     multiply.run(&tiles, &weights, some.clone(), &mut out);
                     let outs = out.chunks_exact(out.len() / some.len());
