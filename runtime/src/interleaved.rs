@@ -9,6 +9,9 @@ use crate::room::Room;
 use crate::spare::Spare;
 use crate::team::Team;
 
+/// Columns that a thread interleaves at a time: whole runs, some microseconds for a kernel's vectors.
+const PIECE_COLS: usize = 1024;
+
 /// The vectors of some calls, each call's for itself.
 #[derive(Debug)]
 pub(crate) struct Interleaved {
@@ -71,16 +74,21 @@ impl Interleaved {
             .collect();
         let mut lines = spare.take();
         let mut rest: &mut [i8] = bytemuck::cast_slice_mut(lines.sized(start / STRIDE_GRANULE));
-        let mut parts: Vec<(Vectors, &mut [i8])> = Vec::with_capacity(calls.len());
-        for call in &calls {
-            let (part, behind) =
-                std::mem::take(&mut rest).split_at_mut(call.bytes.next_multiple_of(STRIDE_GRANULE));
-            parts.push((call.vectors, &mut part[..call.bytes]));
+        let mut pieces = Vec::with_capacity(calls.len() * padded.div_ceil(PIECE_COLS));
+        for Call { vectors: Vectors { first, tokens, run }, bytes, .. } in &calls {
+            let (mut call, behind) =
+                std::mem::take(&mut rest).split_at_mut(bytes.next_multiple_of(STRIDE_GRANULE));
+            for col in (0..padded).step_by(PIECE_COLS) {
+                let cols = PIECE_COLS.min(padded - col);
+                let (out, further) = call.split_at_mut(tokens * interleaved_len(cols, *run));
+                pieces.push((first * stride + col, cols, *run, out));
+                call = further;
+            }
             rest = behind;
         }
-        team.chunks(&mut parts, 1, start, |_, parts| {
-            for (Vectors { first, run, .. }, part) in parts {
-                interleave(&acts[*first * stride..], stride, padded, *run, part);
+        team.chunks(&mut pieces, 1, start, |_, pieces| {
+            for (from, cols, run, out) in pieces {
+                interleave(&acts[*from..], stride, *cols, *run, out);
             }
         });
         Interleaved { lines, spare: Arc::clone(spare), calls }
@@ -108,7 +116,7 @@ mod tests {
     #[test]
     fn runs_of_each_vector_in_turn() {
         // Two calls of three vectors and one of one, which are filled up to a multiple of sixteen.
-        for (cols, stride) in [(20, 48), (150, 160)] {
+        for (cols, stride) in [(20, 48), (150, 160), (PIECE_COLS, PIECE_COLS), (2 * PIECE_COLS - 20, 2048)] {
             for run in [QUAD, TILE_RUN] {
                 check(cols, cols.next_multiple_of(ATOM_COLS), stride, run);
             }
