@@ -18,7 +18,7 @@ const GOLDEN: [&str; 17] = [
     "gemv_i2a16_128x256_u2c1sr1p1024__neon",
     "gemv_i2a16_128x256_u2c1nr1p1024__neondotprod",
     "gemm2_i2a16_anyxany_u1c1nr2p0__neoni8mm",
-    "gemm16_i2a16_anyxany_u8c1sr1p2048t2bi__amx",
+    "gemm16_i2a16_anyxany_u4c1sr1p2048t4bi__amx",
     "gemm32_i2a16_128x256_u8c1sr1p2048t2bi__amx",
     "gemv_i2a16_anyxany_u2c1nr2p0__simd128",
     "gemv_i2a16_anyxany_u2c1nr1p2048t2__avx2",

@@ -14,8 +14,8 @@ pub const ATOM_BYTES: usize = 64;
 pub const WEIGHT_ALIGNMENT: usize = 64;
 /// Codes of a packed byte: expanded weights are so many times as long.
 pub const EXPANSION: usize = 4;
-/// Bytes of the scratch that a kernel may use: four tiles of 16 rows of 64 bytes.
-pub const SCRATCH_BYTES: usize = 4096;
+/// Bytes of the scratch that a kernel may use: eight tiles of 16 rows of 64 bytes.
+pub const SCRATCH_BYTES: usize = 8192;
 
 /// The raw operands of a kernel. [`Kernel::run`] makes them from slices.
 ///

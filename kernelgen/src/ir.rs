@@ -7,8 +7,8 @@
 
 use std::fmt;
 
-use crate::abi::EXPANSION;
-use crate::layout::ATOM_COLS;
+use crate::abi::{EXPANSION, SCRATCH_BYTES};
+use crate::layout::{ATOM_BYTES, ATOM_COLS};
 
 /// A value's index in [`Program::vars`].
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, PartialOrd, Ord)]
@@ -245,6 +245,9 @@ pub enum Cursor {
     Acts,
 }
 
+/// Slots of half of the stage, each of 64 bytes.
+pub const STAGE_HALF: usize = SCRATCH_BYTES / 2 / ATOM_BYTES;
+
 /// A statement.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum Stmt {
@@ -273,6 +276,8 @@ pub enum Stmt {
         /// Slot.
         slot: usize,
     },
+    /// Exchanges the halves of the stage: what is in slot [`STAGE_HALF`] is then in slot 0, what is in slot 0 there, and so on.
+    SwapStage,
     /// Writes the sums of a tile to memory that the caller lends, from where [`Op::TileToken`] takes them.
     Spill {
         /// Sums of a tile.
@@ -360,6 +365,7 @@ impl Program {
             }
             Stmt::Stage { codes, slot } => format!("stage[{slot}] = {}", self.name(*codes)),
             Stmt::ClearStage { slot } => format!("stage[{slot}] = 0"),
+            Stmt::SwapStage => "the halves of the stage change places".to_owned(),
             Stmt::Spill { tile } => format!("spill {}", self.name(*tile)),
             Stmt::Store { stream, value, token } => {
                 format!("out[{token}]{} = {}", of_stream(*stream), self.name(*value))

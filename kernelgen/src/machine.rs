@@ -212,6 +212,8 @@ pub enum MStmt {
     Set(Reg, Inst),
     /// An instruction without a result.
     Run(Inst),
+    /// Exchanges the halves of the scratch, by way of their addresses.
+    SwapStage,
     /// Stores rows `first_row..first_row + rows`: whole where the tile has them all, else only those that exist.
     Store {
         /// Which weight stream's tile.
@@ -433,6 +435,7 @@ impl Driver<'_> {
                     self.low.run(inst);
                 }
             }
+            Stmt::SwapStage => self.low.out.push(MStmt::SwapStage),
             Stmt::Spill { tile } => {
                 for reg in self.regs[tile.0].clone() {
                     let inst = self.isa.lower(&mut self.low, PartOp::Spill(reg));

@@ -144,6 +144,9 @@ impl Printer<'_> {
                     let call = self.call(inst);
                     self.tokens(quote!(#call;));
                 }
+                MStmt::SwapStage => {
+                    unreachable!("what is staged is for tiles, which are printed as a region")
+                }
                 MStmt::Store { stream: 0, first_row, rows, whole, part } => {
                     self.store(first_row + rows, whole, part);
                 }

@@ -91,7 +91,7 @@ impl Lives {
         for stmt in stmts {
             self.at += 1;
             match stmt {
-                MStmt::Comment(_) => {}
+                MStmt::Comment(_) | MStmt::SwapStage => {}
                 MStmt::Let(reg, inst) => {
                     self.read(inst);
                     self.lives.insert(*reg, Life { start: self.at, end: self.at });

@@ -259,8 +259,7 @@ fn what_no_tile_can_hold_is_refused() {
         ("gemm16_i2a16_anyxany_u4c1sr1p0i64__amx", "an 'i' without a number"),
         ("gemm16_i2a16_anyxany_u4c1sr1p0t2i__amx", "streams side by side, with a 'b'"),
         ("gemm16_i2a16_anyxany_u4c1mr1p0i__amx", "unpack by shifts"),
-        ("gemm16_i2a16_anyxany_u4c1sr1p0t4bi__amx", "4 streams are more than the 3"),
-        ("gemm16_i2a16_anyxany_u8c1sr1p0t3bi__amx", "6144 bytes of staged codes, there is room for 4096"),
+        ("gemm16_i2a16_anyxany_u8c1sr1p0t5bi__amx", "5 streams are more than the 4"),
         ("gemm112_i2a16_anyxany_u4c1sr1p0i__amx", "needs 9 tile registers, there are 8; lower the tokens"),
         ("gemm48_i2a16_16x64_u4c1sr1p0t2bi__amx", "needs 9 tile registers, there are 8"),
     ] {

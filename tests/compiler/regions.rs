@@ -15,7 +15,7 @@ const KERNELS: [&str; 7] = [
     "gemm32_i2a16_128x256_u8c1sr1p2048t2bi__amx",
     "gemm48_i2a16_37x1008_u4c1sr1p64i__amx",
     "gemm32_i2a16_anyxany_u8c1sr1p0t2bi__amx",
-    "gemm16_i2a16_anyxany_u4c1sr1p64t3bi__amx",
+    "gemm16_i2a16_anyxany_u4c1sr1p64t4bi__amx",
 ];
 
 #[test]

@@ -960,128 +960,129 @@ pub unsafe extern "C" fn gemm32_i2a16_128x256_u8c1sr1p2048t2bi__amx(p: &abi::Ope
             "vpbroadcastd zmm2, dword ptr [{act_sums}]",
             "vpsubd zmm1, zmm1, zmm2",
             // out[0] = y_t0
+            "mov {a}, {out}",
             "mov {n}, [{p} + {out_stride_at}]",
-            "vmovdqu32 [{out}]{{k1}}, zmm1",
+            "vmovdqu32 [{a}]{{k1}}, zmm1",
             // total_t1 = tile_t0 for vector +1
             "vmovdqa64 zmm1, [{scratch} + 64]",
             // y_t1 = total_t1 - act_sum[1]
             "vpbroadcastd zmm2, dword ptr [{act_sums} + 4]",
             "vpsubd zmm1, zmm1, zmm2",
             // out[1] = y_t1
-            "lea {out}, [{out} + 4*{n}]",
-            "vmovdqu32 [{out}]{{k1}}, zmm1",
+            "lea {a}, [{a} + 4*{n}]",
+            "vmovdqu32 [{a}]{{k1}}, zmm1",
             // total_t2 = tile_t0 for vector +2
             "vmovdqa64 zmm1, [{scratch} + 128]",
             // y_t2 = total_t2 - act_sum[2]
             "vpbroadcastd zmm2, dword ptr [{act_sums} + 8]",
             "vpsubd zmm1, zmm1, zmm2",
             // out[2] = y_t2
-            "lea {out}, [{out} + 4*{n}]",
-            "vmovdqu32 [{out}]{{k1}}, zmm1",
+            "lea {a}, [{a} + 4*{n}]",
+            "vmovdqu32 [{a}]{{k1}}, zmm1",
             // total_t3 = tile_t0 for vector +3
             "vmovdqa64 zmm1, [{scratch} + 192]",
             // y_t3 = total_t3 - act_sum[3]
             "vpbroadcastd zmm2, dword ptr [{act_sums} + 12]",
             "vpsubd zmm1, zmm1, zmm2",
             // out[3] = y_t3
-            "lea {out}, [{out} + 4*{n}]",
-            "vmovdqu32 [{out}]{{k1}}, zmm1",
+            "lea {a}, [{a} + 4*{n}]",
+            "vmovdqu32 [{a}]{{k1}}, zmm1",
             // total_t4 = tile_t0 for vector +4
             "vmovdqa64 zmm1, [{scratch} + 256]",
             // y_t4 = total_t4 - act_sum[4]
             "vpbroadcastd zmm2, dword ptr [{act_sums} + 16]",
             "vpsubd zmm1, zmm1, zmm2",
             // out[4] = y_t4
-            "lea {out}, [{out} + 4*{n}]",
-            "vmovdqu32 [{out}]{{k1}}, zmm1",
+            "lea {a}, [{a} + 4*{n}]",
+            "vmovdqu32 [{a}]{{k1}}, zmm1",
             // total_t5 = tile_t0 for vector +5
             "vmovdqa64 zmm1, [{scratch} + 320]",
             // y_t5 = total_t5 - act_sum[5]
             "vpbroadcastd zmm2, dword ptr [{act_sums} + 20]",
             "vpsubd zmm1, zmm1, zmm2",
             // out[5] = y_t5
-            "lea {out}, [{out} + 4*{n}]",
-            "vmovdqu32 [{out}]{{k1}}, zmm1",
+            "lea {a}, [{a} + 4*{n}]",
+            "vmovdqu32 [{a}]{{k1}}, zmm1",
             // total_t6 = tile_t0 for vector +6
             "vmovdqa64 zmm1, [{scratch} + 384]",
             // y_t6 = total_t6 - act_sum[6]
             "vpbroadcastd zmm2, dword ptr [{act_sums} + 24]",
             "vpsubd zmm1, zmm1, zmm2",
             // out[6] = y_t6
-            "lea {out}, [{out} + 4*{n}]",
-            "vmovdqu32 [{out}]{{k1}}, zmm1",
+            "lea {a}, [{a} + 4*{n}]",
+            "vmovdqu32 [{a}]{{k1}}, zmm1",
             // total_t7 = tile_t0 for vector +7
             "vmovdqa64 zmm1, [{scratch} + 448]",
             // y_t7 = total_t7 - act_sum[7]
             "vpbroadcastd zmm2, dword ptr [{act_sums} + 28]",
             "vpsubd zmm1, zmm1, zmm2",
             // out[7] = y_t7
-            "lea {out}, [{out} + 4*{n}]",
-            "vmovdqu32 [{out}]{{k1}}, zmm1",
+            "lea {a}, [{a} + 4*{n}]",
+            "vmovdqu32 [{a}]{{k1}}, zmm1",
             // total_t8 = tile_t0 for vector +8
             "vmovdqa64 zmm1, [{scratch} + 512]",
             // y_t8 = total_t8 - act_sum[8]
             "vpbroadcastd zmm2, dword ptr [{act_sums} + 32]",
             "vpsubd zmm1, zmm1, zmm2",
             // out[8] = y_t8
-            "lea {out}, [{out} + 4*{n}]",
-            "vmovdqu32 [{out}]{{k1}}, zmm1",
+            "lea {a}, [{a} + 4*{n}]",
+            "vmovdqu32 [{a}]{{k1}}, zmm1",
             // total_t9 = tile_t0 for vector +9
             "vmovdqa64 zmm1, [{scratch} + 576]",
             // y_t9 = total_t9 - act_sum[9]
             "vpbroadcastd zmm2, dword ptr [{act_sums} + 36]",
             "vpsubd zmm1, zmm1, zmm2",
             // out[9] = y_t9
-            "lea {out}, [{out} + 4*{n}]",
-            "vmovdqu32 [{out}]{{k1}}, zmm1",
+            "lea {a}, [{a} + 4*{n}]",
+            "vmovdqu32 [{a}]{{k1}}, zmm1",
             // total_t10 = tile_t0 for vector +10
             "vmovdqa64 zmm1, [{scratch} + 640]",
             // y_t10 = total_t10 - act_sum[10]
             "vpbroadcastd zmm2, dword ptr [{act_sums} + 40]",
             "vpsubd zmm1, zmm1, zmm2",
             // out[10] = y_t10
-            "lea {out}, [{out} + 4*{n}]",
-            "vmovdqu32 [{out}]{{k1}}, zmm1",
+            "lea {a}, [{a} + 4*{n}]",
+            "vmovdqu32 [{a}]{{k1}}, zmm1",
             // total_t11 = tile_t0 for vector +11
             "vmovdqa64 zmm1, [{scratch} + 704]",
             // y_t11 = total_t11 - act_sum[11]
             "vpbroadcastd zmm2, dword ptr [{act_sums} + 44]",
             "vpsubd zmm1, zmm1, zmm2",
             // out[11] = y_t11
-            "lea {out}, [{out} + 4*{n}]",
-            "vmovdqu32 [{out}]{{k1}}, zmm1",
+            "lea {a}, [{a} + 4*{n}]",
+            "vmovdqu32 [{a}]{{k1}}, zmm1",
             // total_t12 = tile_t0 for vector +12
             "vmovdqa64 zmm1, [{scratch} + 768]",
             // y_t12 = total_t12 - act_sum[12]
             "vpbroadcastd zmm2, dword ptr [{act_sums} + 48]",
             "vpsubd zmm1, zmm1, zmm2",
             // out[12] = y_t12
-            "lea {out}, [{out} + 4*{n}]",
-            "vmovdqu32 [{out}]{{k1}}, zmm1",
+            "lea {a}, [{a} + 4*{n}]",
+            "vmovdqu32 [{a}]{{k1}}, zmm1",
             // total_t13 = tile_t0 for vector +13
             "vmovdqa64 zmm1, [{scratch} + 832]",
             // y_t13 = total_t13 - act_sum[13]
             "vpbroadcastd zmm2, dword ptr [{act_sums} + 52]",
             "vpsubd zmm1, zmm1, zmm2",
             // out[13] = y_t13
-            "lea {out}, [{out} + 4*{n}]",
-            "vmovdqu32 [{out}]{{k1}}, zmm1",
+            "lea {a}, [{a} + 4*{n}]",
+            "vmovdqu32 [{a}]{{k1}}, zmm1",
             // total_t14 = tile_t0 for vector +14
             "vmovdqa64 zmm1, [{scratch} + 896]",
             // y_t14 = total_t14 - act_sum[14]
             "vpbroadcastd zmm2, dword ptr [{act_sums} + 56]",
             "vpsubd zmm1, zmm1, zmm2",
             // out[14] = y_t14
-            "lea {out}, [{out} + 4*{n}]",
-            "vmovdqu32 [{out}]{{k1}}, zmm1",
+            "lea {a}, [{a} + 4*{n}]",
+            "vmovdqu32 [{a}]{{k1}}, zmm1",
             // total_t15 = tile_t0 for vector +15
             "vmovdqa64 zmm1, [{scratch} + 960]",
             // y_t15 = total_t15 - act_sum[15]
             "vpbroadcastd zmm2, dword ptr [{act_sums} + 60]",
             "vpsubd zmm1, zmm1, zmm2",
             // out[15] = y_t15
-            "lea {out}, [{out} + 4*{n}]",
-            "vmovdqu32 [{out}]{{k1}}, zmm1",
+            "lea {a}, [{a} + 4*{n}]",
+            "vmovdqu32 [{a}]{{k1}}, zmm1",
             // spill tile_t16
             "tilestored [{scratch} + {line}], tmm1",
             // total_t16 = tile_t16 for vector +0
@@ -1090,128 +1091,128 @@ pub unsafe extern "C" fn gemm32_i2a16_128x256_u8c1sr1p2048t2bi__amx(p: &abi::Ope
             "vpbroadcastd zmm2, dword ptr [{act_sums} + 64]",
             "vpsubd zmm1, zmm1, zmm2",
             // out[16] = y_t16
-            "lea {out}, [{out} + 4*{n}]",
-            "vmovdqu32 [{out}]{{k1}}, zmm1",
+            "lea {a}, [{a} + 4*{n}]",
+            "vmovdqu32 [{a}]{{k1}}, zmm1",
             // total_t17 = tile_t16 for vector +1
             "vmovdqa64 zmm1, [{scratch} + 64]",
             // y_t17 = total_t17 - act_sum[17]
             "vpbroadcastd zmm2, dword ptr [{act_sums} + 68]",
             "vpsubd zmm1, zmm1, zmm2",
             // out[17] = y_t17
-            "lea {out}, [{out} + 4*{n}]",
-            "vmovdqu32 [{out}]{{k1}}, zmm1",
+            "lea {a}, [{a} + 4*{n}]",
+            "vmovdqu32 [{a}]{{k1}}, zmm1",
             // total_t18 = tile_t16 for vector +2
             "vmovdqa64 zmm1, [{scratch} + 128]",
             // y_t18 = total_t18 - act_sum[18]
             "vpbroadcastd zmm2, dword ptr [{act_sums} + 72]",
             "vpsubd zmm1, zmm1, zmm2",
             // out[18] = y_t18
-            "lea {out}, [{out} + 4*{n}]",
-            "vmovdqu32 [{out}]{{k1}}, zmm1",
+            "lea {a}, [{a} + 4*{n}]",
+            "vmovdqu32 [{a}]{{k1}}, zmm1",
             // total_t19 = tile_t16 for vector +3
             "vmovdqa64 zmm1, [{scratch} + 192]",
             // y_t19 = total_t19 - act_sum[19]
             "vpbroadcastd zmm2, dword ptr [{act_sums} + 76]",
             "vpsubd zmm1, zmm1, zmm2",
             // out[19] = y_t19
-            "lea {out}, [{out} + 4*{n}]",
-            "vmovdqu32 [{out}]{{k1}}, zmm1",
+            "lea {a}, [{a} + 4*{n}]",
+            "vmovdqu32 [{a}]{{k1}}, zmm1",
             // total_t20 = tile_t16 for vector +4
             "vmovdqa64 zmm1, [{scratch} + 256]",
             // y_t20 = total_t20 - act_sum[20]
             "vpbroadcastd zmm2, dword ptr [{act_sums} + 80]",
             "vpsubd zmm1, zmm1, zmm2",
             // out[20] = y_t20
-            "lea {out}, [{out} + 4*{n}]",
-            "vmovdqu32 [{out}]{{k1}}, zmm1",
+            "lea {a}, [{a} + 4*{n}]",
+            "vmovdqu32 [{a}]{{k1}}, zmm1",
             // total_t21 = tile_t16 for vector +5
             "vmovdqa64 zmm1, [{scratch} + 320]",
             // y_t21 = total_t21 - act_sum[21]
             "vpbroadcastd zmm2, dword ptr [{act_sums} + 84]",
             "vpsubd zmm1, zmm1, zmm2",
             // out[21] = y_t21
-            "lea {out}, [{out} + 4*{n}]",
-            "vmovdqu32 [{out}]{{k1}}, zmm1",
+            "lea {a}, [{a} + 4*{n}]",
+            "vmovdqu32 [{a}]{{k1}}, zmm1",
             // total_t22 = tile_t16 for vector +6
             "vmovdqa64 zmm1, [{scratch} + 384]",
             // y_t22 = total_t22 - act_sum[22]
             "vpbroadcastd zmm2, dword ptr [{act_sums} + 88]",
             "vpsubd zmm1, zmm1, zmm2",
             // out[22] = y_t22
-            "lea {out}, [{out} + 4*{n}]",
-            "vmovdqu32 [{out}]{{k1}}, zmm1",
+            "lea {a}, [{a} + 4*{n}]",
+            "vmovdqu32 [{a}]{{k1}}, zmm1",
             // total_t23 = tile_t16 for vector +7
             "vmovdqa64 zmm1, [{scratch} + 448]",
             // y_t23 = total_t23 - act_sum[23]
             "vpbroadcastd zmm2, dword ptr [{act_sums} + 92]",
             "vpsubd zmm1, zmm1, zmm2",
             // out[23] = y_t23
-            "lea {out}, [{out} + 4*{n}]",
-            "vmovdqu32 [{out}]{{k1}}, zmm1",
+            "lea {a}, [{a} + 4*{n}]",
+            "vmovdqu32 [{a}]{{k1}}, zmm1",
             // total_t24 = tile_t16 for vector +8
             "vmovdqa64 zmm1, [{scratch} + 512]",
             // y_t24 = total_t24 - act_sum[24]
             "vpbroadcastd zmm2, dword ptr [{act_sums} + 96]",
             "vpsubd zmm1, zmm1, zmm2",
             // out[24] = y_t24
-            "lea {out}, [{out} + 4*{n}]",
-            "vmovdqu32 [{out}]{{k1}}, zmm1",
+            "lea {a}, [{a} + 4*{n}]",
+            "vmovdqu32 [{a}]{{k1}}, zmm1",
             // total_t25 = tile_t16 for vector +9
             "vmovdqa64 zmm1, [{scratch} + 576]",
             // y_t25 = total_t25 - act_sum[25]
             "vpbroadcastd zmm2, dword ptr [{act_sums} + 100]",
             "vpsubd zmm1, zmm1, zmm2",
             // out[25] = y_t25
-            "lea {out}, [{out} + 4*{n}]",
-            "vmovdqu32 [{out}]{{k1}}, zmm1",
+            "lea {a}, [{a} + 4*{n}]",
+            "vmovdqu32 [{a}]{{k1}}, zmm1",
             // total_t26 = tile_t16 for vector +10
             "vmovdqa64 zmm1, [{scratch} + 640]",
             // y_t26 = total_t26 - act_sum[26]
             "vpbroadcastd zmm2, dword ptr [{act_sums} + 104]",
             "vpsubd zmm1, zmm1, zmm2",
             // out[26] = y_t26
-            "lea {out}, [{out} + 4*{n}]",
-            "vmovdqu32 [{out}]{{k1}}, zmm1",
+            "lea {a}, [{a} + 4*{n}]",
+            "vmovdqu32 [{a}]{{k1}}, zmm1",
             // total_t27 = tile_t16 for vector +11
             "vmovdqa64 zmm1, [{scratch} + 704]",
             // y_t27 = total_t27 - act_sum[27]
             "vpbroadcastd zmm2, dword ptr [{act_sums} + 108]",
             "vpsubd zmm1, zmm1, zmm2",
             // out[27] = y_t27
-            "lea {out}, [{out} + 4*{n}]",
-            "vmovdqu32 [{out}]{{k1}}, zmm1",
+            "lea {a}, [{a} + 4*{n}]",
+            "vmovdqu32 [{a}]{{k1}}, zmm1",
             // total_t28 = tile_t16 for vector +12
             "vmovdqa64 zmm1, [{scratch} + 768]",
             // y_t28 = total_t28 - act_sum[28]
             "vpbroadcastd zmm2, dword ptr [{act_sums} + 112]",
             "vpsubd zmm1, zmm1, zmm2",
             // out[28] = y_t28
-            "lea {out}, [{out} + 4*{n}]",
-            "vmovdqu32 [{out}]{{k1}}, zmm1",
+            "lea {a}, [{a} + 4*{n}]",
+            "vmovdqu32 [{a}]{{k1}}, zmm1",
             // total_t29 = tile_t16 for vector +13
             "vmovdqa64 zmm1, [{scratch} + 832]",
             // y_t29 = total_t29 - act_sum[29]
             "vpbroadcastd zmm2, dword ptr [{act_sums} + 116]",
             "vpsubd zmm1, zmm1, zmm2",
             // out[29] = y_t29
-            "lea {out}, [{out} + 4*{n}]",
-            "vmovdqu32 [{out}]{{k1}}, zmm1",
+            "lea {a}, [{a} + 4*{n}]",
+            "vmovdqu32 [{a}]{{k1}}, zmm1",
             // total_t30 = tile_t16 for vector +14
             "vmovdqa64 zmm1, [{scratch} + 896]",
             // y_t30 = total_t30 - act_sum[30]
             "vpbroadcastd zmm2, dword ptr [{act_sums} + 120]",
             "vpsubd zmm1, zmm1, zmm2",
             // out[30] = y_t30
-            "lea {out}, [{out} + 4*{n}]",
-            "vmovdqu32 [{out}]{{k1}}, zmm1",
+            "lea {a}, [{a} + 4*{n}]",
+            "vmovdqu32 [{a}]{{k1}}, zmm1",
             // total_t31 = tile_t16 for vector +15
             "vmovdqa64 zmm1, [{scratch} + 960]",
             // y_t31 = total_t31 - act_sum[31]
             "vpbroadcastd zmm2, dword ptr [{act_sums} + 124]",
             "vpsubd zmm1, zmm1, zmm2",
             // out[31] = y_t31
-            "lea {out}, [{out} + 4*{n}]",
-            "vmovdqu32 [{out}]{{k1}}, zmm1",
+            "lea {a}, [{a} + 4*{n}]",
+            "vmovdqu32 [{a}]{{k1}}, zmm1",
             // spill tile_t0_s1
             "tilestored [{scratch} + {line}], tmm2",
             // total_t0_s1 = tile_t0_s1 for vector +0
@@ -1220,127 +1221,131 @@ pub unsafe extern "C" fn gemm32_i2a16_128x256_u8c1sr1p2048t2bi__amx(p: &abi::Ope
             "vpbroadcastd zmm2, dword ptr [{act_sums}]",
             "vpsubd zmm1, zmm1, zmm2",
             // out[0] of stream 1 = y_t0_s1
-            "vmovdqu32 [{out_s1}]{{k2}}, zmm1",
+            "mov {n}, [{p} + {stream_out_at}]",
+            "imul {n}, {n}, 4",
+            "lea {a}, [{out} + {n}]",
+            "mov {n}, [{p} + {out_stride_at}]",
+            "vmovdqu32 [{a}]{{k2}}, zmm1",
             // total_t1_s1 = tile_t0_s1 for vector +1
             "vmovdqa64 zmm1, [{scratch} + 64]",
             // y_t1_s1 = total_t1_s1 - act_sum[1]
             "vpbroadcastd zmm2, dword ptr [{act_sums} + 4]",
             "vpsubd zmm1, zmm1, zmm2",
             // out[1] of stream 1 = y_t1_s1
-            "lea {out_s1}, [{out_s1} + 4*{n}]",
-            "vmovdqu32 [{out_s1}]{{k2}}, zmm1",
+            "lea {a}, [{a} + 4*{n}]",
+            "vmovdqu32 [{a}]{{k2}}, zmm1",
             // total_t2_s1 = tile_t0_s1 for vector +2
             "vmovdqa64 zmm1, [{scratch} + 128]",
             // y_t2_s1 = total_t2_s1 - act_sum[2]
             "vpbroadcastd zmm2, dword ptr [{act_sums} + 8]",
             "vpsubd zmm1, zmm1, zmm2",
             // out[2] of stream 1 = y_t2_s1
-            "lea {out_s1}, [{out_s1} + 4*{n}]",
-            "vmovdqu32 [{out_s1}]{{k2}}, zmm1",
+            "lea {a}, [{a} + 4*{n}]",
+            "vmovdqu32 [{a}]{{k2}}, zmm1",
             // total_t3_s1 = tile_t0_s1 for vector +3
             "vmovdqa64 zmm1, [{scratch} + 192]",
             // y_t3_s1 = total_t3_s1 - act_sum[3]
             "vpbroadcastd zmm2, dword ptr [{act_sums} + 12]",
             "vpsubd zmm1, zmm1, zmm2",
             // out[3] of stream 1 = y_t3_s1
-            "lea {out_s1}, [{out_s1} + 4*{n}]",
-            "vmovdqu32 [{out_s1}]{{k2}}, zmm1",
+            "lea {a}, [{a} + 4*{n}]",
+            "vmovdqu32 [{a}]{{k2}}, zmm1",
             // total_t4_s1 = tile_t0_s1 for vector +4
             "vmovdqa64 zmm1, [{scratch} + 256]",
             // y_t4_s1 = total_t4_s1 - act_sum[4]
             "vpbroadcastd zmm2, dword ptr [{act_sums} + 16]",
             "vpsubd zmm1, zmm1, zmm2",
             // out[4] of stream 1 = y_t4_s1
-            "lea {out_s1}, [{out_s1} + 4*{n}]",
-            "vmovdqu32 [{out_s1}]{{k2}}, zmm1",
+            "lea {a}, [{a} + 4*{n}]",
+            "vmovdqu32 [{a}]{{k2}}, zmm1",
             // total_t5_s1 = tile_t0_s1 for vector +5
             "vmovdqa64 zmm1, [{scratch} + 320]",
             // y_t5_s1 = total_t5_s1 - act_sum[5]
             "vpbroadcastd zmm2, dword ptr [{act_sums} + 20]",
             "vpsubd zmm1, zmm1, zmm2",
             // out[5] of stream 1 = y_t5_s1
-            "lea {out_s1}, [{out_s1} + 4*{n}]",
-            "vmovdqu32 [{out_s1}]{{k2}}, zmm1",
+            "lea {a}, [{a} + 4*{n}]",
+            "vmovdqu32 [{a}]{{k2}}, zmm1",
             // total_t6_s1 = tile_t0_s1 for vector +6
             "vmovdqa64 zmm1, [{scratch} + 384]",
             // y_t6_s1 = total_t6_s1 - act_sum[6]
             "vpbroadcastd zmm2, dword ptr [{act_sums} + 24]",
             "vpsubd zmm1, zmm1, zmm2",
             // out[6] of stream 1 = y_t6_s1
-            "lea {out_s1}, [{out_s1} + 4*{n}]",
-            "vmovdqu32 [{out_s1}]{{k2}}, zmm1",
+            "lea {a}, [{a} + 4*{n}]",
+            "vmovdqu32 [{a}]{{k2}}, zmm1",
             // total_t7_s1 = tile_t0_s1 for vector +7
             "vmovdqa64 zmm1, [{scratch} + 448]",
             // y_t7_s1 = total_t7_s1 - act_sum[7]
             "vpbroadcastd zmm2, dword ptr [{act_sums} + 28]",
             "vpsubd zmm1, zmm1, zmm2",
             // out[7] of stream 1 = y_t7_s1
-            "lea {out_s1}, [{out_s1} + 4*{n}]",
-            "vmovdqu32 [{out_s1}]{{k2}}, zmm1",
+            "lea {a}, [{a} + 4*{n}]",
+            "vmovdqu32 [{a}]{{k2}}, zmm1",
             // total_t8_s1 = tile_t0_s1 for vector +8
             "vmovdqa64 zmm1, [{scratch} + 512]",
             // y_t8_s1 = total_t8_s1 - act_sum[8]
             "vpbroadcastd zmm2, dword ptr [{act_sums} + 32]",
             "vpsubd zmm1, zmm1, zmm2",
             // out[8] of stream 1 = y_t8_s1
-            "lea {out_s1}, [{out_s1} + 4*{n}]",
-            "vmovdqu32 [{out_s1}]{{k2}}, zmm1",
+            "lea {a}, [{a} + 4*{n}]",
+            "vmovdqu32 [{a}]{{k2}}, zmm1",
             // total_t9_s1 = tile_t0_s1 for vector +9
             "vmovdqa64 zmm1, [{scratch} + 576]",
             // y_t9_s1 = total_t9_s1 - act_sum[9]
             "vpbroadcastd zmm2, dword ptr [{act_sums} + 36]",
             "vpsubd zmm1, zmm1, zmm2",
             // out[9] of stream 1 = y_t9_s1
-            "lea {out_s1}, [{out_s1} + 4*{n}]",
-            "vmovdqu32 [{out_s1}]{{k2}}, zmm1",
+            "lea {a}, [{a} + 4*{n}]",
+            "vmovdqu32 [{a}]{{k2}}, zmm1",
             // total_t10_s1 = tile_t0_s1 for vector +10
             "vmovdqa64 zmm1, [{scratch} + 640]",
             // y_t10_s1 = total_t10_s1 - act_sum[10]
             "vpbroadcastd zmm2, dword ptr [{act_sums} + 40]",
             "vpsubd zmm1, zmm1, zmm2",
             // out[10] of stream 1 = y_t10_s1
-            "lea {out_s1}, [{out_s1} + 4*{n}]",
-            "vmovdqu32 [{out_s1}]{{k2}}, zmm1",
+            "lea {a}, [{a} + 4*{n}]",
+            "vmovdqu32 [{a}]{{k2}}, zmm1",
             // total_t11_s1 = tile_t0_s1 for vector +11
             "vmovdqa64 zmm1, [{scratch} + 704]",
             // y_t11_s1 = total_t11_s1 - act_sum[11]
             "vpbroadcastd zmm2, dword ptr [{act_sums} + 44]",
             "vpsubd zmm1, zmm1, zmm2",
             // out[11] of stream 1 = y_t11_s1
-            "lea {out_s1}, [{out_s1} + 4*{n}]",
-            "vmovdqu32 [{out_s1}]{{k2}}, zmm1",
+            "lea {a}, [{a} + 4*{n}]",
+            "vmovdqu32 [{a}]{{k2}}, zmm1",
             // total_t12_s1 = tile_t0_s1 for vector +12
             "vmovdqa64 zmm1, [{scratch} + 768]",
             // y_t12_s1 = total_t12_s1 - act_sum[12]
             "vpbroadcastd zmm2, dword ptr [{act_sums} + 48]",
             "vpsubd zmm1, zmm1, zmm2",
             // out[12] of stream 1 = y_t12_s1
-            "lea {out_s1}, [{out_s1} + 4*{n}]",
-            "vmovdqu32 [{out_s1}]{{k2}}, zmm1",
+            "lea {a}, [{a} + 4*{n}]",
+            "vmovdqu32 [{a}]{{k2}}, zmm1",
             // total_t13_s1 = tile_t0_s1 for vector +13
             "vmovdqa64 zmm1, [{scratch} + 832]",
             // y_t13_s1 = total_t13_s1 - act_sum[13]
             "vpbroadcastd zmm2, dword ptr [{act_sums} + 52]",
             "vpsubd zmm1, zmm1, zmm2",
             // out[13] of stream 1 = y_t13_s1
-            "lea {out_s1}, [{out_s1} + 4*{n}]",
-            "vmovdqu32 [{out_s1}]{{k2}}, zmm1",
+            "lea {a}, [{a} + 4*{n}]",
+            "vmovdqu32 [{a}]{{k2}}, zmm1",
             // total_t14_s1 = tile_t0_s1 for vector +14
             "vmovdqa64 zmm1, [{scratch} + 896]",
             // y_t14_s1 = total_t14_s1 - act_sum[14]
             "vpbroadcastd zmm2, dword ptr [{act_sums} + 56]",
             "vpsubd zmm1, zmm1, zmm2",
             // out[14] of stream 1 = y_t14_s1
-            "lea {out_s1}, [{out_s1} + 4*{n}]",
-            "vmovdqu32 [{out_s1}]{{k2}}, zmm1",
+            "lea {a}, [{a} + 4*{n}]",
+            "vmovdqu32 [{a}]{{k2}}, zmm1",
             // total_t15_s1 = tile_t0_s1 for vector +15
             "vmovdqa64 zmm1, [{scratch} + 960]",
             // y_t15_s1 = total_t15_s1 - act_sum[15]
             "vpbroadcastd zmm2, dword ptr [{act_sums} + 60]",
             "vpsubd zmm1, zmm1, zmm2",
             // out[15] of stream 1 = y_t15_s1
-            "lea {out_s1}, [{out_s1} + 4*{n}]",
-            "vmovdqu32 [{out_s1}]{{k2}}, zmm1",
+            "lea {a}, [{a} + 4*{n}]",
+            "vmovdqu32 [{a}]{{k2}}, zmm1",
             // spill tile_t16_s1
             "tilestored [{scratch} + {line}], tmm3",
             // total_t16_s1 = tile_t16_s1 for vector +0
@@ -1349,132 +1354,130 @@ pub unsafe extern "C" fn gemm32_i2a16_128x256_u8c1sr1p2048t2bi__amx(p: &abi::Ope
             "vpbroadcastd zmm2, dword ptr [{act_sums} + 64]",
             "vpsubd zmm1, zmm1, zmm2",
             // out[16] of stream 1 = y_t16_s1
-            "lea {out_s1}, [{out_s1} + 4*{n}]",
-            "vmovdqu32 [{out_s1}]{{k2}}, zmm1",
+            "lea {a}, [{a} + 4*{n}]",
+            "vmovdqu32 [{a}]{{k2}}, zmm1",
             // total_t17_s1 = tile_t16_s1 for vector +1
             "vmovdqa64 zmm1, [{scratch} + 64]",
             // y_t17_s1 = total_t17_s1 - act_sum[17]
             "vpbroadcastd zmm2, dword ptr [{act_sums} + 68]",
             "vpsubd zmm1, zmm1, zmm2",
             // out[17] of stream 1 = y_t17_s1
-            "lea {out_s1}, [{out_s1} + 4*{n}]",
-            "vmovdqu32 [{out_s1}]{{k2}}, zmm1",
+            "lea {a}, [{a} + 4*{n}]",
+            "vmovdqu32 [{a}]{{k2}}, zmm1",
             // total_t18_s1 = tile_t16_s1 for vector +2
             "vmovdqa64 zmm1, [{scratch} + 128]",
             // y_t18_s1 = total_t18_s1 - act_sum[18]
             "vpbroadcastd zmm2, dword ptr [{act_sums} + 72]",
             "vpsubd zmm1, zmm1, zmm2",
             // out[18] of stream 1 = y_t18_s1
-            "lea {out_s1}, [{out_s1} + 4*{n}]",
-            "vmovdqu32 [{out_s1}]{{k2}}, zmm1",
+            "lea {a}, [{a} + 4*{n}]",
+            "vmovdqu32 [{a}]{{k2}}, zmm1",
             // total_t19_s1 = tile_t16_s1 for vector +3
             "vmovdqa64 zmm1, [{scratch} + 192]",
             // y_t19_s1 = total_t19_s1 - act_sum[19]
             "vpbroadcastd zmm2, dword ptr [{act_sums} + 76]",
             "vpsubd zmm1, zmm1, zmm2",
             // out[19] of stream 1 = y_t19_s1
-            "lea {out_s1}, [{out_s1} + 4*{n}]",
-            "vmovdqu32 [{out_s1}]{{k2}}, zmm1",
+            "lea {a}, [{a} + 4*{n}]",
+            "vmovdqu32 [{a}]{{k2}}, zmm1",
             // total_t20_s1 = tile_t16_s1 for vector +4
             "vmovdqa64 zmm1, [{scratch} + 256]",
             // y_t20_s1 = total_t20_s1 - act_sum[20]
             "vpbroadcastd zmm2, dword ptr [{act_sums} + 80]",
             "vpsubd zmm1, zmm1, zmm2",
             // out[20] of stream 1 = y_t20_s1
-            "lea {out_s1}, [{out_s1} + 4*{n}]",
-            "vmovdqu32 [{out_s1}]{{k2}}, zmm1",
+            "lea {a}, [{a} + 4*{n}]",
+            "vmovdqu32 [{a}]{{k2}}, zmm1",
             // total_t21_s1 = tile_t16_s1 for vector +5
             "vmovdqa64 zmm1, [{scratch} + 320]",
             // y_t21_s1 = total_t21_s1 - act_sum[21]
             "vpbroadcastd zmm2, dword ptr [{act_sums} + 84]",
             "vpsubd zmm1, zmm1, zmm2",
             // out[21] of stream 1 = y_t21_s1
-            "lea {out_s1}, [{out_s1} + 4*{n}]",
-            "vmovdqu32 [{out_s1}]{{k2}}, zmm1",
+            "lea {a}, [{a} + 4*{n}]",
+            "vmovdqu32 [{a}]{{k2}}, zmm1",
             // total_t22_s1 = tile_t16_s1 for vector +6
             "vmovdqa64 zmm1, [{scratch} + 384]",
             // y_t22_s1 = total_t22_s1 - act_sum[22]
             "vpbroadcastd zmm2, dword ptr [{act_sums} + 88]",
             "vpsubd zmm1, zmm1, zmm2",
             // out[22] of stream 1 = y_t22_s1
-            "lea {out_s1}, [{out_s1} + 4*{n}]",
-            "vmovdqu32 [{out_s1}]{{k2}}, zmm1",
+            "lea {a}, [{a} + 4*{n}]",
+            "vmovdqu32 [{a}]{{k2}}, zmm1",
             // total_t23_s1 = tile_t16_s1 for vector +7
             "vmovdqa64 zmm1, [{scratch} + 448]",
             // y_t23_s1 = total_t23_s1 - act_sum[23]
             "vpbroadcastd zmm2, dword ptr [{act_sums} + 92]",
             "vpsubd zmm1, zmm1, zmm2",
             // out[23] of stream 1 = y_t23_s1
-            "lea {out_s1}, [{out_s1} + 4*{n}]",
-            "vmovdqu32 [{out_s1}]{{k2}}, zmm1",
+            "lea {a}, [{a} + 4*{n}]",
+            "vmovdqu32 [{a}]{{k2}}, zmm1",
             // total_t24_s1 = tile_t16_s1 for vector +8
             "vmovdqa64 zmm1, [{scratch} + 512]",
             // y_t24_s1 = total_t24_s1 - act_sum[24]
             "vpbroadcastd zmm2, dword ptr [{act_sums} + 96]",
             "vpsubd zmm1, zmm1, zmm2",
             // out[24] of stream 1 = y_t24_s1
-            "lea {out_s1}, [{out_s1} + 4*{n}]",
-            "vmovdqu32 [{out_s1}]{{k2}}, zmm1",
+            "lea {a}, [{a} + 4*{n}]",
+            "vmovdqu32 [{a}]{{k2}}, zmm1",
             // total_t25_s1 = tile_t16_s1 for vector +9
             "vmovdqa64 zmm1, [{scratch} + 576]",
             // y_t25_s1 = total_t25_s1 - act_sum[25]
             "vpbroadcastd zmm2, dword ptr [{act_sums} + 100]",
             "vpsubd zmm1, zmm1, zmm2",
             // out[25] of stream 1 = y_t25_s1
-            "lea {out_s1}, [{out_s1} + 4*{n}]",
-            "vmovdqu32 [{out_s1}]{{k2}}, zmm1",
+            "lea {a}, [{a} + 4*{n}]",
+            "vmovdqu32 [{a}]{{k2}}, zmm1",
             // total_t26_s1 = tile_t16_s1 for vector +10
             "vmovdqa64 zmm1, [{scratch} + 640]",
             // y_t26_s1 = total_t26_s1 - act_sum[26]
             "vpbroadcastd zmm2, dword ptr [{act_sums} + 104]",
             "vpsubd zmm1, zmm1, zmm2",
             // out[26] of stream 1 = y_t26_s1
-            "lea {out_s1}, [{out_s1} + 4*{n}]",
-            "vmovdqu32 [{out_s1}]{{k2}}, zmm1",
+            "lea {a}, [{a} + 4*{n}]",
+            "vmovdqu32 [{a}]{{k2}}, zmm1",
             // total_t27_s1 = tile_t16_s1 for vector +11
             "vmovdqa64 zmm1, [{scratch} + 704]",
             // y_t27_s1 = total_t27_s1 - act_sum[27]
             "vpbroadcastd zmm2, dword ptr [{act_sums} + 108]",
             "vpsubd zmm1, zmm1, zmm2",
             // out[27] of stream 1 = y_t27_s1
-            "lea {out_s1}, [{out_s1} + 4*{n}]",
-            "vmovdqu32 [{out_s1}]{{k2}}, zmm1",
+            "lea {a}, [{a} + 4*{n}]",
+            "vmovdqu32 [{a}]{{k2}}, zmm1",
             // total_t28_s1 = tile_t16_s1 for vector +12
             "vmovdqa64 zmm1, [{scratch} + 768]",
             // y_t28_s1 = total_t28_s1 - act_sum[28]
             "vpbroadcastd zmm2, dword ptr [{act_sums} + 112]",
             "vpsubd zmm1, zmm1, zmm2",
             // out[28] of stream 1 = y_t28_s1
-            "lea {out_s1}, [{out_s1} + 4*{n}]",
-            "vmovdqu32 [{out_s1}]{{k2}}, zmm1",
+            "lea {a}, [{a} + 4*{n}]",
+            "vmovdqu32 [{a}]{{k2}}, zmm1",
             // total_t29_s1 = tile_t16_s1 for vector +13
             "vmovdqa64 zmm1, [{scratch} + 832]",
             // y_t29_s1 = total_t29_s1 - act_sum[29]
             "vpbroadcastd zmm2, dword ptr [{act_sums} + 116]",
             "vpsubd zmm1, zmm1, zmm2",
             // out[29] of stream 1 = y_t29_s1
-            "lea {out_s1}, [{out_s1} + 4*{n}]",
-            "vmovdqu32 [{out_s1}]{{k2}}, zmm1",
+            "lea {a}, [{a} + 4*{n}]",
+            "vmovdqu32 [{a}]{{k2}}, zmm1",
             // total_t30_s1 = tile_t16_s1 for vector +14
             "vmovdqa64 zmm1, [{scratch} + 896]",
             // y_t30_s1 = total_t30_s1 - act_sum[30]
             "vpbroadcastd zmm2, dword ptr [{act_sums} + 120]",
             "vpsubd zmm1, zmm1, zmm2",
             // out[30] of stream 1 = y_t30_s1
-            "lea {out_s1}, [{out_s1} + 4*{n}]",
-            "vmovdqu32 [{out_s1}]{{k2}}, zmm1",
+            "lea {a}, [{a} + 4*{n}]",
+            "vmovdqu32 [{a}]{{k2}}, zmm1",
             // total_t31_s1 = tile_t16_s1 for vector +15
             "vmovdqa64 zmm1, [{scratch} + 960]",
             // y_t31_s1 = total_t31_s1 - act_sum[31]
             "vpbroadcastd zmm2, dword ptr [{act_sums} + 124]",
             "vpsubd zmm1, zmm1, zmm2",
             // out[31] of stream 1 = y_t31_s1
-            "lea {out_s1}, [{out_s1} + 4*{n}]",
-            "vmovdqu32 [{out_s1}]{{k2}}, zmm1",
+            "lea {a}, [{a} + 4*{n}]",
+            "vmovdqu32 [{a}]{{k2}}, zmm1",
             // the next row tile
-            "imul {n}, {n}, -124",
-            "lea {out}, [{out} + {n} + 64]",
-            "lea {out_s1}, [{out_s1} + {n} + 64]",
+            "add {out}, 64",
             "dec {row_tiles}",
             "jnz 20b",
             "tilerelease",
@@ -1482,14 +1485,14 @@ pub unsafe extern "C" fn gemm32_i2a16_128x256_u8c1sr1p2048t2bi__amx(p: &abi::Ope
             p = in(reg) p,
             acts_at = const std::mem::offset_of!(abi::Operands, acts),
             out_stride_at = const std::mem::offset_of!(abi::Operands, out_stride),
+            stream_out_at = const std::mem::offset_of!(abi::Operands, stream_out),
             w = inout(reg) p.weights.add(p.first_tile * 1024) => _,
-            out = inout(reg) p.out => _,
+            w_s1 = inout(reg) p.weights.add((p.first_tile + p.stream_tiles) * 1024) => _,
             tail = in(kreg) abi::tail_mask16(p.rows_in(p.end_tile - 1)),
             out("k1") _,
-            w_s1 = inout(reg) p.weights.add((p.first_tile + p.stream_tiles) * 1024) => _,
-            out_s1 = inout(reg) p.out.wrapping_add(p.stream_out) => _,
             tail_s1 = in(kreg) abi::tail_mask16(p.rows_in(p.end_tile - 1 + p.stream_tiles)),
             out("k2") _,
+            out = inout(reg) p.out => _,
             a = out(reg) _,
             act_sums = in(reg) p.act_sums,
             scratch = in(reg) p.scratch,

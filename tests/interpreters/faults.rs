@@ -61,10 +61,10 @@ fn short_activations(kernel: &Kernel, case: &Case) -> Result<(), String> {
 
 const TILE_KERNEL: &str = "gemm32_i2a16_anyxany_u4c1sr1p0i__amx";
 
-/// A kernel on tiles, and a matrix with a rest of three atoms.
+/// A kernel on tiles, and a matrix with two steps and a rest of three atoms.
 fn on_tiles() -> Result<(Kernel, Case), String> {
     let kernel = TILE_KERNEL.parse::<KernelSpec>().map_err(|e| e.to_string())?;
-    Ok((compile(&kernel).map_err(|e| e.to_string())?, Case::random_for(32, 20, 112, 1)))
+    Ok((compile(&kernel).map_err(|e| e.to_string())?, Case::random_for(32, 20, 176, 1)))
 }
 
 /// Every register with a row or four bytes a row less than the kernel needs, or more where a register has more.

@@ -94,7 +94,7 @@ fn note(inst: &Inst, names: &mut BTreeSet<&'static str>) {
 fn collect(stmts: &[MStmt], names: &mut BTreeSet<&'static str>) {
     for stmt in stmts {
         match stmt {
-            MStmt::Comment(_) => {}
+            MStmt::Comment(_) | MStmt::SwapStage => {}
             MStmt::Let(_, inst) | MStmt::Set(_, inst) | MStmt::Run(inst) => note(inst, names),
             MStmt::Store { whole, part, .. } => {
                 collect(whole, names);

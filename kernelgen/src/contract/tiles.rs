@@ -2,8 +2,7 @@
 //! activations that all streams share.
 
 use super::{Builder, Unpacked, of_stream};
-use crate::abi::SCRATCH_BYTES;
-use crate::ir::{But, Count, Kind, Op, Stmt, Var};
+use crate::ir::{But, Count, Kind, Op, STAGE_HALF, Stmt, Var};
 use crate::isa::Atom;
 use crate::layout::ATOM_COLS;
 
@@ -11,7 +10,7 @@ use crate::layout::ATOM_COLS;
 const SLOTS: usize = 16;
 
 /// Streams at most.
-const STREAMS: usize = 3;
+const STREAMS: usize = 4;
 
 /// Step by which codes are staged ahead of their products, where they are.
 const STEPS_AHEAD: usize = 2;
@@ -64,16 +63,11 @@ impl Builder {
         if self.positions() != [0] {
             return Err("the codes of a tile must all have the scale one: unpack by shifts".to_owned());
         }
-        let staged = unroll / step * self.schedule.streams * atom.rows * atom.cols;
-        if staged > SCRATCH_BYTES {
-            return Err(format!("{staged} bytes of staged codes, there is room for {SCRATCH_BYTES}"));
-        }
         Ok(())
     }
 
-    /// A contraction on tiles: codes are staged, then multiplied with all activation vectors. Where the schedule unrolls
-    /// two steps, codes are staged two steps before they are multiplied: what is stored is only read once it has reached the
-    /// cache, which would else be waited for.
+    /// A contraction on tiles: codes are staged, then multiplied with all activation vectors. They are staged as many steps
+    /// before as the schedule unrolls: what is stored is only read once it has reached the cache, which would else be waited for.
     pub(super) fn tile_pass(&mut self, atom: &Atom, prefetch: bool) -> Vec<Stmt> {
         let mut body = Vec::new();
         let (step, unroll) = (atom.cols / ATOM_COLS, self.schedule.unroll);
@@ -86,14 +80,13 @@ impl Builder {
             tile.collect()
         });
         let tiles: Vec<Vec<Var>> = tiles.collect();
+        self.ahead(&tiles, step, prefetch, &mut body);
         if unroll > step {
-            self.ahead(&tiles, step, prefetch, &mut body);
+            let mut whole = Vec::new();
+            self.stage_all(Step { slots: 0, atom: 0, atoms: step }, prefetch, &mut whole);
+            self.multiply(&tiles, Step { slots: 0, atom: 0, atoms: step }, None, &mut whole);
+            self.repeat(self.count(Some(unroll), step), step, whole, &mut body);
         }
-        let count = self.count((unroll > step).then_some(unroll), step);
-        let mut whole = Vec::new();
-        self.stage_all(Step { slots: 0, atom: 0, atoms: step }, prefetch, &mut whole);
-        self.multiply(&tiles, Step { slots: 0, atom: 0, atoms: step }, None, &mut whole);
-        self.repeat(count, step, whole, &mut body);
         self.tile_rest(&tiles, step, prefetch, &mut body);
         for (stream, tiles) in tiles.iter().enumerate() {
             for (i, &tile) in tiles.iter().enumerate() {
@@ -109,15 +102,17 @@ impl Builder {
         body
     }
 
-    /// Whole unrolls of steps, each of which is multiplied and then staged anew for the next unroll; the last one is not.
+    /// Whole unrolls of steps, each of which is multiplied while the next unroll is staged; the last one is not followed. The
+    /// steps of two are staged anew where they were multiplied before, a single one in the other half of the stage.
     fn ahead(&mut self, tiles: &[Vec<Var>], step: usize, prefetch: bool, body: &mut Vec<Stmt>) {
         let unroll = self.schedule.unroll;
-        let steps = |from: usize| {
-            let slots = SLOTS * self.schedule.streams;
-            let steps = (0..unroll / step).map(move |i| (i * slots, from + i * step));
+        let slots = SLOTS * self.schedule.streams;
+        let steps = |first_slot: usize, from: usize| {
+            let steps = (0..unroll / step).map(move |i| (first_slot + i * slots, from + i * step));
             steps.map(move |(slots, atom)| Step { slots, atom, atoms: step }).collect::<Vec<_>>()
         };
-        let (these, next) = (steps(0), steps(unroll));
+        let is_single = unroll == step;
+        let (these, next) = (steps(0, 0), steps(if is_single { STAGE_HALF } else { 0 }, unroll));
         let mut all = Vec::new();
         for &first in &these {
             self.stage_all(first, prefetch, &mut all);
@@ -125,6 +120,9 @@ impl Builder {
         let mut each = Vec::new();
         for (&this, &next) in these.iter().zip(&next) {
             self.multiply(tiles, this, Some((next, prefetch)), &mut each);
+        }
+        if is_single {
+            each.push(Stmt::SwapStage);
         }
         self.repeat(Count { but: But::OneLess, ..self.count(None, unroll) }, unroll, each, &mut all);
         for &last in &these {

@@ -5,7 +5,7 @@ use std::collections::BTreeMap;
 use super::{Data, Fault};
 use crate::abi::EXPANSION;
 use crate::compile::Kernel;
-use crate::ir::{Op, Stmt, Var};
+use crate::ir::{Op, STAGE_HALF, Stmt, Var};
 use crate::layout::{ATOM_BYTES, ATOM_COLS, TILE_ROWS};
 use crate::passes::range::{self, Interval};
 
@@ -73,6 +73,10 @@ impl State<'_> {
                 }
                 Stmt::ClearStage { slot } => {
                     self.staged.insert(*slot, vec![0; 4 * self.rows.len()]);
+                }
+                Stmt::SwapStage => {
+                    let staged = std::mem::take(&mut self.staged).into_iter();
+                    self.staged = staged.map(|(slot, codes)| (slot ^ STAGE_HALF, codes)).collect();
                 }
                 Stmt::Spill { tile } => self.spilled = Some((*tile, self.get(*tile)?.clone())),
                 Stmt::Store { stream, value, token } => self.store(*stream, *value, *token)?,

@@ -72,6 +72,7 @@ impl State<'_> {
                 MStmt::Comment(_) => {}
                 MStmt::Let(reg, inst) | MStmt::Set(reg, inst) => self.set(*reg, inst)?,
                 MStmt::Run(inst) => self.execute(inst)?,
+                MStmt::SwapStage => self.scratch.rotate_left(SCRATCH_BYTES / 2),
                 MStmt::Store { stream, first_row, rows, whole, part } => {
                     self.stream = *stream;
                     let body = if self.rows_in_tile() >= first_row + rows { whole } else { part };

@@ -131,6 +131,10 @@ impl Costing<'_> {
                     self.instruction(&inst.intrinsic, &mut own);
                     *updates.entry(*reg).or_default() += self.model.latency(inst.intrinsic.class);
                 }
+                MStmt::SwapStage => {
+                    own.scalar += 1.0;
+                    self.text += 1;
+                }
                 MStmt::Store { whole, part, .. } => {
                     let (cycles, count) = self.block(whole);
                     nested_cycles += cycles;

@@ -54,7 +54,7 @@ impl Walk<'_> {
 
     fn statement(&mut self, stmt: &MStmt, live: &mut BTreeSet<Reg>) {
         match stmt {
-            MStmt::Comment(_) => {}
+            MStmt::Comment(_) | MStmt::SwapStage => {}
             MStmt::Let(reg, inst) => {
                 live.insert(*reg);
                 self.count(live);
@@ -120,7 +120,7 @@ fn touched(stmts: &[MStmt]) -> BTreeSet<Reg> {
                 touched.extend(self::touched(part));
             }
             MStmt::Repeat { body, .. } | MStmt::Pass(body) => touched.extend(self::touched(body)),
-            MStmt::Comment(_) => {}
+            MStmt::Comment(_) | MStmt::SwapStage => {}
         }
     }
     touched

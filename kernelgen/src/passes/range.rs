@@ -6,7 +6,7 @@
 //! leave its type, a product whose operand does not fit the instruction, or a shift that could lose a bit is an
 //! error that names the value.
 
-use crate::ir::{Kind, Op, Program, Stmt, Var};
+use crate::ir::{Kind, Op, Program, STAGE_HALF, Stmt, Var};
 use crate::isa::Atom;
 use crate::layout::ATOM_COLS;
 
@@ -203,6 +203,11 @@ impl<'a> Proof<'a> {
             }
             Stmt::ClearStage { slot } => {
                 self.stage(*slot, Interval::new(0, 0, 32));
+                Ok(())
+            }
+            Stmt::SwapStage => {
+                self.staged.resize(2 * STAGE_HALF, BYTES);
+                self.staged.rotate_left(STAGE_HALF);
                 Ok(())
             }
             Stmt::Pass { body, .. } => self.block(body),

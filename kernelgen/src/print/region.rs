@@ -5,6 +5,7 @@
 //! counters, and what is read over and over. What is needed once a row tile is read from the operands of the call.
 
 use super::{Printer, name, of_stream};
+use crate::abi::SCRATCH_BYTES;
 use crate::ir::{But, Count, Cursor};
 use crate::layout::{ATOM_BYTES, ATOM_COLS, TILE_ROWS};
 use crate::machine::{Arg, File, Inst, MStmt, Reg};
@@ -18,8 +19,8 @@ const LINE: usize = 64;
 
 /// Prints the body of the function.
 pub fn print(printer: &mut Printer<'_>, region: &Region) {
-    let at = vec![None; printer.kernel.machine.streams];
-    Assembly { printer, region, labels: ROW_TILES, stream: 0, out_token: at }.body();
+    let swaps = swaps(&printer.kernel.machine.body);
+    Assembly { printer, region, labels: ROW_TILES, stream: 0, stored: None, swaps }.body();
 }
 
 struct Assembly<'a, 'k> {
@@ -29,8 +30,11 @@ struct Assembly<'a, 'k> {
     labels: usize,
     /// The stream whose results are stored.
     stream: usize,
-    /// The activation vector whose results each stream's cursor is at.
-    out_token: Vec<Option<usize>>,
+    /// The stream and the activation vector whose results the cursor is at that the activations' has become; behind the
+    /// products they are not read any more.
+    stored: Option<(usize, usize)>,
+    /// Whether the halves of the scratch change places: each has an address of its own then.
+    swaps: bool,
 }
 
 impl Assembly<'_, '_> {
@@ -69,24 +73,19 @@ impl Assembly<'_, '_> {
         self.asm(format!("{ROW_TILES}:"));
         let whole = self.label();
         self.line("// masks of the rows: all, but in a stream's last row tile those that exist");
-        for stream in 0..machine.streams {
+        for stream in masked(machine.streams) {
             let mask = mask(stream);
             self.asm(format!("kxnorw {mask}, {mask}, {mask}"));
         }
         self.asm("cmp {row_tiles}, 1");
         self.asm(format!("jne {whole}f"));
-        for stream in 0..machine.streams {
+        for stream in masked(machine.streams) {
             self.asm(format!("kmovw {}, {{{}}}", mask(stream), of_stream("tail", stream)));
         }
         self.asm(format!("{whole}:"));
         self.block(&machine.body);
         self.line("// the next row tile");
-        let back = 4 * (machine.tokens - 1);
-        self.asm(format!("imul {{n}}, {{n}}, -{back}"));
-        for stream in 0..machine.streams {
-            let out = of_stream("out", stream);
-            self.asm(format!("lea {{{out}}}, [{{{out}}} + {{n}} + {}]", 4 * TILE_ROWS));
-        }
+        self.asm(format!("add {{out}}, {}", 4 * TILE_ROWS));
         self.asm("dec {row_tiles}");
         self.asm(format!("jnz {ROW_TILES}b"));
         self.asm("tilerelease");
@@ -103,6 +102,9 @@ impl Assembly<'_, '_> {
         self.line("p = in(reg) p,");
         self.line(offset("acts"));
         self.line(offset("out_stride"));
+        if machine.streams > 1 {
+            self.line(offset("stream_out"));
+        }
         let tile_bytes = match machine.k_atoms {
             Some(k_atoms) => format!("{}", k_atoms * ATOM_BYTES),
             None => {
@@ -110,29 +112,30 @@ impl Assembly<'_, '_> {
                 format!("p.k_atoms * {ATOM_BYTES}")
             }
         };
+        let further = |tile: &str, stream: usize| match stream {
+            0 => tile.to_owned(),
+            1 => format!("{tile} + p.stream_tiles"),
+            _ => format!("{tile} + {stream} * p.stream_tiles"),
+        };
         for stream in 0..machine.streams {
-            let (w, out, tail) =
-                (of_stream("w", stream), of_stream("out", stream), of_stream("tail", stream));
-            let further = |distance: &str| match stream {
-                1 => format!("p.{distance}"),
-                _ => format!("{stream} * p.{distance}"),
-            };
-            let (first, last, results) = match stream {
-                0 => ("p.first_tile".to_owned(), "p.end_tile - 1".to_owned(), "p.out".to_owned()),
-                _ => (
-                    format!("(p.first_tile + {})", further("stream_tiles")),
-                    format!("p.end_tile - 1 + {}", further("stream_tiles")),
-                    format!("p.out.wrapping_add({})", further("stream_out")),
-                ),
-            };
+            let (w, first) = (of_stream("w", stream), further("p.first_tile", stream));
+            let first = if stream == 0 { first } else { format!("({first})") };
             self.line(format!("{w} = inout(reg) p.weights.add({first} * {tile_bytes}) => _,"));
-            self.line(format!("{out} = inout(reg) {results} => _,"));
+        }
+        for stream in masked(machine.streams) {
+            let (tail, last) = (of_stream("tail", stream), further("p.end_tile - 1", stream));
             self.line(format!("{tail} = in(kreg) abi::tail_mask16(p.rows_in({last})),"));
             self.line(format!("out(\"{}\") _,", mask(stream)));
         }
+        self.line("out = inout(reg) p.out => _,");
         self.line("a = out(reg) _,");
         self.line("act_sums = in(reg) p.act_sums,");
-        self.line("scratch = in(reg) p.scratch,");
+        if self.swaps {
+            self.line("scratch = inout(reg) p.scratch => _,");
+            self.line(format!("next = inout(reg) p.scratch.add({}) => _,", SCRATCH_BYTES / 2));
+        } else {
+            self.line("scratch = in(reg) p.scratch,");
+        }
         self.line(format!("line = in(reg) {LINE}usize,"));
         self.line("n = out(reg) _,");
         self.line("row_tiles = inout(reg) p.end_tile - p.first_tile => _,");
@@ -160,6 +163,7 @@ impl Assembly<'_, '_> {
                 MStmt::Comment(_) if matches!(stmts.get(i + 1), None | Some(MStmt::Comment(_))) => {}
                 MStmt::Comment(text) => self.line(format!("// {text}")),
                 MStmt::Let(reg, inst) => self.instruction(Some(*reg), inst),
+                MStmt::SwapStage => self.asm("xchg {scratch}, {next}"),
                 // It replaces its first operand.
                 MStmt::Set(_, inst) | MStmt::Run(inst) => self.instruction(None, inst),
                 // The mask costs nothing where all rows exist.
@@ -250,16 +254,27 @@ impl Assembly<'_, '_> {
         self.asm(text);
     }
 
-    /// Moves the cursor into the results on to those of an activation vector.
+    /// Moves the cursor into the results on to those of an activation vector for the rows of the stream.
     fn results_of(&mut self, token: usize) {
-        if self.out_token.iter().all(Option::is_none) {
-            self.asm("mov {n}, [{p} + {out_stride_at}]");
-        }
-        let (at, out) = (self.out_token[self.stream].unwrap_or(0), of_stream("out", self.stream));
+        let at = match self.stored {
+            Some((stream, at)) if stream == self.stream => at,
+            _ => {
+                match self.stream {
+                    0 => self.asm("mov {a}, {out}"),
+                    stream => {
+                        self.asm("mov {n}, [{p} + {stream_out_at}]");
+                        self.asm(format!("imul {{n}}, {{n}}, {}", 4 * stream));
+                        self.asm("lea {a}, [{out} + {n}]");
+                    }
+                }
+                self.asm("mov {n}, [{p} + {out_stride_at}]");
+                0
+            }
+        };
         for _ in at..token {
-            self.asm(format!("lea {{{out}}}, [{{{out}}} + 4*{{n}}]"));
+            self.asm("lea {a}, [{a} + 4*{n}]");
         }
-        self.out_token[self.stream] = Some(token);
+        self.stored = Some((self.stream, token));
     }
 
     fn argument(&self, arg: &Arg) -> String {
@@ -280,10 +295,16 @@ impl Assembly<'_, '_> {
                 at(&of_stream("w", stream).to_string(), offset)
             }
             Arg::ActSum(token) => format!("dword ptr {}", at("act_sums", 4 * token)),
-            Arg::Out(_, row) => at(&of_stream("out", self.stream).to_string(), 4 * row),
+            Arg::Out(_, row) => at("a", 4 * row),
             // Twice the braces, for one pair belongs to the template.
-            Arg::RowMask => format!("{{{{{}}}}}", mask(self.stream)),
-            Arg::Scratch(offset) => at("scratch", offset),
+            Arg::RowMask => {
+                let is_last = self.stream + 1 == self.printer.kernel.machine.streams;
+                format!("{{{{{}}}}}", mask(if is_last { self.stream } else { 0 }))
+            }
+            Arg::Scratch(offset) => match offset.checked_sub(SCRATCH_BYTES / 2) {
+                Some(offset) if self.swaps => at("next", offset),
+                _ => at("scratch", offset),
+            },
             Arg::ScratchRows(offset) => at("scratch} + {line", offset),
             // Run by run, of each vector in turn.
             Arg::ActRows(token, col, _) => {
@@ -296,7 +317,21 @@ impl Assembly<'_, '_> {
     }
 }
 
-/// The mask of the rows of a stream's tile that exist.
-fn mask(stream: usize) -> String {
-    format!("k{}", stream + 1)
+fn swaps(stmts: &[MStmt]) -> bool {
+    stmts.iter().any(|stmt| match stmt {
+        MStmt::SwapStage => true,
+        MStmt::Repeat { body, .. } | MStmt::Pass(body) => swaps(body),
+        _ => false,
+    })
+}
+
+/// The streams that have masks: the last, where the rows may end, and the first for all others, whose row tiles are whole
+/// or, where all go through the same, that of the last.
+fn masked(streams: usize) -> impl Iterator<Item = usize> {
+    [0, streams - 1].into_iter().take(streams)
+}
+
+/// The mask of the rows of such a stream's tile that exist.
+fn mask(stream: usize) -> &'static str {
+    if stream == 0 { "k1" } else { "k2" }
 }
