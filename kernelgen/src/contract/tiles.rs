@@ -12,7 +12,7 @@ const SLOTS: usize = 16;
 /// Streams at most.
 const STREAMS: usize = 4;
 
-/// Step by which codes are staged ahead of their products, where they are.
+/// Steps that codes are staged ahead of their products, at most.
 const STEPS_AHEAD: usize = 2;
 
 /// Atoms past the cursors that are multiplied at once, and where they are staged.
