@@ -7,7 +7,7 @@ use rayon::prelude::*;
 
 use super::layout::{Format, I8_ROW};
 use super::pack::{Blocks, pack_i8_row};
-use super::{Head, HeadError, HeadType, Weights, quantize};
+use super::{Head, HeadError, HeadType, Weights, on_tiles, quantize};
 use crate::engine::Engine;
 use crate::format::{BlockTensor, BlockType, VocabMatrix};
 use crate::lanes::LANES;
@@ -41,11 +41,13 @@ impl Head {
         Ok(head)
     }
 
-    /// The logits of the first rows, by the engine's kernels and by the portable ones.
+    /// The logits of the first rows for one token and for several, by the engine's kernels and by the portable ones.
     fn check(&self, engine: &Engine) -> Result<(), HeadError> {
-        let hidden: Vec<f32> = (0..self.cols).map(|i| (i * 7919 % 2003) as f32 * 0.0131 - 13.1).collect();
-        let same =
-            self.first_tile(engine.numerics(), &hidden) == self.first_tile(&Numerics::portable(), &hidden);
+        let states = on_tiles::FROM * self.cols;
+        let hidden: Vec<f32> = (0..states).map(|i| (i * 7919 % 2003) as f32 * 0.0131 - 13.1).collect();
+        let same = [&hidden[..self.cols], &hidden[..]].iter().all(|hidden| {
+            self.first_tile(engine.numerics(), hidden) == self.first_tile(&Numerics::portable(), hidden)
+        });
         if same { Ok(()) } else { Err(HeadError::Kernel { name: self.kernel_name(engine) }) }
     }
 }

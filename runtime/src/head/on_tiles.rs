@@ -6,7 +6,7 @@
 use super::activations::Arrangement;
 use super::blocks::Call;
 use super::kernels::Kernels;
-use super::layout::{ATOM, Format, I8_ROW};
+use super::layout::{Format, I8_ROW};
 
 /// Tokens at most, the rows of a tile.
 pub const TOKENS: usize = 16;
@@ -20,7 +20,7 @@ const TILE: usize = TOKENS * STEP_COLS;
 pub const STEP_WORDS: usize = TILE;
 
 /// Tokens from which on tiles are faster: fewer wait for memory either way.
-const FROM: usize = 5;
+pub const FROM: usize = 5;
 
 /// Steps of a row of so many columns, none of which goes beyond its end: the last one takes some columns again, which the
 /// activations have zeros for.
@@ -35,19 +35,26 @@ pub fn kernel(
     parts: usize,
     tokens: usize,
 ) -> (unsafe fn(Call<'_>), Arrangement) {
-    #[cfg(target_arch = "x86_64")]
-    if kernels.isa.id == "amx" && *format == I8_ROW && parts >= STEP_ATOMS && tokens >= FROM {
-        return (amx::i8row, Arrangement::Tiles);
+    let suits = kernels.isa.id == "amx" && *format == I8_ROW && parts >= STEP_ATOMS && tokens >= FROM;
+    match KERNEL.filter(|_| suits) {
+        Some(kernel) => (kernel, Arrangement::Tiles),
+        None => (kernels.of_format(format), Arrangement::Interleaved { at_once: kernels.at_once }),
     }
-    (kernels.of_format(format), Arrangement::Interleaved { at_once: kernels.at_once })
 }
+
+/// The kernel, where the architecture has tiles.
+#[cfg(target_arch = "x86_64")]
+const KERNEL: Option<unsafe fn(Call<'_>)> = Some(amx::i8row);
+#[cfg(not(target_arch = "x86_64"))]
+const KERNEL: Option<unsafe fn(Call<'_>)> = None;
 
 #[cfg(target_arch = "x86_64")]
 mod amx {
     use std::arch::asm;
 
+    use super::super::layout::ATOM;
     use super::super::schedule::{rest, steps};
-    use super::{ATOM, Call, I8_ROW, STEP_ATOMS, STEP_COLS, STEP_WORDS, TILE, TOKENS};
+    use super::{Call, I8_ROW, STEP_ATOMS, STEP_COLS, STEP_WORDS, TILE, TOKENS};
     use crate::kernels::amx_ops::TileConfig;
     use crate::lanes::{LANES, PAIR};
 

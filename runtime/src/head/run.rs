@@ -220,14 +220,17 @@ impl Head {
         self.with(numerics, hidden, scratch, |multiply| self.share(team, numerics, multiply, logits, tokens))
     }
 
-    /// The bits of the logits of one state for the rows of the first tile.
+    /// The bits of the logits of some states for the rows of the first tile.
     pub(super) fn first_tile(&self, numerics: &Numerics, hidden: &[f32]) -> Vec<u32> {
-        let mut out = Vec::new();
+        let (mut out, mut bits) = (Vec::new(), Vec::new());
         self.with(numerics, hidden, &mut Scratch::default(), |multiply| {
             let weights = multiply.weights(&(0..1));
-            multiply.run(&(0..1), &weights, 0..1, &mut out);
+            for tokens in multiply.at_once().batches(hidden.len() / self.cols) {
+                multiply.run(&(0..1), &weights, tokens, &mut out);
+                bits.extend(out.iter().map(|logit| logit.to_bits()));
+            }
         });
-        out.iter().map(|logit| logit.to_bits()).collect()
+        bits
     }
 
     /// Prepares these states for what multiplies them.
