@@ -44,11 +44,12 @@ pub fn kernel(
 
 /// The kernel, where the architecture has tiles.
 #[cfg(target_arch = "x86_64")]
-const KERNEL: Option<unsafe fn(Call<'_>)> = Some(amx::i8row);
+const KERNEL: Option<unsafe fn(Call<'_>)> = Some(amx::i8row__amx);
 #[cfg(not(target_arch = "x86_64"))]
 const KERNEL: Option<unsafe fn(Call<'_>)> = None;
 
 #[cfg(target_arch = "x86_64")]
+#[allow(non_snake_case, reason = "the names say the instruction set, as those of kernels do")]
 mod amx {
     use std::arch::asm;
 
@@ -84,7 +85,7 @@ mod amx {
     /// # Safety
     /// The CPU must have AMX-INT8 and AVX-512, and this process the permission to use it.
     #[target_feature(enable = "avx512f,avx512bw")]
-    pub unsafe fn i8row(mut call: Call<'_>) {
+    pub unsafe fn i8row__amx(mut call: Call<'_>) {
         let (tile_bytes, tokens) = (call.parts * ATOM, call.tokens.len());
         let count = call.tiles.len() / tile_bytes.max(1);
         assert!((1..=TOKENS).contains(&tokens), "as many tokens as a tile has rows");
@@ -100,10 +101,10 @@ mod amx {
         // SAFETY: the caller promises the instructions, and the lengths were checked.
         unsafe {
             for tiles in steps::<PAIR>(count) {
-                pair(&mut call, count, tiles);
+                pair__amx(&mut call, count, tiles);
             }
             for tile in rest::<PAIR>(count) {
-                pair(&mut call, count, [tile; PAIR]);
+                pair__amx(&mut call, count, [tile; PAIR]);
             }
         }
     }
@@ -113,7 +114,7 @@ mod amx {
     /// # Safety
     /// The CPU must have the instructions; operands that belong together, and tiles that there are.
     #[target_feature(enable = "avx512f,avx512bw")]
-    unsafe fn pair(call: &mut Call<'_>, count: usize, tiles: [usize; PAIR]) {
+    unsafe fn pair__amx(call: &mut Call<'_>, count: usize, tiles: [usize; PAIR]) {
         let tile_bytes = call.parts * ATOM;
         let [first, second] = tiles.map(|tile| &call.tiles[tile * tile_bytes..][..tile_bytes]);
         let mut sums = Sums([[[[0; LANES]; TOKENS]; 2]; PAIR]);
