@@ -259,7 +259,7 @@ pub enum Stmt {
     Prefetch {
         /// Of what.
         of: Cursor,
-        /// Lines of [`ATOM_BYTES`](crate::layout::ATOM_BYTES) past the cursor.
+        /// Lines of [`ATOM_BYTES`] past the cursor.
         line: usize,
         /// Bytes ahead of that line.
         distance: usize,
