@@ -218,7 +218,8 @@ fn int8_rows(numerics: &Numerics) -> Outcome {
             (5, Kind::Tiny),
             (9, Kind::Huge),
             (64, Kind::Plain),
-            (70, Kind::Huge),
+            (67, Kind::Huge),
+            (70, Kind::Plain),
             (131, Kind::Plain),
             (2560, Kind::Ties),
         ] {

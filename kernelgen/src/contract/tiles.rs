@@ -15,6 +15,8 @@ const STREAMS: usize = 4;
 /// Steps that codes are staged ahead of their products, at most.
 const STEPS_AHEAD: usize = 2;
 
+const _: () = assert!(STEPS_AHEAD * STREAMS * SLOTS <= 2 * STAGE_HALF, "what is staged fits the scratch");
+
 /// Atoms past the cursors that are multiplied at once, and where they are staged.
 #[derive(Debug, Clone, Copy)]
 struct Step {

@@ -10,7 +10,6 @@ use std::ops::Range;
 use super::blocks::Token;
 use super::layout::Format;
 use super::on_tiles::{self, STEP_COLS, STEP_WORDS};
-use crate::lanes::FEW;
 use crate::numerics::Numerics;
 use crate::numerics::exp::nearest_integer;
 use crate::room::Room;
@@ -23,8 +22,8 @@ const PAIR: usize = 2;
 pub enum Arrangement {
     /// `[columns / 2][tokens][2]`, two columns of each in turn.
     Interleaved {
-        /// The most tokens.
-        at_once: usize,
+        /// How many tokens.
+        at_once: AtOnce,
     },
     /// For [`on_tiles`]: `[step][half][token][64]`, the lower bytes of a step's columns and then the upper ones, in the order of an
     /// atom. What a step takes again of the one before is zero.
@@ -36,7 +35,7 @@ impl Arrangement {
     /// How many tokens are taken at once.
     pub fn at_once(self) -> AtOnce {
         match self {
-            Arrangement::Interleaved { at_once } => AtOnce { many: at_once, few: FEW },
+            Arrangement::Interleaved { at_once } => at_once,
             Arrangement::Tiles => AtOnce { many: on_tiles::TOKENS, few: on_tiles::TOKENS },
         }
     }

@@ -1,10 +1,11 @@
 //! The head's kernels, each compiled for every instruction set.
 
+use super::activations::AtOnce;
 use super::layout::Format;
 use super::schedule::Walk;
 use super::{blocks, floats};
 use crate::kernels::abi::IsaInfo;
-use crate::lanes::{Lanes, of};
+use crate::lanes::{FEW, Lanes, of};
 use crate::numerics::Numerics;
 
 /// From `family::name`, the function `family::name::<L>`: one module `name` with a function `__id` for every instruction
@@ -24,8 +25,8 @@ macro_rules! kernels {
         pub struct Kernels {
             /// The instruction set that they need.
             pub isa: &'static IsaInfo,
-            /// See `Lanes::AT_ONCE`.
-            pub at_once: usize,
+            /// Those of `Lanes::AT_ONCE` and [`FEW`].
+            pub at_once: AtOnce,
             $(
                 #[doc = concat!("See `", stringify!($family), "::", stringify!($name), "`.")]
                 pub $name: unsafe fn($family::Call<'_>),
@@ -63,7 +64,11 @@ macro_rules! table {
 /// One row of `KERNELS`.
 macro_rules! row {
     ([$($name:ident)*] $isa:ident $version:ident) => {
-        Kernels { isa: &crate::kernels::$isa, at_once: of::$version::AT_ONCE, $($name: $name::$version),* }
+        Kernels {
+            isa: &crate::kernels::$isa,
+            at_once: AtOnce { many: of::$version::AT_ONCE, few: FEW },
+            $($name: $name::$version),*
+        }
     };
 }
 

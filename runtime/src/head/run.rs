@@ -12,7 +12,7 @@ use super::schedule::Walk;
 use super::{Head, Weights, floats};
 use crate::engine::{Engine, EngineError};
 use crate::format::{FloatType, StorageType, VocabMatrix};
-use crate::lanes::{FEW, LANES, PAIR};
+use crate::lanes::{LANES, PAIR};
 use crate::numerics::Numerics;
 use crate::shares::{Blocks, SharedRows, Shares};
 use crate::team::Team;
@@ -250,7 +250,7 @@ impl Head {
                     StorageType::Float(FloatType::F32) | StorageType::Blocks(_) => kernels.f32,
                 };
                 let bytes = copy.as_deref().unwrap_or(matrix.bytes());
-                let (at_once, walk) = (AtOnce { many: kernels.at_once, few: FEW }, self.walk);
+                let (at_once, walk) = (kernels.at_once, self.walk);
                 let tokens = hidden.chunks_exact(self.cols).collect();
                 body(&Rows { matrix, bytes, kernel, at_once, walk, tokens })
             }
