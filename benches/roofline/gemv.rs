@@ -120,7 +120,7 @@ impl<'a> Bench<'a> {
         let streams = self.kernel.descriptor().streams;
         let tiles = self.tiles();
         let shares =
-            Shares::streamed(Blocks::default(), count * tiles, self.tile_bytes(), streams, team.size());
+            Shares::streamed(Blocks::default(), count * tiles, self.tile_bytes(), (1, streams), team.size());
         self.run(team, |member, run| {
             while let Some(claimed) = shares.claim(member) {
                 for (index, own) in by_matrix(claimed, tiles) {

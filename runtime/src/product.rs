@@ -7,7 +7,7 @@ use std::sync::{Arc, Mutex, OnceLock, PoisonError};
 use crate::engine::EngineError;
 use crate::expanded::Expanded;
 use crate::interleaved::{Interleaved, Vectors};
-use crate::kernels::abi::{ATOM_BYTES, ATOM_COLS, Kernel, KernelError, Problem, TILE_ROWS};
+use crate::kernels::abi::{ATOM_BYTES, ATOM_COLS, Descriptor, Kernel, KernelError, Problem, TILE_ROWS};
 use crate::numerics::Numerics;
 use crate::numerics::quantize::QuantizedActivations;
 use crate::os::Line;
@@ -330,19 +330,19 @@ fn share_tiles(
 ) -> Result<(), EngineError> {
     let tile_bytes = products.iter().map(Product::tile_bytes).max().unwrap_or(1);
     let parts = if is_worth_sharing(work) { team.size().clamp(1, tiles.max(1)) } else { 1 };
-    let kernels = products.iter().flat_map(|product| product.plan.iter());
-    let streams = kernels.map(|kernel| kernel.descriptor().streams).max().unwrap_or(1);
+    let most = |of: fn(&Descriptor) -> usize| {
+        let kernels = products.iter().flat_map(|product| product.plan.iter());
+        kernels.map(|kernel| of(kernel.descriptor())).max().unwrap_or(1)
+    };
+    let (tokens, streams) = (most(|kernel| kernel.tokens), most(|kernel| kernel.streams));
     // One kernel for all tokens reads the weights once.
     let once = products.iter().all(|product| product.plan.len() == 1);
     let blocks = products.first().map_or_else(Blocks::default, |product| product.blocks);
     let shares = if once {
-        Shares::streamed(blocks, tiles, tile_bytes, streams, parts)
+        Shares::streamed(blocks, tiles, tile_bytes, (tokens, streams), parts)
     } else {
-        let call = |product: &Product<'_>| {
-            let tokens = product.plan.iter().map(|kernel| kernel.descriptor().tokens).max();
-            tokens.unwrap_or(0) * product.x.stride()
-        };
-        let call_bytes = products.iter().map(call).max().unwrap_or(0);
+        let strides = products.iter().map(|product| product.x.stride());
+        let call_bytes = tokens * strides.max().unwrap_or(0);
         let read = |product: &Product<'_>| {
             let bytes =
                 product.plan.iter().map(|kernel| kernel.descriptor().tile_bytes(product.weights.cols()));
@@ -355,9 +355,8 @@ fn share_tiles(
             1 => Shares::new(tiles, 1, chunk),
             // Smaller ones at the end, so that nobody waits long for the last.
             _ => {
-                let least = chunk.div_ceil(LAST_PIECES).min((LAST_BYTES / tile_bytes).max(1));
-                let least = least.next_multiple_of(streams);
-                Shares::dwindling(tiles, parts, least, chunk)
+                let least = chunk.div_ceil(LAST_PIECES).min(LAST_BYTES / tile_bytes);
+                Shares::dwindling(tiles, parts, streams, least, chunk)
             }
         }
     };

@@ -50,6 +50,8 @@ const PIECE_BYTES: usize = 64 << 10;
 pub struct Shares {
     /// What is left of each block: its first tile in the upper half, one past its last in the lower.
     left: Vec<AtomicU64>,
+    /// Tiles that belong together: what is handed out is an odd number of such groups, see [`odd`].
+    group: u32,
     /// The fewest tiles that are handed out at a time, where there are as many.
     least: u32,
     /// The most.
@@ -65,31 +67,42 @@ impl Shares {
         let bound = |part: usize| u32::try_from(part * tiles / parts).expect("fewer than 2^32 tiles");
         let left = (0..parts).map(|part| AtomicU64::new(pack(bound(part), bound(part + 1)))).collect();
         let chunk = u32::try_from(chunk).unwrap_or(u32::MAX).max(1);
-        Shares { left, least: chunk, most: chunk }
+        Shares { left, group: chunk, least: chunk, most: chunk }
     }
 
-    /// The same, for work that gains from many tiles at a time: what is handed out is three quarters of what is left of a
-    /// block in whole groups of `group` tiles, but no more than `most`, and all where less than a group would be left.
+    /// The same, for work that gains from many tiles at a time: what is handed out is about three quarters of what is left of a
+    /// block, an odd number of groups of `group` tiles from `least` to `most`, and all where less than `least` would be left.
     ///
     /// # Panics
     /// As [`Shares::new`].
-    pub fn dwindling(tiles: usize, parts: usize, group: usize, most: usize) -> Self {
+    pub fn dwindling(tiles: usize, parts: usize, group: usize, least: usize, most: usize) -> Self {
         let shares = Shares::new(tiles, parts, group);
-        let most = u32::try_from(most).unwrap_or(u32::MAX) / shares.least * shares.least;
-        Shares { most: most.max(shares.least), ..shares }
+        let groups = |tiles: usize| odd(u32::try_from(tiles).unwrap_or(u32::MAX) / shares.group);
+        let of_group = |tiles: usize| groups(tiles).saturating_mul(shares.group);
+        let least = of_group(least);
+        Shares { least, most: of_group(most).max(least), ..shares }
     }
 
-    /// Tiles of so many bytes that are read once, by a kernel with so many weight streams, at least one: whole groups of as
-    /// many tiles, for a kernel computes those that are left over together with some that it has done.
+    /// Tiles of so many bytes that are read once, by a kernel of so many tokens with so many weight streams: no more at a time
+    /// than a call computes.
     ///
     /// # Panics
     /// As [`Shares::new`].
-    pub fn streamed(blocks: Blocks, tiles: usize, tile_bytes: usize, streams: usize, parts: usize) -> Self {
-        let groups = |bytes: usize| (bytes / tile_bytes.max(1) / streams).max(1) * streams;
-        let most = groups(blocks.stream_bytes);
+    pub fn streamed(
+        blocks: Blocks,
+        tiles: usize,
+        tile_bytes: usize,
+        (tokens, streams): (usize, usize),
+        parts: usize,
+    ) -> Self {
+        let tiles_of = |bytes: usize| bytes / tile_bytes.max(1);
+        let most = tiles_of(blocks.stream_bytes).min(in_a_call(tokens, streams));
         match parts {
-            1 => Shares::new(tiles, 1, most),
-            _ => Shares::dwindling(tiles, parts, groups(PIECE_BYTES.min(blocks.stream_bytes)), most),
+            1 => Shares::dwindling(tiles, 1, streams, most, most),
+            _ => {
+                let least = tiles_of(PIECE_BYTES.min(blocks.stream_bytes));
+                Shares::dwindling(tiles, parts, streams, least, most)
+            }
         }
     }
 
@@ -98,7 +111,7 @@ impl Shares {
         if self.least == self.most {
             return self.most.min(left);
         }
-        let piece = (left / 4 * 3 / self.least * self.least).clamp(self.least, self.most);
+        let piece = (odd(left / 4 * 3 / self.group) * self.group).clamp(self.least, self.most);
         if left < piece + self.least { left } else { piece }
     }
 
@@ -138,11 +151,23 @@ impl Shares {
 /// Bytes of integer sums that stay near until they are scaled: more would lie on more pages than a core knows at once.
 const SUMS_BYTES: usize = 32 << 10;
 
-/// Parts of some tiles that a kernel of so many tokens and weight streams computes at a time: whole groups of as many tiles as
-/// streams.
+/// As many groups, or one more, so that they are an odd number. A kernel's streams are as far apart as it has groups of tiles
+/// to compute. A CPU reads ahead in a stream up to the end of a page, and streams that are whole pages apart all come to that at
+/// once: of many sizes of tiles (10240 bytes for 2560 columns) an even number is whole pages, an odd one is not.
+fn odd(groups: u32) -> u32 {
+    groups | 1
+}
+
+/// Tiles that a kernel of so many tokens and weight streams computes in a call: whole groups of as many tiles as streams, for a
+/// kernel computes those that are left over together with some that it has done.
+fn in_a_call(tokens: usize, streams: usize) -> usize {
+    let tiles = SUMS_BYTES / (tokens * TILE_ROWS * size_of::<i32>()).max(1);
+    odd((tiles / streams) as u32) as usize * streams
+}
+
+/// Parts of some tiles that such a kernel computes at a time.
 pub fn parts(tiles: Range<usize>, tokens: usize, streams: usize) -> impl Iterator<Item = Range<usize>> {
-    let each = SUMS_BYTES / (tokens * TILE_ROWS * size_of::<i32>()).max(1);
-    let each = each.max(1).next_multiple_of(streams);
+    let each = in_a_call(tokens, streams);
     tiles.clone().step_by(each).map(move |first| first..tiles.end.min(first + each))
 }
 
@@ -272,10 +297,10 @@ mod tests {
     }
 
     #[test]
-    fn parts_are_whole_groups_whose_sums_stay_near() {
+    fn parts_are_odd_numbers_of_groups_whose_sums_stay_near() {
         // 32 KiB are 512 sums of a tile's row for one token.
-        assert_eq!(parts(5..40, 32, 2).collect::<Vec<_>>(), [5..21, 21..37, 37..40]);
-        assert_eq!(parts(0..40, 32, 3).collect::<Vec<_>>(), [0..18, 18..36, 36..40]);
+        assert_eq!(parts(5..60, 32, 2).collect::<Vec<_>>(), [5..23, 23..41, 41..59, 59..60]);
+        assert_eq!(parts(0..40, 32, 3).collect::<Vec<_>>(), [0..15, 15..30, 30..40]);
         assert_eq!(parts(0..3, 1024, 2).collect::<Vec<_>>(), [0..2, 2..3]);
         assert!(parts(0..100, 1, 3).eq([0..100; 1]));
     }
@@ -302,14 +327,24 @@ mod tests {
 
     #[test]
     fn large_pieces_become_smaller_towards_the_end() {
-        // Three quarters of what is left in groups of four, 24 at most; the block's last two are no whole group.
-        let shares = Shares::dwindling(90, 1, 4, 27);
-        assert_eq!(all(&shares, 0), [0..24, 24..48, 48..72, 72..84, 84..90]);
-        let shares = Shares::dwindling(40, 2, 4, 100);
-        assert_eq!((shares.claim(0), shares.claim(0)), (Some(0..12), Some(12..16)));
-        assert_eq!(shares.claim(0), Some(16..20));
-        // The other's block: three quarters of twenty are taken from its end.
-        assert_eq!(shares.claim(0), Some(28..40));
+        // Three quarters of what is left in odd numbers of groups of four, 28 at most; the block's last two are no whole group.
+        let shares = Shares::dwindling(90, 1, 4, 4, 27);
+        assert_eq!(all(&shares, 0), [0..28, 28..56, 56..84, 84..90]);
+        let shares = Shares::dwindling(60, 2, 4, 4, 100);
+        assert_eq!((shares.claim(0), shares.claim(0)), (Some(0..20), Some(20..24)));
+        // Less than two groups are left, then the other's block, of whose end three quarters are taken.
+        assert_eq!((shares.claim(0), shares.claim(0)), (Some(24..30), Some(40..60)));
+    }
+
+    #[test]
+    fn what_is_streamed_is_an_odd_number_of_groups_and_no_more_than_a_call() {
+        let blocks = Blocks { stream_bytes: 512 << 10, chunk_bytes: 1 };
+        // 51 tiles of 10 KiB are twelve groups of four; sums of 16 tokens have room for eight.
+        assert_eq!(Shares::streamed(blocks, 1000, 10240, (1, 4), 1).claim(0), Some(0..52));
+        assert_eq!(Shares::streamed(blocks, 1000, 10240, (16, 4), 1).claim(0), Some(0..36));
+        assert_eq!(Shares::streamed(blocks, 1000, 10240, (16, 4), 2).claim(0), Some(0..36));
+        // A tile that is larger than all that.
+        assert_eq!(Shares::streamed(blocks, 1000, 1 << 20, (1, 3), 2).claim(0), Some(0..3));
     }
 
     #[test]

@@ -142,7 +142,8 @@ impl<'a> Arena<'a> {
         let count = WINDOW.div_ceil(self.matrices[0].len()).min(all);
         self.next = (first + count) % all;
         let streams = kernel.descriptor().streams;
-        let shares = Shares::streamed(self.blocks, count * tiles, tile_bytes, streams, team.size());
+        let shares =
+            Shares::streamed(self.blocks, count * tiles, tile_bytes, (self.tokens, streams), team.size());
         let this = &*self;
         let start = Instant::now();
         team.run(|member| {

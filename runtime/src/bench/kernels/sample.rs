@@ -85,7 +85,7 @@ impl<'a> Sampler<'a> {
         let descriptor = self.case.kernel.descriptor();
         let tile_bytes = self.tile_bytes();
         if self.case.is_streamed() {
-            Shares::streamed(self.blocks, tiles, tile_bytes, descriptor.streams, parts)
+            Shares::streamed(self.blocks, tiles, tile_bytes, (descriptor.tokens, descriptor.streams), parts)
         } else {
             // As in the engine's products.
             let (read, call_bytes) =
