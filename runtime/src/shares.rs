@@ -50,7 +50,7 @@ const PIECE_BYTES: usize = 64 << 10;
 pub struct Shares {
     /// What is left of each block: its first tile in the upper half, one past its last in the lower.
     left: Vec<AtomicU64>,
-    /// Tiles that belong together: what is handed out is an odd number of such groups, see [`odd`].
+    /// Tiles that belong together, see [`odd_groups`].
     group: u32,
     /// The fewest tiles that are handed out at a time, where there are as many.
     least: u32,
@@ -77,10 +77,9 @@ impl Shares {
     /// As [`Shares::new`].
     pub fn dwindling(tiles: usize, parts: usize, group: usize, least: usize, most: usize) -> Self {
         let shares = Shares::new(tiles, parts, group);
-        let groups = |tiles: usize| odd(u32::try_from(tiles).unwrap_or(u32::MAX) / shares.group);
-        let of_group = |tiles: usize| groups(tiles).saturating_mul(shares.group);
-        let least = of_group(least);
-        Shares { least, most: of_group(most).max(least), ..shares }
+        let bound = |tiles: usize| odd_groups(u32::try_from(tiles).unwrap_or(u32::MAX), shares.group);
+        let least = bound(least);
+        Shares { least, most: bound(most).max(least), ..shares }
     }
 
     /// Tiles of so many bytes that are read once, by a kernel of so many tokens with so many weight streams: no more at a time
@@ -97,13 +96,9 @@ impl Shares {
     ) -> Self {
         let tiles_of = |bytes: usize| bytes / tile_bytes.max(1);
         let most = tiles_of(blocks.stream_bytes).min(in_a_call(tokens, streams));
-        match parts {
-            1 => Shares::dwindling(tiles, 1, streams, most, most),
-            _ => {
-                let least = tiles_of(PIECE_BYTES.min(blocks.stream_bytes));
-                Shares::dwindling(tiles, parts, streams, least, most)
-            }
-        }
+        // A thread alone has nobody to wait for.
+        let least = if parts == 1 { most } else { tiles_of(PIECE_BYTES.min(blocks.stream_bytes)) };
+        Shares::dwindling(tiles, parts, streams, least, most)
     }
 
     /// How many of so many tiles that are left are handed out.
@@ -111,7 +106,7 @@ impl Shares {
         if self.least == self.most {
             return self.most.min(left);
         }
-        let piece = (odd(left / 4 * 3 / self.group) * self.group).clamp(self.least, self.most);
+        let piece = odd_groups(left / 4 * 3, self.group).clamp(self.least, self.most);
         if left < piece + self.least { left } else { piece }
     }
 
@@ -151,18 +146,18 @@ impl Shares {
 /// Bytes of integer sums that stay near until they are scaled: more would lie on more pages than a core knows at once.
 const SUMS_BYTES: usize = 32 << 10;
 
-/// As many groups, or one more, so that they are an odd number. A kernel's streams are as far apart as it has groups of tiles
+/// As many whole groups as there are in some tiles, or one more, so that they are an odd number. A kernel's streams are as far apart as it has groups of tiles
 /// to compute. A CPU reads ahead in a stream up to the end of a page, and streams that are whole pages apart all come to that at
 /// once: of many sizes of tiles (10240 bytes for 2560 columns) an even number is whole pages, an odd one is not.
-fn odd(groups: u32) -> u32 {
-    groups | 1
+fn odd_groups(tiles: u32, group: u32) -> u32 {
+    ((tiles / group) | 1).saturating_mul(group)
 }
 
 /// Tiles that a kernel of so many tokens and weight streams computes in a call: whole groups of as many tiles as streams, for a
 /// kernel computes those that are left over together with some that it has done.
 fn in_a_call(tokens: usize, streams: usize) -> usize {
     let tiles = SUMS_BYTES / (tokens * TILE_ROWS * size_of::<i32>()).max(1);
-    odd((tiles / streams) as u32) as usize * streams
+    odd_groups(tiles as u32, streams as u32) as usize
 }
 
 /// Parts of some tiles that such a kernel computes at a time.

@@ -289,6 +289,7 @@ impl Head {
         let parts = if products < MIN_SHARED_PRODUCTS { 1 } else { team.size().clamp(1, tiles) };
         let tile_bytes = multiply.tile_bytes().max(1);
         let shares = if tokens <= at_once.many {
+            // As for one token: the results of a call are no sums that wait to be scaled.
             Shares::streamed(Blocks::default(), tiles, tile_bytes, (1, multiply.streams()), parts)
         } else {
             let chunk = (CHUNK_BYTES / tile_bytes).clamp(1, (tiles / (PIECES_EACH * parts)).max(1));

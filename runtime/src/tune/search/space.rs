@@ -8,7 +8,7 @@ use kernelgen::passes::cost::cost;
 use kernelgen::schedule::{Schedule, Unpack};
 use kernelgen::spec::{KernelSpec, Operation, Shape};
 
-/// Atoms in an iteration. Three are where streams that widen their sums at each turn have too long a text with four.
+/// Atoms in an iteration. Three, because the text of four streams that widen their sums at each turn is too long with four.
 const UNROLLS: [usize; 5] = [1, 2, 3, 4, 8];
 const CHAINS: [usize; 2] = [1, 2];
 const UNPACKS: [Unpack; 3] = [Unpack::Mask, Unpack::Shift, Unpack::Nibble];
