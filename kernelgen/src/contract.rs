@@ -144,6 +144,17 @@ struct Acc {
     var: Var,
 }
 
+/// How products are added up.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum Sums {
+    /// In i32.
+    Wide,
+    /// In i16, to what there is.
+    Narrow,
+    /// In i16, beginning with the first of each accumulator.
+    NewNarrow,
+}
+
 /// The codes of one field of an atom, of some streams.
 struct Unpacked {
     /// Which field.
@@ -211,27 +222,34 @@ impl Builder {
         (0..streams).step_by(each).map(|first| first..first + each).collect()
     }
 
-    /// One accumulator of each of some streams for every token, chain and position, defined as zero.
-    fn accumulators(
-        &mut self,
-        streams: Range<usize>,
-        body: &mut Vec<Stmt>,
-        kind: Kind,
-        prefix: &str,
-        zero: Op,
-    ) -> Vec<Acc> {
+    /// One accumulator of each of some streams for every token, chain and position.
+    fn accumulators(&mut self, streams: Range<usize>, kind: Kind, prefix: &str) -> Vec<Acc> {
         let mut accs = Vec::new();
         for stream in streams {
             for token in 0..self.program.tokens {
                 for chain in 0..self.schedule.chains {
                     for position in self.positions() {
                         let name = format!("{prefix}_t{token}_c{chain}_x{}", 1 << position);
-                        let var = self.define(body, kind, of_stream(name, stream), zero);
+                        let var = self.var(kind, of_stream(name, stream));
                         accs.push(Acc { stream, token, chain, position, var });
                     }
                 }
             }
         }
+        accs
+    }
+
+    /// The same, defined as zero.
+    fn zeroed(
+        &mut self,
+        streams: Range<usize>,
+        kind: Kind,
+        prefix: &str,
+        zero: Op,
+        body: &mut Vec<Stmt>,
+    ) -> Vec<Acc> {
+        let accs = self.accumulators(streams, kind, prefix);
+        body.extend(accs.iter().map(|acc| Stmt::Let(acc.var, zero)));
         accs
     }
 
@@ -253,6 +271,13 @@ impl Builder {
             step(self, atoms, &mut inner);
             body.push(Stmt::Repeat { count, atoms, body: inner });
         }
+    }
+
+    /// Whether a field is the first of those that are scaled alike.
+    fn begins(&self, p: usize) -> bool {
+        let position = |field: &Field| self.schedule.unpack.shift_and_position(field.position).1;
+        let (before, from) = self.fields.split_at(p);
+        from.first().is_some_and(|field| before.iter().all(|other| position(other) != position(field)))
     }
 
     /// Asks for what lies the schedule's distance ahead of a line, if it has one.
@@ -322,7 +347,7 @@ impl Builder {
         streams: Range<usize>,
         atoms: usize,
         accs: &[Acc],
-        kind: Kind,
+        sums: Sums,
         prefetch: bool,
         body: &mut Vec<Stmt>,
     ) {
@@ -351,14 +376,20 @@ impl Builder {
                                     == (stream, token, chain, position)
                             };
                             for acc in accs.iter().filter(takes) {
-                                if kind == Kind::Wide {
-                                    body.push(Stmt::Set(acc.var, Op::Dot { acc: acc.var, codes, acts }));
-                                    continue;
-                                }
-                                let name = of_stream(format!("products{atom}_{p}_t{token}"), stream);
                                 let op = Op::DotNarrow { codes, acts };
-                                let products = builder.define(body, Kind::Narrow, name, op);
-                                body.push(Stmt::Set(acc.var, Op::AddNarrow { a: acc.var, b: products }));
+                                match sums {
+                                    Sums::Wide => {
+                                        body.push(Stmt::Set(acc.var, Op::Dot { acc: acc.var, codes, acts }))
+                                    }
+                                    Sums::NewNarrow if atom == chain && builder.begins(p) => {
+                                        body.push(Stmt::Let(acc.var, op))
+                                    }
+                                    Sums::Narrow | Sums::NewNarrow => {
+                                        let name = of_stream(format!("products{atom}_{p}_t{token}"), stream);
+                                        let b = builder.define(body, Kind::Narrow, name, op);
+                                        body.push(Stmt::Set(acc.var, Op::AddNarrow { a: acc.var, b }));
+                                    }
+                                }
                             }
                         }
                     }
@@ -371,10 +402,10 @@ impl Builder {
     fn wide_pass(&mut self, prefetch: bool) -> Vec<Stmt> {
         let mut body = Vec::new();
         let streams = 0..self.schedule.streams;
-        let accs = self.accumulators(streams.clone(), &mut body, Kind::Wide, "acc", Op::ZeroWide);
+        let accs = self.zeroed(streams.clone(), Kind::Wide, "acc", Op::ZeroWide, &mut body);
         self.over_atoms(None, &mut body, |builder, atoms, body| {
             for turn in builder.turns() {
-                builder.products(turn, atoms, &accs, Kind::Wide, prefetch, body);
+                builder.products(turn, atoms, &accs, Sums::Wide, prefetch, body);
             }
         });
         for stream in streams {
@@ -432,20 +463,23 @@ impl Builder {
         let (fold, unroll, turns) = (self.fold, self.schedule.unroll, self.turns());
         let blocks = self.count(None, fold);
         if blocks.fixed != Some(0) {
-            let mut block = Vec::new();
-            for turn in &turns {
-                let accs =
-                    self.accumulators(turn.clone(), &mut block, Kind::Narrow, "narrow", Op::ZeroNarrow);
-                let mut inner = Vec::new();
-                self.products(turn.clone(), unroll, &accs, Kind::Narrow, prefetch, &mut inner);
+            let (mut block, mut inner) = (Vec::new(), Vec::new());
+            let atoms = match &turns[..] {
+                [all] => {
+                    let accs = self.zeroed(all.clone(), Kind::Narrow, "narrow", Op::ZeroNarrow, &mut block);
+                    self.products(all.clone(), unroll, &accs, Sums::Narrow, prefetch, &mut inner);
+                    block.push(Stmt::Repeat { count: times(fold / unroll), atoms: unroll, body: inner });
+                    self.widen(&accs, &totals, &mut block);
+                    0
+                }
                 // The streams share the cursors, which go on when all have had their turn.
-                block.push(match turns.len() {
-                    1 => Stmt::Repeat { count: times(fold / unroll), atoms: unroll, body: inner },
-                    _ => Stmt::Repeat { count: times(1), atoms: 0, body: inner },
-                });
-                self.widen(&accs, &totals, &mut block);
-            }
-            let atoms = if turns.len() > 1 { fold } else { 0 };
+                _ => {
+                    for turn in turns.iter().cloned() {
+                        self.turn(turn, "narrow", unroll, &totals, prefetch, &mut block);
+                    }
+                    fold
+                }
+            };
             body.push(Stmt::Repeat { count: blocks, atoms, body: block });
         }
         if self.count(Some(fold), 1).fixed != Some(0) {
@@ -466,9 +500,9 @@ impl Builder {
     /// What is left after the last block of streams that all have one turn, widened once.
     fn rest(&mut self, totals: &[Vec<Var>], prefetch: bool, body: &mut Vec<Stmt>) {
         let streams = 0..self.schedule.streams;
-        let accs = self.accumulators(streams.clone(), body, Kind::Narrow, "rest", Op::ZeroNarrow);
+        let accs = self.zeroed(streams.clone(), Kind::Narrow, "rest", Op::ZeroNarrow, body);
         self.over_atoms(Some(self.fold), body, |builder, atoms, body| {
-            builder.products(streams.clone(), atoms, &accs, Kind::Narrow, prefetch, body);
+            builder.products(streams.clone(), atoms, &accs, Sums::Narrow, prefetch, body);
         });
         self.widen(&accs, totals, body);
     }
@@ -477,28 +511,54 @@ impl Builder {
     fn rest_in_turn(&mut self, totals: &[Vec<Var>], prefetch: bool, body: &mut Vec<Stmt>) {
         let mut rest = Vec::new();
         for turn in self.turns() {
-            let accs = self.accumulators(turn.clone(), &mut rest, Kind::Narrow, "rest", Op::ZeroNarrow);
-            let accs: Vec<Acc> = accs.into_iter().filter(|acc| acc.chain == 0).collect();
-            let mut atom = Vec::new();
-            self.products(turn, 1, &accs, Kind::Narrow, prefetch, &mut atom);
-            rest.push(Stmt::Repeat { count: times(1), atoms: 0, body: atom });
-            self.widen(&accs, totals, &mut rest);
+            self.turn(turn, "rest", 1, totals, prefetch, &mut rest);
         }
         body.push(Stmt::Repeat { count: self.count(Some(self.fold), 1), atoms: 1, body: rest });
     }
 
-    /// Adds the narrow sums to the totals, each brought back to scale one.
+    /// A turn of some streams: the sums of some atoms, begun by their first products and widened at once.
+    fn turn(
+        &mut self,
+        streams: Range<usize>,
+        prefix: &str,
+        atoms: usize,
+        totals: &[Vec<Var>],
+        prefetch: bool,
+        body: &mut Vec<Stmt>,
+    ) {
+        let mut accs = self.accumulators(streams.clone(), Kind::Narrow, prefix);
+        accs.retain(|acc| acc.chain < atoms);
+        let mut inner = Vec::new();
+        self.products(streams, atoms, &accs, Sums::NewNarrow, prefetch, &mut inner);
+        body.push(Stmt::Repeat { count: times(1), atoms: 0, body: inner });
+        self.widen(&accs, totals, body);
+    }
+
+    /// Adds the narrow sums to the totals: those of a chain brought to scale one and added to each other first, which the
+    /// greatest scale leaves room for.
     fn widen(&mut self, accs: &[Acc], totals: &[Vec<Var>], body: &mut Vec<Stmt>) {
-        for acc in accs {
-            let narrow = match acc.position {
-                0 => acc.var,
-                by => {
-                    let name = format!("{}_unscaled", self.program.name(acc.var));
-                    self.define(body, Kind::Narrow, name, Op::ShiftNarrow { x: acc.var, by })
-                }
-            };
-            let total = totals[acc.stream][acc.token];
-            body.push(Stmt::Set(total, Op::Widen { acc: total, narrow }));
+        let together = |a: &Acc, b: &Acc| (a.stream, a.token, a.chain) == (b.stream, b.token, b.chain);
+        for accs in accs.chunk_by(together) {
+            let stem = self.program.name(accs[0].var).to_owned();
+            let mut sum: Option<Var> = None;
+            for acc in accs {
+                let unscaled = match acc.position {
+                    0 => acc.var,
+                    by => {
+                        let name = format!("{}_unscaled", self.program.name(acc.var));
+                        self.define(body, Kind::Narrow, name, Op::ShiftNarrow { x: acc.var, by })
+                    }
+                };
+                sum = Some(match sum {
+                    None => unscaled,
+                    Some(a) => {
+                        let name = format!("{stem}_sum");
+                        self.define(body, Kind::Narrow, name, Op::AddNarrow { a, b: unscaled })
+                    }
+                });
+            }
+            let total = totals[accs[0].stream][accs[0].token];
+            body.extend(sum.map(|narrow| Stmt::Set(total, Op::Widen { acc: total, narrow })));
         }
     }
 

@@ -210,6 +210,12 @@ pub enum But {
 }
 
 impl Count {
+    /// Whether what is repeated so often and consumes so many atoms needs no loop: the turn of one of several streams, or the
+    /// only block of a fixed shape.
+    pub fn is_once(&self, atoms: usize) -> bool {
+        self.fixed == Some(1) && atoms == 0
+    }
+
     /// The count for a matrix of so many atoms a row tile.
     pub fn at(&self, k_atoms: usize) -> usize {
         let quotient = self.modulo.map_or(k_atoms, |m| k_atoms % m) / self.div;
@@ -370,6 +376,7 @@ impl Program {
             Stmt::Store { stream, value, token } => {
                 format!("out[{token}]{} = {}", of_stream(*stream), self.name(*value))
             }
+            Stmt::Repeat { count, atoms, .. } if count.is_once(*atoms) => "once".to_owned(),
             Stmt::Repeat { count, atoms, .. } => format!("{count} times, {atoms} atoms each"),
             Stmt::Pass { first_row, rows, .. } => {
                 format!("rows {first_row}..{} of the tile", first_row + rows)

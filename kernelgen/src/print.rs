@@ -159,13 +159,8 @@ impl Printer<'_> {
                     self.store(first_row + rows, whole, part);
                     self.close();
                 }
-                // A stream's turn.
-                MStmt::Repeat { count: Count { fixed: Some(1), .. }, atoms: 0, body } => {
-                    self.line("{");
-                    self.depth += 1;
-                    self.block(body);
-                    self.close();
-                }
+                // The sums of a stream's turn are defined in it and widened after it, so that it is no scope.
+                MStmt::Repeat { count, atoms, body } if count.is_once(*atoms) => self.block(body),
                 MStmt::Repeat { count, atoms, body } => {
                     let times = self.times(count);
                     self.open(quote!(for _ in 0..#times));

@@ -61,6 +61,19 @@ fn vector_instructions_of_an_atom_are_counted() {
     assert!((per_atom("u1c1nr1p0") - 9.0).abs() < 0.01);
 }
 
+/// By hand: an atom in two registers is four masks, four products and a shift of each, and four additions but for the two
+/// first products of a turn, which begin its sums. A turn ends with a shift of one sum, an addition of the two, and two
+/// instructions that widen what comes out.
+#[test]
+fn vector_instructions_of_a_turn_in_i16_are_counted() {
+    for (unroll, turn) in [(1, 2 * (13 - 2 + 4)), (2, 2 * (26 - 2 + 4)), (4, 2 * (52 - 2 + 4))] {
+        let kernel = compiled(&format!("gemv_i2a16_64x65536_u{unroll}c1nr1p0t2__avx2"));
+        let per_atom = kernel.cost.vector_ops_per_256_weights;
+        let by_hand = f64::from(turn) / f64::from(unroll);
+        assert!((per_atom - by_hand).abs() < 0.01, "u{unroll}: {per_atom}, not {by_hand}");
+    }
+}
+
 /// A row tile's products take four broadcasts a vector and atom, and so do those of two side by side.
 #[test]
 fn row_tiles_side_by_side_share_what_is_broadcast() {

@@ -146,15 +146,16 @@ impl Costing<'_> {
                     nested_cycles += cycles;
                     nested.add(&count, 1.0);
                 }
-                MStmt::Repeat { count, body, .. } => {
+                MStmt::Repeat { count, atoms, body } => {
                     let (mut cycles, mut each) = self.block(body);
                     let spills = self.spills(body);
                     each.add(&spills, 1.0);
                     cycles += self.throughput(&spills);
-                    // The loop's own counter, branch, and the cursors into weights and activations.
-                    let overhead = (2 + self.streams + self.cursors) as f64;
+                    // A loop's own counter, branch, and the cursors into weights and activations.
+                    let scalar = if count.is_once(*atoms) { 0 } else { 2 + self.streams + self.cursors };
+                    let overhead = scalar as f64;
                     each.scalar += overhead;
-                    self.text += 2 + self.streams + self.cursors;
+                    self.text += scalar;
                     let times = count.at(self.k_atoms) as f64;
                     nested_cycles += times * (cycles + overhead / self.model.issue);
                     nested.add(&each, times);
