@@ -230,10 +230,10 @@ build() {
     esac
     return 1
 }
-# Test targets, in the dev profile, but with dependencies as they compile fastest: what is tested does not stand in them.
-build_tests() {
-    CARGO_INCREMENTAL=0 CARGO_PROFILE_DEV_DEBUG=0 build "$@" -p tritforge-tests \
-        --config 'profile.dev.package."*".opt-level=0'
+# In the dev profile, but with dependencies as they compile fastest: what is tested does not stand in them. What the host
+# needs for building is the same for every target, and built once.
+build_dev() {
+    CARGO_INCREMENTAL=0 CARGO_PROFILE_DEV_DEBUG=0 build "$@" --config 'profile.dev.package."*".opt-level=0'
 }
 
 # The executable of a target, from cargo's messages.
@@ -322,7 +322,7 @@ if ! have node; then
     skip wasm32 "no node, which is not taken from a package: Debian's knows its folders by absolute paths"
 # The memory is as large from the start as the tests need: node 20 crashes now and then where it grows.
 elif CARGO_TARGET_WASM32_WASIP1_RUSTFLAGS="-C target-feature=+simd128 -C link-arg=--initial-memory=2147483648" \
-    build_tests $wasm wasm32 --test kernels --test interpreters; then
+    build_dev $wasm wasm32 -p tritforge-tests --test kernels --test interpreters; then
     runner=(node --no-warnings "$PWD/tests/wasi.mjs")
     begin
     tests wasm32 "$(executable kernels)" --test-threads 1
@@ -333,7 +333,7 @@ fi
 # ---- macOS, for which nothing here links or runs.
 
 start=$SECONDS verb=check
-if build $macos macos -p tritforge -p tritforge-benches --lib --bins; then
+if build_dev $macos macos -p tritforge -p tritforge-benches --lib --bins; then
     row macos "type-checked, not run" - - - - $((SECONDS - start))
 fi
 verb=build
@@ -360,7 +360,8 @@ if ! have qemu-aarch64 aarch64-linux-gnu-gcc; then
 else
     CARGO_TARGET_AARCH64_UNKNOWN_LINUX_GNU_LINKER=$(command -v aarch64-linux-gnu-gcc)
     export CARGO_TARGET_AARCH64_UNKNOWN_LINUX_GNU_LINKER
-    if build_tests $arm "cortex-a53 cortex-a76 max" --test kernels --test interpreters --test models --test same_bits; then
+    if build_dev $arm "cortex-a53 cortex-a76 max" -p tritforge-tests --test kernels --test interpreters --test models \
+        --test same_bits; then
         kernels=$(executable kernels) interpreters=$(executable interpreters)
         models=$(executable models) same_bits=$(executable same_bits)
         arm cortex-a53

@@ -150,7 +150,8 @@ fn tables(contents: &Contents<'_>) -> TokenStream {
     let layouts = layouts.iter().map(|layout| layout.emit());
     let infos = isas.iter().map(|isa| isa_info(*isa));
     let info_names = isas.iter().map(|isa| isa_name(*isa));
-    let versions = isas.iter().map(|isa| isa_version(*isa));
+    let versions = isas.iter().map(|isa| isa_version(*isa, isas, &[]));
+    let float_versions = isas.iter().map(|isa| isa_version(*isa, isas, &INTEGER_FEATURES));
     let descriptors = kernels.iter().map(|kernel| descriptor(kernel, table));
     let models = models.iter().map(model);
     let profiles = profiles.iter().map(|(name, profile)| {
@@ -173,6 +174,8 @@ fn tables(contents: &Contents<'_>) -> TokenStream {
         /// `with_isas!(m! arguments)` calls `m! { [arguments] [{ NAME __id [cfg] [target_feature] } ...] }`, with the
         /// name of the instruction set's static, a name for its version of a function, and the attributes (or
         /// none) that keep that function to its architecture and compile it with the instruction set's features.
+        /// Where those are the features of an instruction set before it, the name is the one of that version, and
+        /// the attribute leaves the function out.
         #[allow(unused_macros, reason = #UNUSED)]
         macro_rules! with_isas {
             ($callback:ident! $($arguments:tt)*) => {
@@ -181,6 +184,16 @@ fn tables(contents: &Contents<'_>) -> TokenStream {
         }
         #[allow(unused_imports, reason = #UNUSED)]
         pub(crate) use with_isas;
+        /// The same for functions that compute with floats: instruction sets that differ in products of integers alone
+        /// share a version.
+        #[allow(unused_macros, reason = #UNUSED)]
+        macro_rules! with_float_isas {
+            ($callback:ident! $($arguments:tt)*) => {
+                $callback! { [$($arguments)*] [#(#float_versions)*] }
+            };
+        }
+        #[allow(unused_imports, reason = #UNUSED)]
+        pub(crate) use with_float_isas;
         /// Every kernel.
         #[allow(dead_code, reason = #UNUSED)]
         pub static DESCRIPTORS: &[abi::Descriptor] = &[#(#descriptors),*];
@@ -255,13 +268,27 @@ fn per_cent(gain: Option<f64>) -> TokenStream {
     gain.map_or_else(|| quote!(None), |gain| quote!(Some(#gain)))
 }
 
-/// What `with_isas!` hands on of an instruction set.
-fn isa_version(isa: &dyn Isa) -> TokenStream {
-    let (name, version) = (isa_name(isa), format_ident!("__{}", isa.id()));
+/// Features that are products of integers and nothing else.
+const INTEGER_FEATURES: [&str; 4] = ["avxvnni", "avx512vnni", "dotprod", "i8mm"];
+
+/// What `with_isas!` hands on of an instruction set, one of `isas`, for functions that have no use for some features: the
+/// first of those that are then the same has the version of all.
+fn isa_version(isa: &dyn Isa, isas: &[&dyn Isa], without: &[&str]) -> TokenStream {
+    let features = |isa: &dyn Isa| -> Vec<&str> {
+        isa.features().iter().copied().filter(|feature| !without.contains(feature)).collect()
+    };
+    let own = features(isa);
+    let same = |other: &&&dyn Isa| (other.arch(), features(**other)) == (isa.arch(), own.clone());
+    let first = isas.iter().find(same).map_or(isa.id(), |first| first.id());
+    let (name, version) = (isa_name(isa), format_ident!("__{first}"));
     let cfg = cfg_attribute(isa);
-    let features = isa.features().join(",");
-    let enable = (!features.is_empty()).then(|| quote!(#[target_feature(enable = #features)]));
-    quote!({ #name #version [#cfg] [#enable] })
+    let features = own.join(",");
+    let attribute = match (first == isa.id(), features.is_empty()) {
+        (false, _) => quote!(#[cfg(any())]),
+        (true, false) => quote!(#[target_feature(enable = #features)]),
+        (true, true) => quote!(),
+    };
+    quote!({ #name #version [#cfg] [#attribute] })
 }
 
 fn descriptor(kernel: &Kernel, table: &ScheduleTable) -> TokenStream {

@@ -9,9 +9,9 @@ use crate::lanes::{FEW, Lanes, of};
 use crate::numerics::Numerics;
 
 /// From `family::name`, the function `family::name::<L>`: one module `name` with a function `__id` for every instruction
-/// set, and the table of them all.
+/// set, and a table of them all.
 macro_rules! kernels {
-    ([ $($family:ident::$name:ident)* ] $isas:tt) => {
+    ([ $(#[$doc:meta])* $kernels:ident in $table:ident: $($family:ident::$name:ident)* ] $isas:tt) => {
         $(
             #[doc = concat!("`head_", stringify!($name), "`, one function for every instruction set.")]
             mod $name {
@@ -20,9 +20,9 @@ macro_rules! kernels {
             }
         )*
 
-        /// Every kernel, compiled for one instruction set.
+        $(#[$doc])*
         #[derive(Debug)]
-        pub struct Kernels {
+        pub struct $kernels {
             /// The instruction set that they need.
             pub isa: &'static IsaInfo,
             /// Those of `Lanes::AT_ONCE` and [`FEW`].
@@ -34,7 +34,14 @@ macro_rules! kernels {
         }
 
         /// What there is for the architecture of this build, portable first.
-        static KERNELS: &[Kernels] = table!([$($name)*] $isas);
+        static $table: &[$kernels] = table!($kernels [$($name)*] $isas);
+
+        impl $kernels {
+            /// Those of the instruction set of `numerics`, which are the proof that the CPU has it.
+            pub fn of(numerics: &Numerics) -> &'static Self {
+                $table.iter().find(|kernels| kernels.isa.id == numerics.isa().id).unwrap_or(&$table[0])
+            }
+        }
     };
 }
 
@@ -54,17 +61,17 @@ macro_rules! versions {
     };
 }
 
-/// The rows of `KERNELS`.
+/// The rows of a table.
 macro_rules! table {
-    ($names:tt [$({ $isa:ident $version:ident [$($cfg:tt)*] $features:tt })*]) => {
-        &[$($($cfg)* row!($names $isa $version)),*]
+    ($kernels:ident $names:tt [$({ $isa:ident $version:ident [$($cfg:tt)*] $features:tt })*]) => {
+        &[$($($cfg)* row!($kernels $names $isa $version)),*]
     };
 }
 
-/// One row of `KERNELS`.
+/// One row of a table.
 macro_rules! row {
-    ([$($name:ident)*] $isa:ident $version:ident) => {
-        Kernels {
+    ($kernels:ident [$($name:ident)*] $isa:ident $version:ident) => {
+        $kernels {
             isa: &crate::kernels::$isa,
             at_once: AtOnce { many: of::$version::AT_ONCE, few: FEW },
             $($name: $name::$version),*
@@ -73,16 +80,22 @@ macro_rules! row {
 }
 
 crate::kernels::with_isas! { kernels!
-    blocks::q4_0 blocks::q8_0 blocks::q6_k blocks::i8row
-    floats::f32 floats::f16 floats::bf16
+    /// The kernels of packed tiles, compiled for one instruction set.
+    BlockKernels in BLOCK_KERNELS: blocks::q4_0 blocks::q8_0 blocks::q6_k blocks::i8row
 }
 
-impl Kernels {
-    /// Those of the instruction set of `numerics`, which are the proof that the CPU has it.
-    pub fn of(numerics: &Numerics) -> &'static Self {
-        KERNELS.iter().find(|kernels| kernels.isa.id == numerics.isa().id).unwrap_or(&KERNELS[0])
-    }
+crate::kernels::with_float_isas! { kernels!
+    /// The kernels of rows of floats, compiled for one instruction set.
+    FloatKernels in FLOAT_KERNELS: floats::f32 floats::f16 floats::bf16
+}
 
+/// The name of a kernel: `head_<format>_anyxany_<schedule>__<isa>`, with the distance of its prefetches and the streams that
+/// one token is multiplied in.
+pub fn name(isa: &IsaInfo, format: &str, walk: Walk) -> String {
+    format!("head_{format}_anyxany_p{}t{}__{}", walk.ahead(), walk.streams(), isa.id)
+}
+
+impl BlockKernels {
     /// The kernel of packed tiles.
     pub fn of_format(&self, format: &Format) -> unsafe fn(blocks::Call<'_>) {
         match format.name {
@@ -91,11 +104,5 @@ impl Kernels {
             "q6_k" => self.q6_k,
             _ => self.i8row,
         }
-    }
-
-    /// The name of the kernel of a format: `head_<format>_anyxany_<schedule>__<isa>`, with the distance of its prefetches and the
-    /// streams that one token is multiplied in.
-    pub fn name(&self, format: &str, walk: Walk) -> String {
-        format!("head_{format}_anyxany_p{}t{}__{}", walk.ahead(), walk.streams(), self.isa.id)
     }
 }

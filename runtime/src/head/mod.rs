@@ -34,7 +34,6 @@ use crate::format::{BlockType, FloatType, StorageType, VocabMatrix};
 use crate::os::AlignedBytes;
 
 pub use error::HeadError;
-use kernels::Kernels;
 use layout::Format;
 pub(crate) use run::Scratch;
 pub use schedule::Walk;
@@ -156,7 +155,7 @@ impl Head {
             Weights::Stored { matrix, .. } if matches!(matrix.storage(), StorageType::Blocks(_)) => "f32",
             _ => self.type_name(),
         };
-        Kernels::of(engine.numerics()).name(format, self.walk)
+        kernels::name(engine.numerics().isa(), format, self.walk)
     }
 }
 

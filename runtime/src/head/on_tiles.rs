@@ -5,7 +5,7 @@
 
 use super::activations::Arrangement;
 use super::blocks::Call;
-use super::kernels::Kernels;
+use super::kernels::BlockKernels;
 use super::layout::{Format, I8_ROW};
 
 /// Tokens at most, the rows of a tile.
@@ -30,7 +30,7 @@ pub fn steps(stride: usize) -> usize {
 
 /// What multiplies so many tokens with rows of a format, and how it takes activations.
 pub fn kernel(
-    kernels: &Kernels,
+    kernels: &BlockKernels,
     format: &Format,
     parts: usize,
     tokens: usize,

@@ -6,7 +6,7 @@ use std::sync::atomic::{AtomicBool, Ordering};
 
 use super::activations::{Activations, Arrangement, AtOnce};
 use super::blocks::{self, Token};
-use super::kernels::Kernels;
+use super::kernels::{BlockKernels, FloatKernels};
 use super::on_tiles;
 use super::schedule::Walk;
 use super::{Head, Weights, floats};
@@ -241,9 +241,9 @@ impl Head {
         scratch: &mut Scratch,
         body: impl FnOnce(&dyn Multiply) -> T,
     ) -> T {
-        let kernels = Kernels::of(numerics);
         match &self.weights {
             Weights::Stored { matrix, copy } => {
+                let kernels = FloatKernels::of(numerics);
                 let kernel = match matrix.storage() {
                     StorageType::Float(FloatType::F16) => kernels.f16,
                     StorageType::Float(FloatType::Bf16) => kernels.bf16,
@@ -255,7 +255,7 @@ impl Head {
                 body(&Rows { matrix, bytes, kernel, at_once, walk, tokens })
             }
             Weights::Packed { format, tiles, scales } => {
-                let parts = format.parts(self.cols);
+                let (kernels, parts) = (BlockKernels::of(numerics), format.parts(self.cols));
                 let (kernel, arrangement) =
                     on_tiles::kernel(kernels, format, parts, hidden.len() / self.cols);
                 scratch.0.quantize(numerics, format, self.cols, hidden, arrangement);

@@ -96,7 +96,7 @@ impl Numerics {
     }
 }
 
-crate::kernels::with_isas! { versions!
+crate::kernels::with_float_isas! { versions!
     /// `out = x / sqrt(mean(x^2) + eps) * weight` for one row (Hugging Face's order: normalise, then weigh). The
     /// squares are summed as by [`Numerics::dot_rows`].
     ///

@@ -1,12 +1,13 @@
 //! One source, a version for every instruction set: each entry point of the numerics is compiled once under the
-//! target features of every instruction set of [`crate::kernels::ISAS`], which alone knows which there are.
+//! target features of every instruction set of [`crate::kernels::ISAS`], which alone knows which there are. Those that
+//! differ in products of integers alone share a version.
 //!
 //! The compiler then vectorises the same loops with that instruction set's registers. It may neither reassociate nor
 //! contract floating-point operations, so the bits cannot differ; `tests/kernels` compares them all the same.
 
 /// The entry points: from `fn name(arguments) -> result = body;`, where the body is an `#[inline(always)]` function,
 /// one module `name` with a function `__id` for every instruction set, the table `VERSIONS`, and a safe method of
-/// `Numerics`. `with_isas!` adds the instruction sets. A body `with lanes` is written in the operations of
+/// `Numerics`. `with_float_isas!` adds the instruction sets. A body `with lanes` is written in the operations of
 /// [`crate::lanes`]: its first argument is the proof that the CPU has them.
 macro_rules! versions {
     ([ $($(#[$doc:meta])* fn $name:ident $arguments:tt $(-> $result:ty)? = $body:path $(, with $lanes:ident)?;)* ] $isas:tt) => {
