@@ -87,6 +87,37 @@ fn the_fingerprint_tells_inputs_apart() {
     assert_eq!(emit::fingerprint([]), 0xcbf2_9ce4_8422_2325);
 }
 
+/// A version is compiled once for all instruction sets whose features are the same; for floats, products of integers are none.
+#[test]
+fn instruction_sets_share_versions() {
+    let source: String = crate::source(&default_kernels()).split_whitespace().collect();
+    let rows = |name: &str| {
+        let start = source.find(&format!("macro_rules!{name}{{")).expect("the macro");
+        let end = source[start..].find(&format!("use{name};")).expect("its export");
+        &source[start..start + end]
+    };
+    let (all, floats) = (rows("with_isas"), rows("with_float_isas"));
+    let by_hand = [
+        ("PORTABLE", "portable", "portable"),
+        ("AVX2", "avx2", "avx2"),
+        ("AVXVNNI", "avxvnni", "avx2"),
+        ("AVX512BW", "avx512bw", "avx512bw"),
+        ("AVX512VNNI", "avx512vnni", "avx512bw"),
+        ("AMX", "avx512vnni", "avx512bw"),
+        ("NEON", "neon", "neon"),
+        ("NEONDOTPROD", "neondotprod", "neon"),
+        ("NEONI8MM", "neoni8mm", "neon"),
+        ("SIMD128", "simd128", "simd128"),
+    ];
+    for (isa, version, float_version) in by_hand {
+        for (rows, version) in [(all, version), (floats, float_version)] {
+            let row = rows.split('{').find_map(|row| row.strip_prefix(&format!("{isa}__{version}[")));
+            let row = row.unwrap_or_else(|| panic!("{isa} has no version {version} in {rows}"));
+            assert_eq!(row.contains("cfg(any())"), isa.to_lowercase() != version, "{isa} {row}");
+        }
+    }
+}
+
 #[test]
 fn kernels_are_few_and_small() {
     let mut by_isa: BTreeMap<&str, (usize, usize)> = BTreeMap::new();

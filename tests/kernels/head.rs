@@ -58,19 +58,18 @@ fn matrix(rows: usize, cols: usize, storage: StorageType, bytes: Vec<u8>) -> Res
     VocabMatrix::new(rows, cols, storage, bytes.into()).ok_or_else(|| format!("{rows}x{cols} in {storage}"))
 }
 
-/// Compares a head with an oracle of one row and one token, for every number of tokens and every way through memory.
+/// Compares a head with an oracle of one token, which gives the results of all rows, for every number of tokens and every way
+/// through memory.
 fn every_count(
     numerics: &Numerics,
     what: &str,
     head: &mut Head,
-    oracle: impl Fn(usize, &[f32]) -> f32,
+    oracle: impl Fn(&[f32]) -> Vec<f32>,
 ) -> Outcome {
     for kind in FINITE {
         for tokens in TOKENS {
             let hidden = vector(kind, tokens * head.cols(), tokens as u64);
-            let states = hidden.chunks_exact(head.cols());
-            let expected: Vec<f32> =
-                states.flat_map(|state| (0..head.rows()).map(|row| oracle(row, state))).collect();
+            let expected: Vec<f32> = hidden.chunks_exact(head.cols()).flat_map(&oracle).collect();
             let shape = format!("{} x {}", head.rows(), head.cols());
             for walk in Walk::ALL {
                 head.set_walk(walk);
@@ -106,7 +105,9 @@ fn exact(numerics: &Numerics, matrix: &VocabMatrix) -> Outcome {
             row.clone()
         })
         .collect();
-    every_count(numerics, &matrix.storage().to_string(), &mut head, |row, state| dot(&rows[row], state))
+    every_count(numerics, &matrix.storage().to_string(), &mut head, |state| {
+        rows.iter().map(|row| dot(row, state)).collect()
+    })
 }
 
 fn floats(numerics: &Numerics, float: FloatType) -> Outcome {
@@ -187,21 +188,23 @@ fn stored_blocks(numerics: &Numerics, kind: BlockType) -> Outcome {
             for bits in [Bits::Random, Bits::Zeros, Bits::Ones] {
                 let matrix = blocks(kind, rows, cols, bits)?;
                 let mut head = Head::new(&matrix, HeadType::Stored, &engine()?).map_err(|e| e.to_string())?;
-                let row_bytes = matrix.bytes().len() / rows;
-                every_count(numerics, &format!("{kind:?}, {bits:?}"), &mut head, |row, state| {
+                let blocks = matrix.bytes().chunks_exact(kind.bytes());
+                let blocks: Vec<_> = blocks.map(|block| read_block(kind, block)).collect();
+                every_count(numerics, &format!("{kind:?}, {bits:?}"), &mut head, |state| {
                     let (q, scale) = integers(state, 32767);
-                    let mut total = 0.0f32;
-                    let blocks = matrix.bytes()[row * row_bytes..][..row_bytes].chunks_exact(kind.bytes());
-                    for (block, q) in blocks.zip(q.chunks_exact(kind.weights())) {
-                        let (weights, scales) = read_block(kind, block);
-                        let group = weights.len() / scales.len();
-                        let groups = weights.chunks_exact(group).zip(q.chunks_exact(group));
-                        for ((weights, q), scale) in groups.zip(scales) {
-                            let sum: i64 = weights.iter().zip(q).map(|(weight, q)| weight * q).sum();
-                            total += sum as f32 * scale;
+                    let result = |row: &[(Vec<i64>, Vec<f32>)]| {
+                        let mut total = 0.0f32;
+                        for ((weights, scales), q) in row.iter().zip(q.chunks_exact(kind.weights())) {
+                            let group = weights.len() / scales.len();
+                            let groups = weights.chunks_exact(group).zip(q.chunks_exact(group));
+                            for ((weights, q), scale) in groups.zip(scales) {
+                                let sum: i64 = weights.iter().zip(q).map(|(weight, q)| weight * q).sum();
+                                total += sum as f32 * scale;
+                            }
                         }
-                    }
-                    total * (1.0 / scale)
+                        total * (1.0 / scale)
+                    };
+                    blocks.chunks_exact(blocks.len() / rows).map(result).collect()
                 })?;
             }
         }
@@ -229,18 +232,22 @@ fn int8_rows(numerics: &Numerics) -> Outcome {
             let mut head =
                 Head::new(&matrix, HeadType::Int8, &engine()?).map_err(|error| error.to_string())?;
             let amplitude = 32767.min(i64::from(i32::MAX) / (127 * cols as i64));
-            every_count(numerics, &format!("int8 of {kind:?}"), &mut head, |row, state| {
-                let weights = &weights[row * cols..][..cols];
+            let quantized = |weights: &[f32]| -> (Vec<i64>, f32) {
                 let step = weights.iter().fold(0.0f32, |most, weight| most.max(weight.abs())) / 127.0;
-                let (q, scale) = integers(state, amplitude);
-                let weight = |w: &f32| (w / step).round_ties_even() as i64;
                 // Steps that are no normal numbers count as nothing.
-                let step = if step < f32::MIN_POSITIVE { 0.0 } else { step };
-                let sum: i64 = match step {
-                    0.0 => 0,
-                    _ => weights.iter().zip(q).map(|(w, q)| weight(w) * q).sum(),
+                match step < f32::MIN_POSITIVE {
+                    true => (vec![0; cols], 0.0),
+                    false => (weights.iter().map(|w| (w / step).round_ties_even() as i64).collect(), step),
+                }
+            };
+            let rows: Vec<_> = weights.chunks_exact(cols).map(quantized).collect();
+            every_count(numerics, &format!("int8 of {kind:?}"), &mut head, |state| {
+                let (q, scale) = integers(state, amplitude);
+                let result = |(weights, step): &(Vec<i64>, f32)| {
+                    let sum: i64 = weights.iter().zip(&q).map(|(w, q)| w * q).sum();
+                    sum as f32 * step * (1.0 / scale)
                 };
-                sum as f32 * step * (1.0 / scale)
+                rows.iter().map(result).collect()
             })?;
         }
     }

@@ -89,8 +89,8 @@ crate::kernels::with_float_isas! { kernels!
     FloatKernels in FLOAT_KERNELS: floats::f32 floats::f16 floats::bf16
 }
 
-/// The name of a kernel: `head_<format>_anyxany_<schedule>__<isa>`, with the distance of its prefetches and the streams that
-/// one token is multiplied in.
+/// The name of a kernel: `head_<format>_anyxany_<schedule>__<isa>`, with the distance of its prefetches, the streams that
+/// one token is multiplied in, and the instruction set that was chosen, which may share the function with another.
 pub fn name(isa: &IsaInfo, format: &str, walk: Walk) -> String {
     format!("head_{format}_anyxany_p{}t{}__{}", walk.ahead(), walk.streams(), isa.id)
 }
