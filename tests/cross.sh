@@ -340,9 +340,9 @@ verb=build
 
 # ---- Arm.
 
-# The tests on one CPU, but those whose names hold one of these patterns, which other CPUs have passed before. The bits of
-# logits are compared for the models whose names hold `models_of`, with those that the portable kernels give: these need no
-# tests of their own, which are minutes of emulation, for WebAssembly has them.
+# The tests on one CPU, but those whose names hold one of these patterns, which other CPUs have passed before, and those that
+# wait for `rest_of_arm`: of the portable kernels, which WebAssembly has had, and of models whose names do not hold
+# `models_of`.
 arm() {
     local cpu=$1 models_of=$2 before=(--skip portable::) pattern
     shift 2
@@ -374,6 +374,21 @@ else
     fi
 fi
 
+# What emulation takes the most minutes for and would leave nothing of for others: a CPU, its instruction set, and the models
+# that it has had.
+rest_of_arm() {
+    local cpu=$1 isa=$2 had=$3 portable=$4
+    runner=(qemu-aarch64 -cpu "$cpu" -L "$arm_libraries")
+    begin
+    tests "$cpu" "$same_bits" "$isa::" --skip "$had" --skip 1_threads --skip 3_threads
+    if [ -n "$portable" ]; then
+        tests "$cpu" "$same_bits" digest --skip "$had"
+        tests "$cpu" "$kernels" portable::
+        tests "$cpu" "$same_bits" portable:: --skip 1_threads --skip 3_threads
+    fi
+    end "$cpu rest"
+}
+
 # ---- Windows.
 
 if ! have x86_64-w64-mingw32-gcc wine64; then
@@ -391,5 +406,13 @@ elif build $windows windows --release -p tritforge --bin tritforge; then
         fail windows "cannot write a model"
     model=("$root/demo.gguf")
     demo "windows, a file" "" wine64 "$binary"
+fi
+
+# ---- What is long.
+
+if [ -n "${kernels:-}" ]; then
+    rest_of_arm cortex-a53 neon demo portable
+    rest_of_arm cortex-a76 neondotprod demo_head ""
+    rest_of_arm max neoni8mm demo_head ""
 fi
 finish

@@ -276,8 +276,8 @@ impl Builder {
     /// Whether a field is the first of those that are scaled alike.
     fn begins(&self, p: usize) -> bool {
         let position = |field: &Field| self.schedule.unpack.shift_and_position(field.position).1;
-        let (before, from) = self.fields.split_at(p);
-        from.first().is_some_and(|field| before.iter().all(|other| position(other) != position(field)))
+        let same = |field: &Field| position(field) == position(&self.fields[p]);
+        self.fields.iter().position(same) == Some(p)
     }
 
     /// Asks for what lies the schedule's distance ahead of a line, if it has one.
@@ -463,10 +463,11 @@ impl Builder {
         let (fold, unroll, turns) = (self.fold, self.schedule.unroll, self.turns());
         let blocks = self.count(None, fold);
         if blocks.fixed != Some(0) {
-            let (mut block, mut inner) = (Vec::new(), Vec::new());
+            let mut block = Vec::new();
             let atoms = match &turns[..] {
                 [all] => {
                     let accs = self.zeroed(all.clone(), Kind::Narrow, "narrow", Op::ZeroNarrow, &mut block);
+                    let mut inner = Vec::new();
                     self.products(all.clone(), unroll, &accs, Sums::Narrow, prefetch, &mut inner);
                     block.push(Stmt::Repeat { count: times(fold / unroll), atoms: unroll, body: inner });
                     self.widen(&accs, &totals, &mut block);

@@ -162,5 +162,5 @@ pub mod of {
     #[cfg(target_arch = "x86_64")]
     pub use super::v256::{Avx2 as __avx2, AvxVnni as __avxvnni};
     #[cfg(target_arch = "x86_64")]
-    pub use super::v512::{Avx512Bw as __avx512bw, Avx512Vnni as __amx, Avx512Vnni as __avx512vnni};
+    pub use super::v512::{Avx512Bw as __avx512bw, Avx512Vnni as __avx512vnni};
 }
