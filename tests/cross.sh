@@ -12,7 +12,7 @@ export CARGO_TERM_COLOR=never
 arm=aarch64-unknown-linux-gnu wasm=wasm32-wasip1 windows=x86_64-pc-windows-gnu macos=aarch64-apple-darwin
 targets=($arm $wasm $windows $macos)
 # Seconds for all of it, those of them that a build leaves to what comes after it, and those after which a program hangs.
-budget=600 reserve=60 run_limit=300
+budget=${TRITFORGE_CROSS_SECONDS:-600} reserve=60 run_limit=300
 
 root=${CARGO_TARGET_DIR:-$PWD/target}/cross
 tools=$root/tools
@@ -47,11 +47,16 @@ finish() {
     exit 0
 }
 
-# Seconds that a program may take; at least one, for `timeout` takes zero for ever.
-limit() {
-    local left=$((budget - SECONDS))
-    [ $left -lt $run_limit ] || left=$run_limit
+# Seconds that are left of the budget, less some; at least one, for `timeout` takes zero for ever.
+left() {
+    local left=$((budget - SECONDS - $1))
     echo $((left > 0 ? left : 1))
+}
+# Seconds that a program may take.
+limit() {
+    local left
+    left=$(left 0)
+    echo $((left < run_limit ? left : run_limit))
 }
 
 if [ "$(uname -sm)" != "Linux x86_64" ]; then
@@ -209,11 +214,11 @@ echo "tools: $(${RUSTC:-rustc} -V); standard libraries:$std; $SECONDS s"
 verb=build
 # Builds for a target, or tells in these rows of the summary why not.
 build() {
-    local target=$1 names=$2 status=0 limit=$((budget - reserve - SECONDS)) name
+    local target=$1 names=$2 status=0 name
     shift 2
     case $std in
     *" $target "*)
-        timeout $((limit > 0 ? limit : 1)) cargo $verb --locked --target "$target" --target-dir "$root/build" "$@" \
+        timeout "$(left $reserve)" cargo $verb --locked --target "$target" --target-dir "$root/build" "$@" \
             --message-format json-render-diagnostics 2>"$root/build.log" >"$root/messages" || status=$?
         cat "$root/build.log" >>"$log"
         ;;
@@ -264,7 +269,7 @@ tests() {
 }
 end() {
     local name=$1 counts
-    counts=$(tr ' ' '\n' <<<"$isas" | grep -E '^(portable|neon.*|simd128)$' | sort | uniq -c | sed 's/^ *\([0-9]*\) \(.*\)/\2 \1/')
+    counts=$(tr ' ' '\n' <<<"$isas" | sed -nE '/^(portable|neon.*|simd128)$/p' | sort | uniq -c | sed 's/^ *\([0-9]*\) \(.*\)/\2 \1/')
     row "$name" "${counts//$'\n'/, }" $passed $bad $ignored $elsewhere $((SECONDS - start))
     mapfile -t -O ${#reasons[@]} reasons < <(grep . <<<"$why" | sort | uniq -c | sed "s/^ *\([0-9]*\) /  $name: \1 tests, /")
 }
@@ -301,7 +306,7 @@ if ! have qemu-x86_64; then
 else
     status=0
     # With the host's own compiler, as it is released.
-    (unset RUSTC RUSTDOC; timeout $((budget - SECONDS - reserve)) cargo build --release --locked -p tritforge 2>>"$log") ||
+    (unset RUSTC RUSTDOC; timeout "$(left $reserve)" cargo build --release --locked -p tritforge 2>>"$log") ||
         status=$?
     binary=${CARGO_TARGET_DIR:-$PWD/target}/release/tritforge
     case $status in
