@@ -16,6 +16,9 @@ use crate::product::{Join, Product, run_all, run_joined};
 use crate::room::Room;
 use crate::team::Team;
 
+/// Elementary operations that a value takes to be normalised and quantised: it is squared, compared, rounded and stored.
+const QUANTIZE_WORK: usize = 4;
+
 /// Working memory of a forward pass, kept from call to call. All are `[tokens][length of the vector]`.
 #[derive(Default)]
 pub(super) struct Buffers {
@@ -179,7 +182,7 @@ impl LayerPass<'_> {
     ) -> Result<(), ForwardError> {
         let finite = AtomicBool::new(true);
         let mut rows: Vec<_> = x.chunks_exact(cols).zip(out.rows_mut(cols, x.len() / cols)).collect();
-        self.team.chunks(&mut rows, 1, x.len(), |_, rows| {
+        self.team.chunks(&mut rows, 1, QUANTIZE_WORK * x.len(), |_, rows| {
             for (x, out) in rows {
                 if !self.quantize_row(x, norm, out) {
                     finite.store(false, Ordering::Relaxed);
@@ -199,7 +202,7 @@ impl LayerPass<'_> {
     ) -> Result<(), ForwardError> {
         let hidden = self.config.hidden;
         let finite = AtomicBool::new(true);
-        let work = states.len();
+        let work = QUANTIZE_WORK * states.len();
         let rows = out.rows_mut(hidden, states.len() / hidden);
         let mut rows: Vec<_> = states.chunks_exact_mut(hidden).zip(rows).collect();
         self.team.chunks(&mut rows, 1, work, |first, rows| {

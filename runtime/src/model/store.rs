@@ -5,6 +5,10 @@ use super::kv_cache::KvCache;
 use super::layer::LayerPass;
 use crate::numerics::kv_block::{HeadRows, NotStorable};
 
+/// Elementary operations that storing a value takes: nearly each channel of a key goes to a line of its own, which comes from
+/// memory.
+const STORE_WORK: usize = 32;
+
 /// The keys, or the values, of one head at consecutive positions of a block.
 struct Piece<'a> {
     rows: HeadRows<'a>,
@@ -48,7 +52,8 @@ impl LayerPass<'_> {
             }
         }
         assert_eq!(first, self.rows.len(), "one sequence after the other");
-        self.team.chunks(&mut pieces, 1, keys.len() + values.len(), |_, pieces| {
+        let work = STORE_WORK * (keys.len() + values.len());
+        self.team.chunks(&mut pieces, 1, work, |_, pieces| {
             for piece in pieces {
                 for token in 0..piece.tokens {
                     let channels = &piece.channels[token * piece.stride..][..head_dim];
