@@ -63,6 +63,7 @@ fn allowed(feature: &str) -> &'static [CpuidFeature] {
         "avx512f" => &[SSE3, SSSE3, SSE4_1, SSE4_2, POPCNT, AVX, AVX2, FMA, F16C, AVX512F],
         "avx512bw" => &[AVX512BW],
         "avx512vnni" => &[AVX512_VNNI],
+        "gfni" => &[GFNI],
         "amx-tile" => &[AMX_TILE],
         "amx-int8" => &[AMX_INT8],
         _ => panic!("no x86 feature '{feature}' is known here; add what it lets a kernel execute"),

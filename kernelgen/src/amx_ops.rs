@@ -29,23 +29,28 @@ impl TileConfig {
     }
 }
 
-/// Whether this process may execute AMX-INT8. The answer is found once; the permission that it asks for holds for all
-/// threads of the process.
+/// Whether this process may execute AMX-INT8, on a CPU that has GFNI as well. The answer is found once; the permission that it
+/// asks for holds for all threads of the process.
 pub fn available() -> bool {
     static AVAILABLE: OnceLock<bool> = OnceLock::new();
     *AVAILABLE.get_or_init(|| cpu_has_tiles() && system_permits_tiles())
 }
 
-/// AMX-TILE and AMX-INT8 (leaf 7, EDX bits 24 and 25), and that the operating system saves both parts of the tile state
+/// GFNI (leaf 7, ECX bit 8), AMX-TILE and AMX-INT8 (EDX bits 24 and 25), and that the operating system saves both parts of the tile state
 /// (XCR0 bits 17 and 18).
 fn cpu_has_tiles() -> bool {
     const OSXSAVE: u32 = 1 << 27;
+    const GFNI: u32 = 1 << 8;
     const TILE_AND_INT8: u32 = 0b11 << 24;
     const TILE_STATE: u32 = 0b11 << 17;
     #[allow(unused_unsafe, reason = "newer standard libraries know that `cpuid` is safe")]
     // SAFETY: every x86-64 CPU has `cpuid`, whose answer about a leaf is used only where the CPU says it has the leaf.
     let leaf = |leaf| unsafe { __cpuid_count(leaf, 0) };
-    if leaf(0).eax < 7 || leaf(1).ecx & OSXSAVE == 0 || leaf(7).edx & TILE_AND_INT8 != TILE_AND_INT8 {
+    if leaf(0).eax < 7
+        || leaf(1).ecx & OSXSAVE == 0
+        || leaf(7).ecx & GFNI == 0
+        || leaf(7).edx & TILE_AND_INT8 != TILE_AND_INT8
+    {
         return false;
     }
     let saved: u32;

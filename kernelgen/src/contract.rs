@@ -96,6 +96,7 @@ pub fn build(spec: &KernelSpec, atom: &Atom, fold: usize) -> Result<Program, Com
     };
     let mut builder = Builder {
         schedule: spec.schedule,
+        moves_fields: spec.isa.moves_fields(),
         fields,
         fold,
         program: Program {
@@ -182,6 +183,8 @@ fn times(n: usize) -> Count {
 
 struct Builder {
     schedule: Schedule,
+    /// See [`crate::isa::Isa::moves_fields`].
+    moves_fields: bool,
     fields: Vec<Field>,
     fold: usize,
     program: Program,
@@ -325,18 +328,24 @@ impl Builder {
         let mut shifted = (0, packed.clone());
         for (p, field) in self.fields.clone().into_iter().enumerate() {
             let (by, position) = self.schedule.unpack.shift_and_position(field.position);
-            if by != shifted.0 {
+            let moves = self.moves_fields && by == field.position;
+            if by != shifted.0 && !moves {
                 let shift = streams.clone().zip(&packed).map(|(stream, &packed)| {
                     let name = of_stream(format!("w{atom}_shr{by}"), stream);
                     self.define(body, Kind::Packed, name, Op::ShiftRight { packed, by })
                 });
                 shifted = (by, shift.collect());
             }
-            let mask = streams.clone().zip(&shifted.1).map(|(stream, &packed)| {
+            let from = if moves { &packed } else { &shifted.1 };
+            let of = streams.clone().zip(from).map(|(stream, &packed)| {
                 let name = of_stream(format!("codes{atom}_{p}"), stream);
-                self.define(body, Kind::Codes, name, Op::MaskField { packed, position })
+                let op = match moves {
+                    true => Op::MoveField { packed, position: by },
+                    false => Op::MaskField { packed, position },
+                };
+                self.define(body, Kind::Codes, name, op)
             });
-            let codes = mask.collect();
+            let codes = of.collect();
             each(self, body, Unpacked { p, col: atom * ATOM_COLS + field.col, position, codes });
         }
     }

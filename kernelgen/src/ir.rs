@@ -81,6 +81,13 @@ pub enum Op {
         /// Bit position of the field.
         position: u32,
     },
+    /// The two-bit field at `position` of every byte, moved to bits 1:0: a code. Shift and mask at once, where an ISA can.
+    MoveField {
+        /// The bytes.
+        packed: Var,
+        /// Bit position of the field.
+        position: u32,
+    },
     /// Four activations of a token, from column `col` past the activation cursor.
     LoadActs {
         /// Which activation vector.
@@ -203,10 +210,24 @@ pub struct Count {
 pub enum But {
     /// Not at all.
     Nothing,
-    /// One less, which is done apart; there is at least one.
-    OneLess,
     /// At most once: a condition.
     Once,
+    /// At most once, and not with row tiles for which the ones before have done it.
+    First,
+    /// One less with row tiles that no others follow; there is at least one.
+    LessLast,
+    /// At most once, and only with row tiles that no others follow.
+    Last,
+}
+
+/// Which of a call's row tiles a program works on. Where whole runs of a loop make up a tile, what is staged ahead can be the
+/// beginning of the next one, which follows it in memory; where something is left over, each tile is the first and the last.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Ends {
+    /// None of its call's are before it.
+    pub first: bool,
+    /// None of its call's follow.
+    pub last: bool,
 }
 
 impl Count {
@@ -216,14 +237,29 @@ impl Count {
         self.fixed == Some(1) && atoms == 0
     }
 
-    /// The count for a matrix of so many atoms a row tile.
+    /// The count for a matrix of so many atoms a row tile, with the only row tiles of a call.
     pub fn at(&self, k_atoms: usize) -> usize {
+        self.in_call(k_atoms, Ends { first: true, last: true })
+    }
+
+    /// The count for a matrix of so many atoms a row tile, with some of the row tiles of a call.
+    pub fn in_call(&self, k_atoms: usize, Ends { first, last }: Ends) -> usize {
         let quotient = self.modulo.map_or(k_atoms, |m| k_atoms % m) / self.div;
+        let alone = !k_atoms.is_multiple_of(self.div);
         self.fixed.unwrap_or(match self.but {
             But::Nothing => quotient,
-            But::OneLess => quotient.saturating_sub(1),
             But::Once => quotient.min(1),
+            But::First if first || alone => quotient.min(1),
+            But::Last if last || alone => quotient.min(1),
+            But::First | But::Last => 0,
+            But::LessLast if last || alone => quotient.saturating_sub(1),
+            But::LessLast => quotient,
         })
+    }
+
+    /// Whether it depends on which of a call's row tiles it is for.
+    pub fn is_of_call(&self) -> bool {
+        matches!(self.but, But::First | But::LessLast | But::Last)
     }
 }
 
@@ -236,8 +272,10 @@ impl fmt::Display for Count {
         };
         match self.but {
             But::Nothing => f.write_str(&quotient),
-            But::OneLess => write!(f, "{quotient} - 1"),
             But::Once => write!(f, "min({quotient}, 1)"),
+            But::First => write!(f, "min({quotient}, 1), unless the row tiles before have done it,"),
+            But::LessLast => write!(f, "{quotient} (1 less with the last row tiles)"),
+            But::Last => write!(f, "min({quotient}, 1), with the last row tiles,"),
         }
     }
 }
@@ -394,6 +432,9 @@ impl Program {
             }
             Op::ShiftRight { packed, by } => format!("{} >> {by}", n(packed)),
             Op::MaskField { packed, position } => format!("field at bit {position} of {}", n(packed)),
+            Op::MoveField { packed, position } => {
+                format!("field at bit {position} of {}, moved to bit 0", n(packed))
+            }
             Op::LoadActs { token, col } => format!("acts[{token}][+{col}..+{}]", col + 4),
             Op::Dot { acc, codes, acts } => format!("{} + {} . {}", n(acc), n(codes), n(acts)),
             Op::DotNarrow { codes, acts } => format!("{} . {} in i16", n(codes), n(acts)),

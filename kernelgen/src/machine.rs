@@ -274,6 +274,8 @@ pub enum PartOp {
     ShiftRight(Reg, u32),
     /// Each byte anded with a mask.
     Mask(Reg, u8),
+    /// The two bits at a position of each byte, moved to bits 1:0; only of back-ends that [can](Isa::moves_fields).
+    MoveField(Reg, u32),
     /// Four activations of a token, bytes past the cursor, repeated over the register.
     Acts(usize, usize),
     /// acc + four-way products in i32.
@@ -490,6 +492,7 @@ impl Driver<'_> {
             }
             Op::ShiftRight { packed, by } => PartOp::ShiftRight(reg(packed), *by),
             Op::MaskField { packed, position } => PartOp::Mask(reg(packed), 3 << position),
+            Op::MoveField { packed, position } => PartOp::MoveField(reg(packed), *position),
             Op::LoadActs { token, col } => PartOp::Acts(*token, *col),
             Op::Dot { acc, codes, acts } => PartOp::Dot(reg(acc), reg(codes), self.regs[acts.0][0]),
             Op::DotNarrow { codes, acts } => PartOp::DotNarrow(reg(codes), self.regs[acts.0][0]),

@@ -8,9 +8,9 @@
 ///   `codes` stays in 0..=2 (8 bits)
 ///   `total` stays in -1435389952..=1424175968 (32 bits)
 ///   `y` stays in -2147477936..=2141870944 (32 bits)
-/// Vector registers: 3 of 32.
+/// Vector registers: 6 of 32.
 /// Tile registers: 6 of 8.
-/// Static cost for 256 weights: 4.15 cycles, 7.35 vector instructions; 902 instructions of text; reads 2048 bytes ahead.
+/// Static cost for 256 weights: 4.15 cycles, 4.35 vector instructions; 811 instructions of text; reads 2048 bytes ahead.
 ///
 /// # Safety
 /// The CPU must have the kernel's target features, and `p` must describe memory as `Operands` says.
@@ -19,8 +19,11 @@ pub unsafe extern "C" fn gemm16_i2a16_anyxany_u4c1sr1p2048t4bi__amx(p: &abi::Ope
     // SAFETY: the caller promises the features and the memory; every address below is inside of it,
     // for a tile has `k_atoms` atoms and a vector `k_atoms * 16` activations.
     unsafe {
-        let v5 = _mm512_set1_epi8(3);
-        let v271 = _mm512_setzero_si512();
+        let v5 = _mm512_set1_epi64(72620543991349248);
+        let v7 = _mm512_set1_epi64(290482175965396992);
+        let v9 = _mm512_set1_epi64(1161928703861587968);
+        let v11 = _mm512_set1_epi64(4647714815446351872);
+        let v178 = _mm512_setzero_si512();
         if p.first_tile >= p.end_tile {
             return;
         }
@@ -49,433 +52,351 @@ pub unsafe extern "C" fn gemm16_i2a16_anyxany_u4c1sr1p2048t4bi__amx(p: &abi::Ope
             "tilezero tmm2",
             // tile_t0_s3 = 0
             "tilezero tmm3",
-            // min(k_atoms / 4, 1) times, 4 atoms each
+            // min(k_atoms / 4, 1) times, 0 atoms each
             "mov {n}, [{p} + {k_atoms_at}]",
             "shr {n}, 2",
             "test {n}, {n}",
             "jz 23f",
+            // min(k_atoms / 4, 1), unless the row tiles before have done it, times, 0 atoms each
+            "test qword ptr [{p} + {k_atoms_at}], 3",
+            "jnz 24f",
+            "mov {n}, [{p} + {end_tile_at}]",
+            "sub {n}, [{p} + {first_tile_at}]",
+            "cmp {n}, {row_tiles}",
+            "jne 25f",
+            "24:",
             // prefetch atom +0, 2048 bytes ahead
             "prefetcht0 [{w} + 2048]",
-            // w0 = weights of atom +0
-            "vmovdqa64 zmm2, [{w}]",
-            // codes0_0 = field at bit 0 of w0
-            "vpandd zmm3, zmm2, zmm0",
-            // stage[0] = codes0_0
-            "vmovdqa64 [{scratch}], zmm3",
-            // w0_shr2 = w0 >> 2
-            "vpsrlw zmm3, zmm2, 2",
-            // codes0_1 = field at bit 0 of w0_shr2
-            "vpandd zmm3, zmm3, zmm0",
-            // stage[1] = codes0_1
-            "vmovdqa64 [{scratch} + 64], zmm3",
-            // w0_shr4 = w0 >> 4
-            "vpsrlw zmm3, zmm2, 4",
-            // codes0_2 = field at bit 0 of w0_shr4
-            "vpandd zmm3, zmm3, zmm0",
-            // stage[2] = codes0_2
-            "vmovdqa64 [{scratch} + 128], zmm3",
-            // w0_shr6 = w0 >> 6
-            "vpsrlw zmm2, zmm2, 6",
-            // codes0_3 = field at bit 0 of w0_shr6
-            "vpandd zmm2, zmm2, zmm0",
-            // stage[3] = codes0_3
-            "vmovdqa64 [{scratch} + 192], zmm2",
             // prefetch atom +1, 2048 bytes ahead
             "prefetcht0 [{w} + 2112]",
-            // w1 = weights of atom +1
-            "vmovdqa64 zmm2, [{w} + 64]",
-            // codes1_0 = field at bit 0 of w1
-            "vpandd zmm3, zmm2, zmm0",
-            // stage[4] = codes1_0
-            "vmovdqa64 [{scratch} + 256], zmm3",
-            // w1_shr2 = w1 >> 2
-            "vpsrlw zmm3, zmm2, 2",
-            // codes1_1 = field at bit 0 of w1_shr2
-            "vpandd zmm3, zmm3, zmm0",
-            // stage[5] = codes1_1
-            "vmovdqa64 [{scratch} + 320], zmm3",
-            // w1_shr4 = w1 >> 4
-            "vpsrlw zmm3, zmm2, 4",
-            // codes1_2 = field at bit 0 of w1_shr4
-            "vpandd zmm3, zmm3, zmm0",
-            // stage[6] = codes1_2
-            "vmovdqa64 [{scratch} + 384], zmm3",
-            // w1_shr6 = w1 >> 6
-            "vpsrlw zmm2, zmm2, 6",
-            // codes1_3 = field at bit 0 of w1_shr6
-            "vpandd zmm2, zmm2, zmm0",
-            // stage[7] = codes1_3
-            "vmovdqa64 [{scratch} + 448], zmm2",
             // prefetch atom +2, 2048 bytes ahead
             "prefetcht0 [{w} + 2176]",
-            // w2 = weights of atom +2
-            "vmovdqa64 zmm2, [{w} + 128]",
-            // codes2_0 = field at bit 0 of w2
-            "vpandd zmm3, zmm2, zmm0",
-            // stage[8] = codes2_0
-            "vmovdqa64 [{scratch} + 512], zmm3",
-            // w2_shr2 = w2 >> 2
-            "vpsrlw zmm3, zmm2, 2",
-            // codes2_1 = field at bit 0 of w2_shr2
-            "vpandd zmm3, zmm3, zmm0",
-            // stage[9] = codes2_1
-            "vmovdqa64 [{scratch} + 576], zmm3",
-            // w2_shr4 = w2 >> 4
-            "vpsrlw zmm3, zmm2, 4",
-            // codes2_2 = field at bit 0 of w2_shr4
-            "vpandd zmm3, zmm3, zmm0",
-            // stage[10] = codes2_2
-            "vmovdqa64 [{scratch} + 640], zmm3",
-            // w2_shr6 = w2 >> 6
-            "vpsrlw zmm2, zmm2, 6",
-            // codes2_3 = field at bit 0 of w2_shr6
-            "vpandd zmm2, zmm2, zmm0",
-            // stage[11] = codes2_3
-            "vmovdqa64 [{scratch} + 704], zmm2",
             // prefetch atom +3, 2048 bytes ahead
             "prefetcht0 [{w} + 2240]",
+            // w0 = weights of atom +0
+            "vmovdqa64 zmm5, [{w}]",
+            // codes0_0 = field at bit 0 of w0, moved to bit 0
+            "vgf2p8affineqb zmm6, zmm5, zmm0, 0",
+            // stage[0] = codes0_0
+            "vmovdqa64 [{scratch}], zmm6",
+            // codes0_1 = field at bit 2 of w0, moved to bit 0
+            "vgf2p8affineqb zmm6, zmm5, zmm1, 0",
+            // stage[1] = codes0_1
+            "vmovdqa64 [{scratch} + 64], zmm6",
+            // codes0_2 = field at bit 4 of w0, moved to bit 0
+            "vgf2p8affineqb zmm6, zmm5, zmm2, 0",
+            // stage[2] = codes0_2
+            "vmovdqa64 [{scratch} + 128], zmm6",
+            // codes0_3 = field at bit 6 of w0, moved to bit 0
+            "vgf2p8affineqb zmm5, zmm5, zmm3, 0",
+            // stage[3] = codes0_3
+            "vmovdqa64 [{scratch} + 192], zmm5",
+            // w1 = weights of atom +1
+            "vmovdqa64 zmm5, [{w} + 64]",
+            // codes1_0 = field at bit 0 of w1, moved to bit 0
+            "vgf2p8affineqb zmm6, zmm5, zmm0, 0",
+            // stage[4] = codes1_0
+            "vmovdqa64 [{scratch} + 256], zmm6",
+            // codes1_1 = field at bit 2 of w1, moved to bit 0
+            "vgf2p8affineqb zmm6, zmm5, zmm1, 0",
+            // stage[5] = codes1_1
+            "vmovdqa64 [{scratch} + 320], zmm6",
+            // codes1_2 = field at bit 4 of w1, moved to bit 0
+            "vgf2p8affineqb zmm6, zmm5, zmm2, 0",
+            // stage[6] = codes1_2
+            "vmovdqa64 [{scratch} + 384], zmm6",
+            // codes1_3 = field at bit 6 of w1, moved to bit 0
+            "vgf2p8affineqb zmm5, zmm5, zmm3, 0",
+            // stage[7] = codes1_3
+            "vmovdqa64 [{scratch} + 448], zmm5",
+            // w2 = weights of atom +2
+            "vmovdqa64 zmm5, [{w} + 128]",
+            // codes2_0 = field at bit 0 of w2, moved to bit 0
+            "vgf2p8affineqb zmm6, zmm5, zmm0, 0",
+            // stage[8] = codes2_0
+            "vmovdqa64 [{scratch} + 512], zmm6",
+            // codes2_1 = field at bit 2 of w2, moved to bit 0
+            "vgf2p8affineqb zmm6, zmm5, zmm1, 0",
+            // stage[9] = codes2_1
+            "vmovdqa64 [{scratch} + 576], zmm6",
+            // codes2_2 = field at bit 4 of w2, moved to bit 0
+            "vgf2p8affineqb zmm6, zmm5, zmm2, 0",
+            // stage[10] = codes2_2
+            "vmovdqa64 [{scratch} + 640], zmm6",
+            // codes2_3 = field at bit 6 of w2, moved to bit 0
+            "vgf2p8affineqb zmm5, zmm5, zmm3, 0",
+            // stage[11] = codes2_3
+            "vmovdqa64 [{scratch} + 704], zmm5",
             // w3 = weights of atom +3
-            "vmovdqa64 zmm2, [{w} + 192]",
-            // codes3_0 = field at bit 0 of w3
-            "vpandd zmm3, zmm2, zmm0",
+            "vmovdqa64 zmm5, [{w} + 192]",
+            // codes3_0 = field at bit 0 of w3, moved to bit 0
+            "vgf2p8affineqb zmm6, zmm5, zmm0, 0",
             // stage[12] = codes3_0
-            "vmovdqa64 [{scratch} + 768], zmm3",
-            // w3_shr2 = w3 >> 2
-            "vpsrlw zmm3, zmm2, 2",
-            // codes3_1 = field at bit 0 of w3_shr2
-            "vpandd zmm3, zmm3, zmm0",
+            "vmovdqa64 [{scratch} + 768], zmm6",
+            // codes3_1 = field at bit 2 of w3, moved to bit 0
+            "vgf2p8affineqb zmm6, zmm5, zmm1, 0",
             // stage[13] = codes3_1
-            "vmovdqa64 [{scratch} + 832], zmm3",
-            // w3_shr4 = w3 >> 4
-            "vpsrlw zmm3, zmm2, 4",
-            // codes3_2 = field at bit 0 of w3_shr4
-            "vpandd zmm3, zmm3, zmm0",
+            "vmovdqa64 [{scratch} + 832], zmm6",
+            // codes3_2 = field at bit 4 of w3, moved to bit 0
+            "vgf2p8affineqb zmm6, zmm5, zmm2, 0",
             // stage[14] = codes3_2
-            "vmovdqa64 [{scratch} + 896], zmm3",
-            // w3_shr6 = w3 >> 6
-            "vpsrlw zmm2, zmm2, 6",
-            // codes3_3 = field at bit 0 of w3_shr6
-            "vpandd zmm2, zmm2, zmm0",
+            "vmovdqa64 [{scratch} + 896], zmm6",
+            // codes3_3 = field at bit 6 of w3, moved to bit 0
+            "vgf2p8affineqb zmm5, zmm5, zmm3, 0",
             // stage[15] = codes3_3
-            "vmovdqa64 [{scratch} + 960], zmm2",
+            "vmovdqa64 [{scratch} + 960], zmm5",
             // prefetch atom +0 of stream 1, 2048 bytes ahead
             "prefetcht0 [{w_s1} + 2048]",
-            // w0_s1 = weights of atom +0 of stream 1
-            "vmovdqa64 zmm2, [{w_s1}]",
-            // codes0_0_s1 = field at bit 0 of w0_s1
-            "vpandd zmm3, zmm2, zmm0",
-            // stage[16] = codes0_0_s1
-            "vmovdqa64 [{scratch} + 1024], zmm3",
-            // w0_shr2_s1 = w0_s1 >> 2
-            "vpsrlw zmm3, zmm2, 2",
-            // codes0_1_s1 = field at bit 0 of w0_shr2_s1
-            "vpandd zmm3, zmm3, zmm0",
-            // stage[17] = codes0_1_s1
-            "vmovdqa64 [{scratch} + 1088], zmm3",
-            // w0_shr4_s1 = w0_s1 >> 4
-            "vpsrlw zmm3, zmm2, 4",
-            // codes0_2_s1 = field at bit 0 of w0_shr4_s1
-            "vpandd zmm3, zmm3, zmm0",
-            // stage[18] = codes0_2_s1
-            "vmovdqa64 [{scratch} + 1152], zmm3",
-            // w0_shr6_s1 = w0_s1 >> 6
-            "vpsrlw zmm2, zmm2, 6",
-            // codes0_3_s1 = field at bit 0 of w0_shr6_s1
-            "vpandd zmm2, zmm2, zmm0",
-            // stage[19] = codes0_3_s1
-            "vmovdqa64 [{scratch} + 1216], zmm2",
             // prefetch atom +1 of stream 1, 2048 bytes ahead
             "prefetcht0 [{w_s1} + 2112]",
-            // w1_s1 = weights of atom +1 of stream 1
-            "vmovdqa64 zmm2, [{w_s1} + 64]",
-            // codes1_0_s1 = field at bit 0 of w1_s1
-            "vpandd zmm3, zmm2, zmm0",
-            // stage[20] = codes1_0_s1
-            "vmovdqa64 [{scratch} + 1280], zmm3",
-            // w1_shr2_s1 = w1_s1 >> 2
-            "vpsrlw zmm3, zmm2, 2",
-            // codes1_1_s1 = field at bit 0 of w1_shr2_s1
-            "vpandd zmm3, zmm3, zmm0",
-            // stage[21] = codes1_1_s1
-            "vmovdqa64 [{scratch} + 1344], zmm3",
-            // w1_shr4_s1 = w1_s1 >> 4
-            "vpsrlw zmm3, zmm2, 4",
-            // codes1_2_s1 = field at bit 0 of w1_shr4_s1
-            "vpandd zmm3, zmm3, zmm0",
-            // stage[22] = codes1_2_s1
-            "vmovdqa64 [{scratch} + 1408], zmm3",
-            // w1_shr6_s1 = w1_s1 >> 6
-            "vpsrlw zmm2, zmm2, 6",
-            // codes1_3_s1 = field at bit 0 of w1_shr6_s1
-            "vpandd zmm2, zmm2, zmm0",
-            // stage[23] = codes1_3_s1
-            "vmovdqa64 [{scratch} + 1472], zmm2",
             // prefetch atom +2 of stream 1, 2048 bytes ahead
             "prefetcht0 [{w_s1} + 2176]",
-            // w2_s1 = weights of atom +2 of stream 1
-            "vmovdqa64 zmm2, [{w_s1} + 128]",
-            // codes2_0_s1 = field at bit 0 of w2_s1
-            "vpandd zmm3, zmm2, zmm0",
-            // stage[24] = codes2_0_s1
-            "vmovdqa64 [{scratch} + 1536], zmm3",
-            // w2_shr2_s1 = w2_s1 >> 2
-            "vpsrlw zmm3, zmm2, 2",
-            // codes2_1_s1 = field at bit 0 of w2_shr2_s1
-            "vpandd zmm3, zmm3, zmm0",
-            // stage[25] = codes2_1_s1
-            "vmovdqa64 [{scratch} + 1600], zmm3",
-            // w2_shr4_s1 = w2_s1 >> 4
-            "vpsrlw zmm3, zmm2, 4",
-            // codes2_2_s1 = field at bit 0 of w2_shr4_s1
-            "vpandd zmm3, zmm3, zmm0",
-            // stage[26] = codes2_2_s1
-            "vmovdqa64 [{scratch} + 1664], zmm3",
-            // w2_shr6_s1 = w2_s1 >> 6
-            "vpsrlw zmm2, zmm2, 6",
-            // codes2_3_s1 = field at bit 0 of w2_shr6_s1
-            "vpandd zmm2, zmm2, zmm0",
-            // stage[27] = codes2_3_s1
-            "vmovdqa64 [{scratch} + 1728], zmm2",
             // prefetch atom +3 of stream 1, 2048 bytes ahead
             "prefetcht0 [{w_s1} + 2240]",
+            // w0_s1 = weights of atom +0 of stream 1
+            "vmovdqa64 zmm5, [{w_s1}]",
+            // codes0_0_s1 = field at bit 0 of w0_s1, moved to bit 0
+            "vgf2p8affineqb zmm6, zmm5, zmm0, 0",
+            // stage[16] = codes0_0_s1
+            "vmovdqa64 [{scratch} + 1024], zmm6",
+            // codes0_1_s1 = field at bit 2 of w0_s1, moved to bit 0
+            "vgf2p8affineqb zmm6, zmm5, zmm1, 0",
+            // stage[17] = codes0_1_s1
+            "vmovdqa64 [{scratch} + 1088], zmm6",
+            // codes0_2_s1 = field at bit 4 of w0_s1, moved to bit 0
+            "vgf2p8affineqb zmm6, zmm5, zmm2, 0",
+            // stage[18] = codes0_2_s1
+            "vmovdqa64 [{scratch} + 1152], zmm6",
+            // codes0_3_s1 = field at bit 6 of w0_s1, moved to bit 0
+            "vgf2p8affineqb zmm5, zmm5, zmm3, 0",
+            // stage[19] = codes0_3_s1
+            "vmovdqa64 [{scratch} + 1216], zmm5",
+            // w1_s1 = weights of atom +1 of stream 1
+            "vmovdqa64 zmm5, [{w_s1} + 64]",
+            // codes1_0_s1 = field at bit 0 of w1_s1, moved to bit 0
+            "vgf2p8affineqb zmm6, zmm5, zmm0, 0",
+            // stage[20] = codes1_0_s1
+            "vmovdqa64 [{scratch} + 1280], zmm6",
+            // codes1_1_s1 = field at bit 2 of w1_s1, moved to bit 0
+            "vgf2p8affineqb zmm6, zmm5, zmm1, 0",
+            // stage[21] = codes1_1_s1
+            "vmovdqa64 [{scratch} + 1344], zmm6",
+            // codes1_2_s1 = field at bit 4 of w1_s1, moved to bit 0
+            "vgf2p8affineqb zmm6, zmm5, zmm2, 0",
+            // stage[22] = codes1_2_s1
+            "vmovdqa64 [{scratch} + 1408], zmm6",
+            // codes1_3_s1 = field at bit 6 of w1_s1, moved to bit 0
+            "vgf2p8affineqb zmm5, zmm5, zmm3, 0",
+            // stage[23] = codes1_3_s1
+            "vmovdqa64 [{scratch} + 1472], zmm5",
+            // w2_s1 = weights of atom +2 of stream 1
+            "vmovdqa64 zmm5, [{w_s1} + 128]",
+            // codes2_0_s1 = field at bit 0 of w2_s1, moved to bit 0
+            "vgf2p8affineqb zmm6, zmm5, zmm0, 0",
+            // stage[24] = codes2_0_s1
+            "vmovdqa64 [{scratch} + 1536], zmm6",
+            // codes2_1_s1 = field at bit 2 of w2_s1, moved to bit 0
+            "vgf2p8affineqb zmm6, zmm5, zmm1, 0",
+            // stage[25] = codes2_1_s1
+            "vmovdqa64 [{scratch} + 1600], zmm6",
+            // codes2_2_s1 = field at bit 4 of w2_s1, moved to bit 0
+            "vgf2p8affineqb zmm6, zmm5, zmm2, 0",
+            // stage[26] = codes2_2_s1
+            "vmovdqa64 [{scratch} + 1664], zmm6",
+            // codes2_3_s1 = field at bit 6 of w2_s1, moved to bit 0
+            "vgf2p8affineqb zmm5, zmm5, zmm3, 0",
+            // stage[27] = codes2_3_s1
+            "vmovdqa64 [{scratch} + 1728], zmm5",
             // w3_s1 = weights of atom +3 of stream 1
-            "vmovdqa64 zmm2, [{w_s1} + 192]",
-            // codes3_0_s1 = field at bit 0 of w3_s1
-            "vpandd zmm3, zmm2, zmm0",
+            "vmovdqa64 zmm5, [{w_s1} + 192]",
+            // codes3_0_s1 = field at bit 0 of w3_s1, moved to bit 0
+            "vgf2p8affineqb zmm6, zmm5, zmm0, 0",
             // stage[28] = codes3_0_s1
-            "vmovdqa64 [{scratch} + 1792], zmm3",
-            // w3_shr2_s1 = w3_s1 >> 2
-            "vpsrlw zmm3, zmm2, 2",
-            // codes3_1_s1 = field at bit 0 of w3_shr2_s1
-            "vpandd zmm3, zmm3, zmm0",
+            "vmovdqa64 [{scratch} + 1792], zmm6",
+            // codes3_1_s1 = field at bit 2 of w3_s1, moved to bit 0
+            "vgf2p8affineqb zmm6, zmm5, zmm1, 0",
             // stage[29] = codes3_1_s1
-            "vmovdqa64 [{scratch} + 1856], zmm3",
-            // w3_shr4_s1 = w3_s1 >> 4
-            "vpsrlw zmm3, zmm2, 4",
-            // codes3_2_s1 = field at bit 0 of w3_shr4_s1
-            "vpandd zmm3, zmm3, zmm0",
+            "vmovdqa64 [{scratch} + 1856], zmm6",
+            // codes3_2_s1 = field at bit 4 of w3_s1, moved to bit 0
+            "vgf2p8affineqb zmm6, zmm5, zmm2, 0",
             // stage[30] = codes3_2_s1
-            "vmovdqa64 [{scratch} + 1920], zmm3",
-            // w3_shr6_s1 = w3_s1 >> 6
-            "vpsrlw zmm2, zmm2, 6",
-            // codes3_3_s1 = field at bit 0 of w3_shr6_s1
-            "vpandd zmm2, zmm2, zmm0",
+            "vmovdqa64 [{scratch} + 1920], zmm6",
+            // codes3_3_s1 = field at bit 6 of w3_s1, moved to bit 0
+            "vgf2p8affineqb zmm5, zmm5, zmm3, 0",
             // stage[31] = codes3_3_s1
-            "vmovdqa64 [{scratch} + 1984], zmm2",
+            "vmovdqa64 [{scratch} + 1984], zmm5",
             // prefetch atom +0 of stream 2, 2048 bytes ahead
             "prefetcht0 [{w_s2} + 2048]",
-            // w0_s2 = weights of atom +0 of stream 2
-            "vmovdqa64 zmm2, [{w_s2}]",
-            // codes0_0_s2 = field at bit 0 of w0_s2
-            "vpandd zmm3, zmm2, zmm0",
-            // stage[32] = codes0_0_s2
-            "vmovdqa64 [{scratch} + 2048], zmm3",
-            // w0_shr2_s2 = w0_s2 >> 2
-            "vpsrlw zmm3, zmm2, 2",
-            // codes0_1_s2 = field at bit 0 of w0_shr2_s2
-            "vpandd zmm3, zmm3, zmm0",
-            // stage[33] = codes0_1_s2
-            "vmovdqa64 [{scratch} + 2112], zmm3",
-            // w0_shr4_s2 = w0_s2 >> 4
-            "vpsrlw zmm3, zmm2, 4",
-            // codes0_2_s2 = field at bit 0 of w0_shr4_s2
-            "vpandd zmm3, zmm3, zmm0",
-            // stage[34] = codes0_2_s2
-            "vmovdqa64 [{scratch} + 2176], zmm3",
-            // w0_shr6_s2 = w0_s2 >> 6
-            "vpsrlw zmm2, zmm2, 6",
-            // codes0_3_s2 = field at bit 0 of w0_shr6_s2
-            "vpandd zmm2, zmm2, zmm0",
-            // stage[35] = codes0_3_s2
-            "vmovdqa64 [{scratch} + 2240], zmm2",
             // prefetch atom +1 of stream 2, 2048 bytes ahead
             "prefetcht0 [{w_s2} + 2112]",
-            // w1_s2 = weights of atom +1 of stream 2
-            "vmovdqa64 zmm2, [{w_s2} + 64]",
-            // codes1_0_s2 = field at bit 0 of w1_s2
-            "vpandd zmm3, zmm2, zmm0",
-            // stage[36] = codes1_0_s2
-            "vmovdqa64 [{scratch} + 2304], zmm3",
-            // w1_shr2_s2 = w1_s2 >> 2
-            "vpsrlw zmm3, zmm2, 2",
-            // codes1_1_s2 = field at bit 0 of w1_shr2_s2
-            "vpandd zmm3, zmm3, zmm0",
-            // stage[37] = codes1_1_s2
-            "vmovdqa64 [{scratch} + 2368], zmm3",
-            // w1_shr4_s2 = w1_s2 >> 4
-            "vpsrlw zmm3, zmm2, 4",
-            // codes1_2_s2 = field at bit 0 of w1_shr4_s2
-            "vpandd zmm3, zmm3, zmm0",
-            // stage[38] = codes1_2_s2
-            "vmovdqa64 [{scratch} + 2432], zmm3",
-            // w1_shr6_s2 = w1_s2 >> 6
-            "vpsrlw zmm2, zmm2, 6",
-            // codes1_3_s2 = field at bit 0 of w1_shr6_s2
-            "vpandd zmm2, zmm2, zmm0",
-            // stage[39] = codes1_3_s2
-            "vmovdqa64 [{scratch} + 2496], zmm2",
             // prefetch atom +2 of stream 2, 2048 bytes ahead
             "prefetcht0 [{w_s2} + 2176]",
-            // w2_s2 = weights of atom +2 of stream 2
-            "vmovdqa64 zmm2, [{w_s2} + 128]",
-            // codes2_0_s2 = field at bit 0 of w2_s2
-            "vpandd zmm3, zmm2, zmm0",
-            // stage[40] = codes2_0_s2
-            "vmovdqa64 [{scratch} + 2560], zmm3",
-            // w2_shr2_s2 = w2_s2 >> 2
-            "vpsrlw zmm3, zmm2, 2",
-            // codes2_1_s2 = field at bit 0 of w2_shr2_s2
-            "vpandd zmm3, zmm3, zmm0",
-            // stage[41] = codes2_1_s2
-            "vmovdqa64 [{scratch} + 2624], zmm3",
-            // w2_shr4_s2 = w2_s2 >> 4
-            "vpsrlw zmm3, zmm2, 4",
-            // codes2_2_s2 = field at bit 0 of w2_shr4_s2
-            "vpandd zmm3, zmm3, zmm0",
-            // stage[42] = codes2_2_s2
-            "vmovdqa64 [{scratch} + 2688], zmm3",
-            // w2_shr6_s2 = w2_s2 >> 6
-            "vpsrlw zmm2, zmm2, 6",
-            // codes2_3_s2 = field at bit 0 of w2_shr6_s2
-            "vpandd zmm2, zmm2, zmm0",
-            // stage[43] = codes2_3_s2
-            "vmovdqa64 [{scratch} + 2752], zmm2",
             // prefetch atom +3 of stream 2, 2048 bytes ahead
             "prefetcht0 [{w_s2} + 2240]",
+            // w0_s2 = weights of atom +0 of stream 2
+            "vmovdqa64 zmm5, [{w_s2}]",
+            // codes0_0_s2 = field at bit 0 of w0_s2, moved to bit 0
+            "vgf2p8affineqb zmm6, zmm5, zmm0, 0",
+            // stage[32] = codes0_0_s2
+            "vmovdqa64 [{scratch} + 2048], zmm6",
+            // codes0_1_s2 = field at bit 2 of w0_s2, moved to bit 0
+            "vgf2p8affineqb zmm6, zmm5, zmm1, 0",
+            // stage[33] = codes0_1_s2
+            "vmovdqa64 [{scratch} + 2112], zmm6",
+            // codes0_2_s2 = field at bit 4 of w0_s2, moved to bit 0
+            "vgf2p8affineqb zmm6, zmm5, zmm2, 0",
+            // stage[34] = codes0_2_s2
+            "vmovdqa64 [{scratch} + 2176], zmm6",
+            // codes0_3_s2 = field at bit 6 of w0_s2, moved to bit 0
+            "vgf2p8affineqb zmm5, zmm5, zmm3, 0",
+            // stage[35] = codes0_3_s2
+            "vmovdqa64 [{scratch} + 2240], zmm5",
+            // w1_s2 = weights of atom +1 of stream 2
+            "vmovdqa64 zmm5, [{w_s2} + 64]",
+            // codes1_0_s2 = field at bit 0 of w1_s2, moved to bit 0
+            "vgf2p8affineqb zmm6, zmm5, zmm0, 0",
+            // stage[36] = codes1_0_s2
+            "vmovdqa64 [{scratch} + 2304], zmm6",
+            // codes1_1_s2 = field at bit 2 of w1_s2, moved to bit 0
+            "vgf2p8affineqb zmm6, zmm5, zmm1, 0",
+            // stage[37] = codes1_1_s2
+            "vmovdqa64 [{scratch} + 2368], zmm6",
+            // codes1_2_s2 = field at bit 4 of w1_s2, moved to bit 0
+            "vgf2p8affineqb zmm6, zmm5, zmm2, 0",
+            // stage[38] = codes1_2_s2
+            "vmovdqa64 [{scratch} + 2432], zmm6",
+            // codes1_3_s2 = field at bit 6 of w1_s2, moved to bit 0
+            "vgf2p8affineqb zmm5, zmm5, zmm3, 0",
+            // stage[39] = codes1_3_s2
+            "vmovdqa64 [{scratch} + 2496], zmm5",
+            // w2_s2 = weights of atom +2 of stream 2
+            "vmovdqa64 zmm5, [{w_s2} + 128]",
+            // codes2_0_s2 = field at bit 0 of w2_s2, moved to bit 0
+            "vgf2p8affineqb zmm6, zmm5, zmm0, 0",
+            // stage[40] = codes2_0_s2
+            "vmovdqa64 [{scratch} + 2560], zmm6",
+            // codes2_1_s2 = field at bit 2 of w2_s2, moved to bit 0
+            "vgf2p8affineqb zmm6, zmm5, zmm1, 0",
+            // stage[41] = codes2_1_s2
+            "vmovdqa64 [{scratch} + 2624], zmm6",
+            // codes2_2_s2 = field at bit 4 of w2_s2, moved to bit 0
+            "vgf2p8affineqb zmm6, zmm5, zmm2, 0",
+            // stage[42] = codes2_2_s2
+            "vmovdqa64 [{scratch} + 2688], zmm6",
+            // codes2_3_s2 = field at bit 6 of w2_s2, moved to bit 0
+            "vgf2p8affineqb zmm5, zmm5, zmm3, 0",
+            // stage[43] = codes2_3_s2
+            "vmovdqa64 [{scratch} + 2752], zmm5",
             // w3_s2 = weights of atom +3 of stream 2
-            "vmovdqa64 zmm2, [{w_s2} + 192]",
-            // codes3_0_s2 = field at bit 0 of w3_s2
-            "vpandd zmm3, zmm2, zmm0",
+            "vmovdqa64 zmm5, [{w_s2} + 192]",
+            // codes3_0_s2 = field at bit 0 of w3_s2, moved to bit 0
+            "vgf2p8affineqb zmm6, zmm5, zmm0, 0",
             // stage[44] = codes3_0_s2
-            "vmovdqa64 [{scratch} + 2816], zmm3",
-            // w3_shr2_s2 = w3_s2 >> 2
-            "vpsrlw zmm3, zmm2, 2",
-            // codes3_1_s2 = field at bit 0 of w3_shr2_s2
-            "vpandd zmm3, zmm3, zmm0",
+            "vmovdqa64 [{scratch} + 2816], zmm6",
+            // codes3_1_s2 = field at bit 2 of w3_s2, moved to bit 0
+            "vgf2p8affineqb zmm6, zmm5, zmm1, 0",
             // stage[45] = codes3_1_s2
-            "vmovdqa64 [{scratch} + 2880], zmm3",
-            // w3_shr4_s2 = w3_s2 >> 4
-            "vpsrlw zmm3, zmm2, 4",
-            // codes3_2_s2 = field at bit 0 of w3_shr4_s2
-            "vpandd zmm3, zmm3, zmm0",
+            "vmovdqa64 [{scratch} + 2880], zmm6",
+            // codes3_2_s2 = field at bit 4 of w3_s2, moved to bit 0
+            "vgf2p8affineqb zmm6, zmm5, zmm2, 0",
             // stage[46] = codes3_2_s2
-            "vmovdqa64 [{scratch} + 2944], zmm3",
-            // w3_shr6_s2 = w3_s2 >> 6
-            "vpsrlw zmm2, zmm2, 6",
-            // codes3_3_s2 = field at bit 0 of w3_shr6_s2
-            "vpandd zmm2, zmm2, zmm0",
+            "vmovdqa64 [{scratch} + 2944], zmm6",
+            // codes3_3_s2 = field at bit 6 of w3_s2, moved to bit 0
+            "vgf2p8affineqb zmm5, zmm5, zmm3, 0",
             // stage[47] = codes3_3_s2
-            "vmovdqa64 [{scratch} + 3008], zmm2",
+            "vmovdqa64 [{scratch} + 3008], zmm5",
             // prefetch atom +0 of stream 3, 2048 bytes ahead
             "prefetcht0 [{w_s3} + 2048]",
-            // w0_s3 = weights of atom +0 of stream 3
-            "vmovdqa64 zmm2, [{w_s3}]",
-            // codes0_0_s3 = field at bit 0 of w0_s3
-            "vpandd zmm3, zmm2, zmm0",
-            // stage[48] = codes0_0_s3
-            "vmovdqa64 [{scratch} + 3072], zmm3",
-            // w0_shr2_s3 = w0_s3 >> 2
-            "vpsrlw zmm3, zmm2, 2",
-            // codes0_1_s3 = field at bit 0 of w0_shr2_s3
-            "vpandd zmm3, zmm3, zmm0",
-            // stage[49] = codes0_1_s3
-            "vmovdqa64 [{scratch} + 3136], zmm3",
-            // w0_shr4_s3 = w0_s3 >> 4
-            "vpsrlw zmm3, zmm2, 4",
-            // codes0_2_s3 = field at bit 0 of w0_shr4_s3
-            "vpandd zmm3, zmm3, zmm0",
-            // stage[50] = codes0_2_s3
-            "vmovdqa64 [{scratch} + 3200], zmm3",
-            // w0_shr6_s3 = w0_s3 >> 6
-            "vpsrlw zmm2, zmm2, 6",
-            // codes0_3_s3 = field at bit 0 of w0_shr6_s3
-            "vpandd zmm2, zmm2, zmm0",
-            // stage[51] = codes0_3_s3
-            "vmovdqa64 [{scratch} + 3264], zmm2",
             // prefetch atom +1 of stream 3, 2048 bytes ahead
             "prefetcht0 [{w_s3} + 2112]",
-            // w1_s3 = weights of atom +1 of stream 3
-            "vmovdqa64 zmm2, [{w_s3} + 64]",
-            // codes1_0_s3 = field at bit 0 of w1_s3
-            "vpandd zmm3, zmm2, zmm0",
-            // stage[52] = codes1_0_s3
-            "vmovdqa64 [{scratch} + 3328], zmm3",
-            // w1_shr2_s3 = w1_s3 >> 2
-            "vpsrlw zmm3, zmm2, 2",
-            // codes1_1_s3 = field at bit 0 of w1_shr2_s3
-            "vpandd zmm3, zmm3, zmm0",
-            // stage[53] = codes1_1_s3
-            "vmovdqa64 [{scratch} + 3392], zmm3",
-            // w1_shr4_s3 = w1_s3 >> 4
-            "vpsrlw zmm3, zmm2, 4",
-            // codes1_2_s3 = field at bit 0 of w1_shr4_s3
-            "vpandd zmm3, zmm3, zmm0",
-            // stage[54] = codes1_2_s3
-            "vmovdqa64 [{scratch} + 3456], zmm3",
-            // w1_shr6_s3 = w1_s3 >> 6
-            "vpsrlw zmm2, zmm2, 6",
-            // codes1_3_s3 = field at bit 0 of w1_shr6_s3
-            "vpandd zmm2, zmm2, zmm0",
-            // stage[55] = codes1_3_s3
-            "vmovdqa64 [{scratch} + 3520], zmm2",
             // prefetch atom +2 of stream 3, 2048 bytes ahead
             "prefetcht0 [{w_s3} + 2176]",
-            // w2_s3 = weights of atom +2 of stream 3
-            "vmovdqa64 zmm2, [{w_s3} + 128]",
-            // codes2_0_s3 = field at bit 0 of w2_s3
-            "vpandd zmm3, zmm2, zmm0",
-            // stage[56] = codes2_0_s3
-            "vmovdqa64 [{scratch} + 3584], zmm3",
-            // w2_shr2_s3 = w2_s3 >> 2
-            "vpsrlw zmm3, zmm2, 2",
-            // codes2_1_s3 = field at bit 0 of w2_shr2_s3
-            "vpandd zmm3, zmm3, zmm0",
-            // stage[57] = codes2_1_s3
-            "vmovdqa64 [{scratch} + 3648], zmm3",
-            // w2_shr4_s3 = w2_s3 >> 4
-            "vpsrlw zmm3, zmm2, 4",
-            // codes2_2_s3 = field at bit 0 of w2_shr4_s3
-            "vpandd zmm3, zmm3, zmm0",
-            // stage[58] = codes2_2_s3
-            "vmovdqa64 [{scratch} + 3712], zmm3",
-            // w2_shr6_s3 = w2_s3 >> 6
-            "vpsrlw zmm2, zmm2, 6",
-            // codes2_3_s3 = field at bit 0 of w2_shr6_s3
-            "vpandd zmm2, zmm2, zmm0",
-            // stage[59] = codes2_3_s3
-            "vmovdqa64 [{scratch} + 3776], zmm2",
             // prefetch atom +3 of stream 3, 2048 bytes ahead
             "prefetcht0 [{w_s3} + 2240]",
+            // w0_s3 = weights of atom +0 of stream 3
+            "vmovdqa64 zmm5, [{w_s3}]",
+            // codes0_0_s3 = field at bit 0 of w0_s3, moved to bit 0
+            "vgf2p8affineqb zmm6, zmm5, zmm0, 0",
+            // stage[48] = codes0_0_s3
+            "vmovdqa64 [{scratch} + 3072], zmm6",
+            // codes0_1_s3 = field at bit 2 of w0_s3, moved to bit 0
+            "vgf2p8affineqb zmm6, zmm5, zmm1, 0",
+            // stage[49] = codes0_1_s3
+            "vmovdqa64 [{scratch} + 3136], zmm6",
+            // codes0_2_s3 = field at bit 4 of w0_s3, moved to bit 0
+            "vgf2p8affineqb zmm6, zmm5, zmm2, 0",
+            // stage[50] = codes0_2_s3
+            "vmovdqa64 [{scratch} + 3200], zmm6",
+            // codes0_3_s3 = field at bit 6 of w0_s3, moved to bit 0
+            "vgf2p8affineqb zmm5, zmm5, zmm3, 0",
+            // stage[51] = codes0_3_s3
+            "vmovdqa64 [{scratch} + 3264], zmm5",
+            // w1_s3 = weights of atom +1 of stream 3
+            "vmovdqa64 zmm5, [{w_s3} + 64]",
+            // codes1_0_s3 = field at bit 0 of w1_s3, moved to bit 0
+            "vgf2p8affineqb zmm6, zmm5, zmm0, 0",
+            // stage[52] = codes1_0_s3
+            "vmovdqa64 [{scratch} + 3328], zmm6",
+            // codes1_1_s3 = field at bit 2 of w1_s3, moved to bit 0
+            "vgf2p8affineqb zmm6, zmm5, zmm1, 0",
+            // stage[53] = codes1_1_s3
+            "vmovdqa64 [{scratch} + 3392], zmm6",
+            // codes1_2_s3 = field at bit 4 of w1_s3, moved to bit 0
+            "vgf2p8affineqb zmm6, zmm5, zmm2, 0",
+            // stage[54] = codes1_2_s3
+            "vmovdqa64 [{scratch} + 3456], zmm6",
+            // codes1_3_s3 = field at bit 6 of w1_s3, moved to bit 0
+            "vgf2p8affineqb zmm5, zmm5, zmm3, 0",
+            // stage[55] = codes1_3_s3
+            "vmovdqa64 [{scratch} + 3520], zmm5",
+            // w2_s3 = weights of atom +2 of stream 3
+            "vmovdqa64 zmm5, [{w_s3} + 128]",
+            // codes2_0_s3 = field at bit 0 of w2_s3, moved to bit 0
+            "vgf2p8affineqb zmm6, zmm5, zmm0, 0",
+            // stage[56] = codes2_0_s3
+            "vmovdqa64 [{scratch} + 3584], zmm6",
+            // codes2_1_s3 = field at bit 2 of w2_s3, moved to bit 0
+            "vgf2p8affineqb zmm6, zmm5, zmm1, 0",
+            // stage[57] = codes2_1_s3
+            "vmovdqa64 [{scratch} + 3648], zmm6",
+            // codes2_2_s3 = field at bit 4 of w2_s3, moved to bit 0
+            "vgf2p8affineqb zmm6, zmm5, zmm2, 0",
+            // stage[58] = codes2_2_s3
+            "vmovdqa64 [{scratch} + 3712], zmm6",
+            // codes2_3_s3 = field at bit 6 of w2_s3, moved to bit 0
+            "vgf2p8affineqb zmm5, zmm5, zmm3, 0",
+            // stage[59] = codes2_3_s3
+            "vmovdqa64 [{scratch} + 3776], zmm5",
             // w3_s3 = weights of atom +3 of stream 3
-            "vmovdqa64 zmm2, [{w_s3} + 192]",
-            // codes3_0_s3 = field at bit 0 of w3_s3
-            "vpandd zmm3, zmm2, zmm0",
+            "vmovdqa64 zmm5, [{w_s3} + 192]",
+            // codes3_0_s3 = field at bit 0 of w3_s3, moved to bit 0
+            "vgf2p8affineqb zmm6, zmm5, zmm0, 0",
             // stage[60] = codes3_0_s3
-            "vmovdqa64 [{scratch} + 3840], zmm3",
-            // w3_shr2_s3 = w3_s3 >> 2
-            "vpsrlw zmm3, zmm2, 2",
-            // codes3_1_s3 = field at bit 0 of w3_shr2_s3
-            "vpandd zmm3, zmm3, zmm0",
+            "vmovdqa64 [{scratch} + 3840], zmm6",
+            // codes3_1_s3 = field at bit 2 of w3_s3, moved to bit 0
+            "vgf2p8affineqb zmm6, zmm5, zmm1, 0",
             // stage[61] = codes3_1_s3
-            "vmovdqa64 [{scratch} + 3904], zmm3",
-            // w3_shr4_s3 = w3_s3 >> 4
-            "vpsrlw zmm3, zmm2, 4",
-            // codes3_2_s3 = field at bit 0 of w3_shr4_s3
-            "vpandd zmm3, zmm3, zmm0",
+            "vmovdqa64 [{scratch} + 3904], zmm6",
+            // codes3_2_s3 = field at bit 4 of w3_s3, moved to bit 0
+            "vgf2p8affineqb zmm6, zmm5, zmm2, 0",
             // stage[62] = codes3_2_s3
-            "vmovdqa64 [{scratch} + 3968], zmm3",
-            // w3_shr6_s3 = w3_s3 >> 6
-            "vpsrlw zmm2, zmm2, 6",
-            // codes3_3_s3 = field at bit 0 of w3_shr6_s3
-            "vpandd zmm2, zmm2, zmm0",
+            "vmovdqa64 [{scratch} + 3968], zmm6",
+            // codes3_3_s3 = field at bit 6 of w3_s3, moved to bit 0
+            "vgf2p8affineqb zmm5, zmm5, zmm3, 0",
             // stage[63] = codes3_3_s3
-            "vmovdqa64 [{scratch} + 4032], zmm2",
-            // k_atoms / 4 - 1 times, 4 atoms each
+            "vmovdqa64 [{scratch} + 4032], zmm5",
+            "25:",
+            // k_atoms / 4 (1 less with the last row tiles) times, 4 atoms each
             "mov {n}, [{p} + {k_atoms_at}]",
             "shr {n}, 2",
+            "test qword ptr [{p} + {k_atoms_at}], 3",
+            "jnz 28f",
+            "cmp {row_tiles}, 1",
+            "jne 26f",
+            "28:",
             "dec {n}",
-            "jz 25f",
-            "24:",
+            "jz 27f",
+            "26:",
             // acts0_t0 = acts[0..][+0..+64]
             "tileloadd tmm4, [{a} + {line}]",
             // staged0 = stage[0..16]
@@ -486,430 +407,334 @@ pub unsafe extern "C" fn gemm16_i2a16_anyxany_u4c1sr1p2048t4bi__amx(p: &abi::Ope
             "tileloadd tmm5, [{scratch} + {line} + 1024]",
             // prefetch atom +4, 2048 bytes ahead
             "prefetcht0 [{w} + 2304]",
-            // w4 = weights of atom +4
-            "vmovdqa64 zmm2, [{w} + 256]",
-            // codes4_0 = field at bit 0 of w4
-            "vpandd zmm3, zmm2, zmm0",
-            // stage[64] = codes4_0
-            "vmovdqa64 [{next}], zmm3",
-            // w4_shr2 = w4 >> 2
-            "vpsrlw zmm3, zmm2, 2",
-            // codes4_1 = field at bit 0 of w4_shr2
-            "vpandd zmm3, zmm3, zmm0",
-            // stage[65] = codes4_1
-            "vmovdqa64 [{next} + 64], zmm3",
-            // w4_shr4 = w4 >> 4
-            "vpsrlw zmm3, zmm2, 4",
-            // codes4_2 = field at bit 0 of w4_shr4
-            "vpandd zmm3, zmm3, zmm0",
-            // stage[66] = codes4_2
-            "vmovdqa64 [{next} + 128], zmm3",
-            // w4_shr6 = w4 >> 6
-            "vpsrlw zmm2, zmm2, 6",
-            // codes4_3 = field at bit 0 of w4_shr6
-            "vpandd zmm2, zmm2, zmm0",
-            // stage[67] = codes4_3
-            "vmovdqa64 [{next} + 192], zmm2",
             // prefetch atom +5, 2048 bytes ahead
             "prefetcht0 [{w} + 2368]",
-            // w5 = weights of atom +5
-            "vmovdqa64 zmm2, [{w} + 320]",
-            // codes5_0 = field at bit 0 of w5
-            "vpandd zmm3, zmm2, zmm0",
-            // stage[68] = codes5_0
-            "vmovdqa64 [{next} + 256], zmm3",
-            // w5_shr2 = w5 >> 2
-            "vpsrlw zmm3, zmm2, 2",
-            // codes5_1 = field at bit 0 of w5_shr2
-            "vpandd zmm3, zmm3, zmm0",
-            // stage[69] = codes5_1
-            "vmovdqa64 [{next} + 320], zmm3",
-            // w5_shr4 = w5 >> 4
-            "vpsrlw zmm3, zmm2, 4",
-            // codes5_2 = field at bit 0 of w5_shr4
-            "vpandd zmm3, zmm3, zmm0",
-            // stage[70] = codes5_2
-            "vmovdqa64 [{next} + 384], zmm3",
-            // w5_shr6 = w5 >> 6
-            "vpsrlw zmm2, zmm2, 6",
-            // codes5_3 = field at bit 0 of w5_shr6
-            "vpandd zmm2, zmm2, zmm0",
-            // stage[71] = codes5_3
-            "vmovdqa64 [{next} + 448], zmm2",
             // prefetch atom +6, 2048 bytes ahead
             "prefetcht0 [{w} + 2432]",
-            // w6 = weights of atom +6
-            "vmovdqa64 zmm2, [{w} + 384]",
-            // codes6_0 = field at bit 0 of w6
-            "vpandd zmm3, zmm2, zmm0",
-            // stage[72] = codes6_0
-            "vmovdqa64 [{next} + 512], zmm3",
-            // w6_shr2 = w6 >> 2
-            "vpsrlw zmm3, zmm2, 2",
-            // codes6_1 = field at bit 0 of w6_shr2
-            "vpandd zmm3, zmm3, zmm0",
-            // stage[73] = codes6_1
-            "vmovdqa64 [{next} + 576], zmm3",
-            // w6_shr4 = w6 >> 4
-            "vpsrlw zmm3, zmm2, 4",
-            // codes6_2 = field at bit 0 of w6_shr4
-            "vpandd zmm3, zmm3, zmm0",
-            // stage[74] = codes6_2
-            "vmovdqa64 [{next} + 640], zmm3",
-            // w6_shr6 = w6 >> 6
-            "vpsrlw zmm2, zmm2, 6",
-            // codes6_3 = field at bit 0 of w6_shr6
-            "vpandd zmm2, zmm2, zmm0",
-            // stage[75] = codes6_3
-            "vmovdqa64 [{next} + 704], zmm2",
             // prefetch atom +7, 2048 bytes ahead
             "prefetcht0 [{w} + 2496]",
+            // w4 = weights of atom +4
+            "vmovdqa64 zmm5, [{w} + 256]",
+            // codes4_0 = field at bit 0 of w4, moved to bit 0
+            "vgf2p8affineqb zmm6, zmm5, zmm0, 0",
+            // stage[64] = codes4_0
+            "vmovdqa64 [{next}], zmm6",
+            // codes4_1 = field at bit 2 of w4, moved to bit 0
+            "vgf2p8affineqb zmm6, zmm5, zmm1, 0",
+            // stage[65] = codes4_1
+            "vmovdqa64 [{next} + 64], zmm6",
+            // codes4_2 = field at bit 4 of w4, moved to bit 0
+            "vgf2p8affineqb zmm6, zmm5, zmm2, 0",
+            // stage[66] = codes4_2
+            "vmovdqa64 [{next} + 128], zmm6",
+            // codes4_3 = field at bit 6 of w4, moved to bit 0
+            "vgf2p8affineqb zmm5, zmm5, zmm3, 0",
+            // stage[67] = codes4_3
+            "vmovdqa64 [{next} + 192], zmm5",
+            // w5 = weights of atom +5
+            "vmovdqa64 zmm5, [{w} + 320]",
+            // codes5_0 = field at bit 0 of w5, moved to bit 0
+            "vgf2p8affineqb zmm6, zmm5, zmm0, 0",
+            // stage[68] = codes5_0
+            "vmovdqa64 [{next} + 256], zmm6",
+            // codes5_1 = field at bit 2 of w5, moved to bit 0
+            "vgf2p8affineqb zmm6, zmm5, zmm1, 0",
+            // stage[69] = codes5_1
+            "vmovdqa64 [{next} + 320], zmm6",
+            // codes5_2 = field at bit 4 of w5, moved to bit 0
+            "vgf2p8affineqb zmm6, zmm5, zmm2, 0",
+            // stage[70] = codes5_2
+            "vmovdqa64 [{next} + 384], zmm6",
+            // codes5_3 = field at bit 6 of w5, moved to bit 0
+            "vgf2p8affineqb zmm5, zmm5, zmm3, 0",
+            // stage[71] = codes5_3
+            "vmovdqa64 [{next} + 448], zmm5",
+            // w6 = weights of atom +6
+            "vmovdqa64 zmm5, [{w} + 384]",
+            // codes6_0 = field at bit 0 of w6, moved to bit 0
+            "vgf2p8affineqb zmm6, zmm5, zmm0, 0",
+            // stage[72] = codes6_0
+            "vmovdqa64 [{next} + 512], zmm6",
+            // codes6_1 = field at bit 2 of w6, moved to bit 0
+            "vgf2p8affineqb zmm6, zmm5, zmm1, 0",
+            // stage[73] = codes6_1
+            "vmovdqa64 [{next} + 576], zmm6",
+            // codes6_2 = field at bit 4 of w6, moved to bit 0
+            "vgf2p8affineqb zmm6, zmm5, zmm2, 0",
+            // stage[74] = codes6_2
+            "vmovdqa64 [{next} + 640], zmm6",
+            // codes6_3 = field at bit 6 of w6, moved to bit 0
+            "vgf2p8affineqb zmm5, zmm5, zmm3, 0",
+            // stage[75] = codes6_3
+            "vmovdqa64 [{next} + 704], zmm5",
             // w7 = weights of atom +7
-            "vmovdqa64 zmm2, [{w} + 448]",
-            // codes7_0 = field at bit 0 of w7
-            "vpandd zmm3, zmm2, zmm0",
+            "vmovdqa64 zmm5, [{w} + 448]",
+            // codes7_0 = field at bit 0 of w7, moved to bit 0
+            "vgf2p8affineqb zmm6, zmm5, zmm0, 0",
             // stage[76] = codes7_0
-            "vmovdqa64 [{next} + 768], zmm3",
-            // w7_shr2 = w7 >> 2
-            "vpsrlw zmm3, zmm2, 2",
-            // codes7_1 = field at bit 0 of w7_shr2
-            "vpandd zmm3, zmm3, zmm0",
+            "vmovdqa64 [{next} + 768], zmm6",
+            // codes7_1 = field at bit 2 of w7, moved to bit 0
+            "vgf2p8affineqb zmm6, zmm5, zmm1, 0",
             // stage[77] = codes7_1
-            "vmovdqa64 [{next} + 832], zmm3",
-            // w7_shr4 = w7 >> 4
-            "vpsrlw zmm3, zmm2, 4",
-            // codes7_2 = field at bit 0 of w7_shr4
-            "vpandd zmm3, zmm3, zmm0",
+            "vmovdqa64 [{next} + 832], zmm6",
+            // codes7_2 = field at bit 4 of w7, moved to bit 0
+            "vgf2p8affineqb zmm6, zmm5, zmm2, 0",
             // stage[78] = codes7_2
-            "vmovdqa64 [{next} + 896], zmm3",
-            // w7_shr6 = w7 >> 6
-            "vpsrlw zmm2, zmm2, 6",
-            // codes7_3 = field at bit 0 of w7_shr6
-            "vpandd zmm2, zmm2, zmm0",
+            "vmovdqa64 [{next} + 896], zmm6",
+            // codes7_3 = field at bit 6 of w7, moved to bit 0
+            "vgf2p8affineqb zmm5, zmm5, zmm3, 0",
             // stage[79] = codes7_3
-            "vmovdqa64 [{next} + 960], zmm2",
+            "vmovdqa64 [{next} + 960], zmm5",
             // tile_t0_s1 = tile_t0_s1 + staged0_s1 . acts0_t0
             "tdpbsud tmm1, tmm4, tmm5",
             // staged0_s2 = stage[32..48]
             "tileloadd tmm5, [{scratch} + {line} + 2048]",
             // prefetch atom +4 of stream 1, 2048 bytes ahead
             "prefetcht0 [{w_s1} + 2304]",
-            // w4_s1 = weights of atom +4 of stream 1
-            "vmovdqa64 zmm2, [{w_s1} + 256]",
-            // codes4_0_s1 = field at bit 0 of w4_s1
-            "vpandd zmm3, zmm2, zmm0",
-            // stage[80] = codes4_0_s1
-            "vmovdqa64 [{next} + 1024], zmm3",
-            // w4_shr2_s1 = w4_s1 >> 2
-            "vpsrlw zmm3, zmm2, 2",
-            // codes4_1_s1 = field at bit 0 of w4_shr2_s1
-            "vpandd zmm3, zmm3, zmm0",
-            // stage[81] = codes4_1_s1
-            "vmovdqa64 [{next} + 1088], zmm3",
-            // w4_shr4_s1 = w4_s1 >> 4
-            "vpsrlw zmm3, zmm2, 4",
-            // codes4_2_s1 = field at bit 0 of w4_shr4_s1
-            "vpandd zmm3, zmm3, zmm0",
-            // stage[82] = codes4_2_s1
-            "vmovdqa64 [{next} + 1152], zmm3",
-            // w4_shr6_s1 = w4_s1 >> 6
-            "vpsrlw zmm2, zmm2, 6",
-            // codes4_3_s1 = field at bit 0 of w4_shr6_s1
-            "vpandd zmm2, zmm2, zmm0",
-            // stage[83] = codes4_3_s1
-            "vmovdqa64 [{next} + 1216], zmm2",
             // prefetch atom +5 of stream 1, 2048 bytes ahead
             "prefetcht0 [{w_s1} + 2368]",
-            // w5_s1 = weights of atom +5 of stream 1
-            "vmovdqa64 zmm2, [{w_s1} + 320]",
-            // codes5_0_s1 = field at bit 0 of w5_s1
-            "vpandd zmm3, zmm2, zmm0",
-            // stage[84] = codes5_0_s1
-            "vmovdqa64 [{next} + 1280], zmm3",
-            // w5_shr2_s1 = w5_s1 >> 2
-            "vpsrlw zmm3, zmm2, 2",
-            // codes5_1_s1 = field at bit 0 of w5_shr2_s1
-            "vpandd zmm3, zmm3, zmm0",
-            // stage[85] = codes5_1_s1
-            "vmovdqa64 [{next} + 1344], zmm3",
-            // w5_shr4_s1 = w5_s1 >> 4
-            "vpsrlw zmm3, zmm2, 4",
-            // codes5_2_s1 = field at bit 0 of w5_shr4_s1
-            "vpandd zmm3, zmm3, zmm0",
-            // stage[86] = codes5_2_s1
-            "vmovdqa64 [{next} + 1408], zmm3",
-            // w5_shr6_s1 = w5_s1 >> 6
-            "vpsrlw zmm2, zmm2, 6",
-            // codes5_3_s1 = field at bit 0 of w5_shr6_s1
-            "vpandd zmm2, zmm2, zmm0",
-            // stage[87] = codes5_3_s1
-            "vmovdqa64 [{next} + 1472], zmm2",
             // prefetch atom +6 of stream 1, 2048 bytes ahead
             "prefetcht0 [{w_s1} + 2432]",
-            // w6_s1 = weights of atom +6 of stream 1
-            "vmovdqa64 zmm2, [{w_s1} + 384]",
-            // codes6_0_s1 = field at bit 0 of w6_s1
-            "vpandd zmm3, zmm2, zmm0",
-            // stage[88] = codes6_0_s1
-            "vmovdqa64 [{next} + 1536], zmm3",
-            // w6_shr2_s1 = w6_s1 >> 2
-            "vpsrlw zmm3, zmm2, 2",
-            // codes6_1_s1 = field at bit 0 of w6_shr2_s1
-            "vpandd zmm3, zmm3, zmm0",
-            // stage[89] = codes6_1_s1
-            "vmovdqa64 [{next} + 1600], zmm3",
-            // w6_shr4_s1 = w6_s1 >> 4
-            "vpsrlw zmm3, zmm2, 4",
-            // codes6_2_s1 = field at bit 0 of w6_shr4_s1
-            "vpandd zmm3, zmm3, zmm0",
-            // stage[90] = codes6_2_s1
-            "vmovdqa64 [{next} + 1664], zmm3",
-            // w6_shr6_s1 = w6_s1 >> 6
-            "vpsrlw zmm2, zmm2, 6",
-            // codes6_3_s1 = field at bit 0 of w6_shr6_s1
-            "vpandd zmm2, zmm2, zmm0",
-            // stage[91] = codes6_3_s1
-            "vmovdqa64 [{next} + 1728], zmm2",
             // prefetch atom +7 of stream 1, 2048 bytes ahead
             "prefetcht0 [{w_s1} + 2496]",
+            // w4_s1 = weights of atom +4 of stream 1
+            "vmovdqa64 zmm5, [{w_s1} + 256]",
+            // codes4_0_s1 = field at bit 0 of w4_s1, moved to bit 0
+            "vgf2p8affineqb zmm6, zmm5, zmm0, 0",
+            // stage[80] = codes4_0_s1
+            "vmovdqa64 [{next} + 1024], zmm6",
+            // codes4_1_s1 = field at bit 2 of w4_s1, moved to bit 0
+            "vgf2p8affineqb zmm6, zmm5, zmm1, 0",
+            // stage[81] = codes4_1_s1
+            "vmovdqa64 [{next} + 1088], zmm6",
+            // codes4_2_s1 = field at bit 4 of w4_s1, moved to bit 0
+            "vgf2p8affineqb zmm6, zmm5, zmm2, 0",
+            // stage[82] = codes4_2_s1
+            "vmovdqa64 [{next} + 1152], zmm6",
+            // codes4_3_s1 = field at bit 6 of w4_s1, moved to bit 0
+            "vgf2p8affineqb zmm5, zmm5, zmm3, 0",
+            // stage[83] = codes4_3_s1
+            "vmovdqa64 [{next} + 1216], zmm5",
+            // w5_s1 = weights of atom +5 of stream 1
+            "vmovdqa64 zmm5, [{w_s1} + 320]",
+            // codes5_0_s1 = field at bit 0 of w5_s1, moved to bit 0
+            "vgf2p8affineqb zmm6, zmm5, zmm0, 0",
+            // stage[84] = codes5_0_s1
+            "vmovdqa64 [{next} + 1280], zmm6",
+            // codes5_1_s1 = field at bit 2 of w5_s1, moved to bit 0
+            "vgf2p8affineqb zmm6, zmm5, zmm1, 0",
+            // stage[85] = codes5_1_s1
+            "vmovdqa64 [{next} + 1344], zmm6",
+            // codes5_2_s1 = field at bit 4 of w5_s1, moved to bit 0
+            "vgf2p8affineqb zmm6, zmm5, zmm2, 0",
+            // stage[86] = codes5_2_s1
+            "vmovdqa64 [{next} + 1408], zmm6",
+            // codes5_3_s1 = field at bit 6 of w5_s1, moved to bit 0
+            "vgf2p8affineqb zmm5, zmm5, zmm3, 0",
+            // stage[87] = codes5_3_s1
+            "vmovdqa64 [{next} + 1472], zmm5",
+            // w6_s1 = weights of atom +6 of stream 1
+            "vmovdqa64 zmm5, [{w_s1} + 384]",
+            // codes6_0_s1 = field at bit 0 of w6_s1, moved to bit 0
+            "vgf2p8affineqb zmm6, zmm5, zmm0, 0",
+            // stage[88] = codes6_0_s1
+            "vmovdqa64 [{next} + 1536], zmm6",
+            // codes6_1_s1 = field at bit 2 of w6_s1, moved to bit 0
+            "vgf2p8affineqb zmm6, zmm5, zmm1, 0",
+            // stage[89] = codes6_1_s1
+            "vmovdqa64 [{next} + 1600], zmm6",
+            // codes6_2_s1 = field at bit 4 of w6_s1, moved to bit 0
+            "vgf2p8affineqb zmm6, zmm5, zmm2, 0",
+            // stage[90] = codes6_2_s1
+            "vmovdqa64 [{next} + 1664], zmm6",
+            // codes6_3_s1 = field at bit 6 of w6_s1, moved to bit 0
+            "vgf2p8affineqb zmm5, zmm5, zmm3, 0",
+            // stage[91] = codes6_3_s1
+            "vmovdqa64 [{next} + 1728], zmm5",
             // w7_s1 = weights of atom +7 of stream 1
-            "vmovdqa64 zmm2, [{w_s1} + 448]",
-            // codes7_0_s1 = field at bit 0 of w7_s1
-            "vpandd zmm3, zmm2, zmm0",
+            "vmovdqa64 zmm5, [{w_s1} + 448]",
+            // codes7_0_s1 = field at bit 0 of w7_s1, moved to bit 0
+            "vgf2p8affineqb zmm6, zmm5, zmm0, 0",
             // stage[92] = codes7_0_s1
-            "vmovdqa64 [{next} + 1792], zmm3",
-            // w7_shr2_s1 = w7_s1 >> 2
-            "vpsrlw zmm3, zmm2, 2",
-            // codes7_1_s1 = field at bit 0 of w7_shr2_s1
-            "vpandd zmm3, zmm3, zmm0",
+            "vmovdqa64 [{next} + 1792], zmm6",
+            // codes7_1_s1 = field at bit 2 of w7_s1, moved to bit 0
+            "vgf2p8affineqb zmm6, zmm5, zmm1, 0",
             // stage[93] = codes7_1_s1
-            "vmovdqa64 [{next} + 1856], zmm3",
-            // w7_shr4_s1 = w7_s1 >> 4
-            "vpsrlw zmm3, zmm2, 4",
-            // codes7_2_s1 = field at bit 0 of w7_shr4_s1
-            "vpandd zmm3, zmm3, zmm0",
+            "vmovdqa64 [{next} + 1856], zmm6",
+            // codes7_2_s1 = field at bit 4 of w7_s1, moved to bit 0
+            "vgf2p8affineqb zmm6, zmm5, zmm2, 0",
             // stage[94] = codes7_2_s1
-            "vmovdqa64 [{next} + 1920], zmm3",
-            // w7_shr6_s1 = w7_s1 >> 6
-            "vpsrlw zmm2, zmm2, 6",
-            // codes7_3_s1 = field at bit 0 of w7_shr6_s1
-            "vpandd zmm2, zmm2, zmm0",
+            "vmovdqa64 [{next} + 1920], zmm6",
+            // codes7_3_s1 = field at bit 6 of w7_s1, moved to bit 0
+            "vgf2p8affineqb zmm5, zmm5, zmm3, 0",
             // stage[95] = codes7_3_s1
-            "vmovdqa64 [{next} + 1984], zmm2",
+            "vmovdqa64 [{next} + 1984], zmm5",
             // tile_t0_s2 = tile_t0_s2 + staged0_s2 . acts0_t0
             "tdpbsud tmm2, tmm4, tmm5",
             // staged0_s3 = stage[48..64]
             "tileloadd tmm5, [{scratch} + {line} + 3072]",
             // prefetch atom +4 of stream 2, 2048 bytes ahead
             "prefetcht0 [{w_s2} + 2304]",
-            // w4_s2 = weights of atom +4 of stream 2
-            "vmovdqa64 zmm2, [{w_s2} + 256]",
-            // codes4_0_s2 = field at bit 0 of w4_s2
-            "vpandd zmm3, zmm2, zmm0",
-            // stage[96] = codes4_0_s2
-            "vmovdqa64 [{next} + 2048], zmm3",
-            // w4_shr2_s2 = w4_s2 >> 2
-            "vpsrlw zmm3, zmm2, 2",
-            // codes4_1_s2 = field at bit 0 of w4_shr2_s2
-            "vpandd zmm3, zmm3, zmm0",
-            // stage[97] = codes4_1_s2
-            "vmovdqa64 [{next} + 2112], zmm3",
-            // w4_shr4_s2 = w4_s2 >> 4
-            "vpsrlw zmm3, zmm2, 4",
-            // codes4_2_s2 = field at bit 0 of w4_shr4_s2
-            "vpandd zmm3, zmm3, zmm0",
-            // stage[98] = codes4_2_s2
-            "vmovdqa64 [{next} + 2176], zmm3",
-            // w4_shr6_s2 = w4_s2 >> 6
-            "vpsrlw zmm2, zmm2, 6",
-            // codes4_3_s2 = field at bit 0 of w4_shr6_s2
-            "vpandd zmm2, zmm2, zmm0",
-            // stage[99] = codes4_3_s2
-            "vmovdqa64 [{next} + 2240], zmm2",
             // prefetch atom +5 of stream 2, 2048 bytes ahead
             "prefetcht0 [{w_s2} + 2368]",
-            // w5_s2 = weights of atom +5 of stream 2
-            "vmovdqa64 zmm2, [{w_s2} + 320]",
-            // codes5_0_s2 = field at bit 0 of w5_s2
-            "vpandd zmm3, zmm2, zmm0",
-            // stage[100] = codes5_0_s2
-            "vmovdqa64 [{next} + 2304], zmm3",
-            // w5_shr2_s2 = w5_s2 >> 2
-            "vpsrlw zmm3, zmm2, 2",
-            // codes5_1_s2 = field at bit 0 of w5_shr2_s2
-            "vpandd zmm3, zmm3, zmm0",
-            // stage[101] = codes5_1_s2
-            "vmovdqa64 [{next} + 2368], zmm3",
-            // w5_shr4_s2 = w5_s2 >> 4
-            "vpsrlw zmm3, zmm2, 4",
-            // codes5_2_s2 = field at bit 0 of w5_shr4_s2
-            "vpandd zmm3, zmm3, zmm0",
-            // stage[102] = codes5_2_s2
-            "vmovdqa64 [{next} + 2432], zmm3",
-            // w5_shr6_s2 = w5_s2 >> 6
-            "vpsrlw zmm2, zmm2, 6",
-            // codes5_3_s2 = field at bit 0 of w5_shr6_s2
-            "vpandd zmm2, zmm2, zmm0",
-            // stage[103] = codes5_3_s2
-            "vmovdqa64 [{next} + 2496], zmm2",
             // prefetch atom +6 of stream 2, 2048 bytes ahead
             "prefetcht0 [{w_s2} + 2432]",
-            // w6_s2 = weights of atom +6 of stream 2
-            "vmovdqa64 zmm2, [{w_s2} + 384]",
-            // codes6_0_s2 = field at bit 0 of w6_s2
-            "vpandd zmm3, zmm2, zmm0",
-            // stage[104] = codes6_0_s2
-            "vmovdqa64 [{next} + 2560], zmm3",
-            // w6_shr2_s2 = w6_s2 >> 2
-            "vpsrlw zmm3, zmm2, 2",
-            // codes6_1_s2 = field at bit 0 of w6_shr2_s2
-            "vpandd zmm3, zmm3, zmm0",
-            // stage[105] = codes6_1_s2
-            "vmovdqa64 [{next} + 2624], zmm3",
-            // w6_shr4_s2 = w6_s2 >> 4
-            "vpsrlw zmm3, zmm2, 4",
-            // codes6_2_s2 = field at bit 0 of w6_shr4_s2
-            "vpandd zmm3, zmm3, zmm0",
-            // stage[106] = codes6_2_s2
-            "vmovdqa64 [{next} + 2688], zmm3",
-            // w6_shr6_s2 = w6_s2 >> 6
-            "vpsrlw zmm2, zmm2, 6",
-            // codes6_3_s2 = field at bit 0 of w6_shr6_s2
-            "vpandd zmm2, zmm2, zmm0",
-            // stage[107] = codes6_3_s2
-            "vmovdqa64 [{next} + 2752], zmm2",
             // prefetch atom +7 of stream 2, 2048 bytes ahead
             "prefetcht0 [{w_s2} + 2496]",
+            // w4_s2 = weights of atom +4 of stream 2
+            "vmovdqa64 zmm5, [{w_s2} + 256]",
+            // codes4_0_s2 = field at bit 0 of w4_s2, moved to bit 0
+            "vgf2p8affineqb zmm6, zmm5, zmm0, 0",
+            // stage[96] = codes4_0_s2
+            "vmovdqa64 [{next} + 2048], zmm6",
+            // codes4_1_s2 = field at bit 2 of w4_s2, moved to bit 0
+            "vgf2p8affineqb zmm6, zmm5, zmm1, 0",
+            // stage[97] = codes4_1_s2
+            "vmovdqa64 [{next} + 2112], zmm6",
+            // codes4_2_s2 = field at bit 4 of w4_s2, moved to bit 0
+            "vgf2p8affineqb zmm6, zmm5, zmm2, 0",
+            // stage[98] = codes4_2_s2
+            "vmovdqa64 [{next} + 2176], zmm6",
+            // codes4_3_s2 = field at bit 6 of w4_s2, moved to bit 0
+            "vgf2p8affineqb zmm5, zmm5, zmm3, 0",
+            // stage[99] = codes4_3_s2
+            "vmovdqa64 [{next} + 2240], zmm5",
+            // w5_s2 = weights of atom +5 of stream 2
+            "vmovdqa64 zmm5, [{w_s2} + 320]",
+            // codes5_0_s2 = field at bit 0 of w5_s2, moved to bit 0
+            "vgf2p8affineqb zmm6, zmm5, zmm0, 0",
+            // stage[100] = codes5_0_s2
+            "vmovdqa64 [{next} + 2304], zmm6",
+            // codes5_1_s2 = field at bit 2 of w5_s2, moved to bit 0
+            "vgf2p8affineqb zmm6, zmm5, zmm1, 0",
+            // stage[101] = codes5_1_s2
+            "vmovdqa64 [{next} + 2368], zmm6",
+            // codes5_2_s2 = field at bit 4 of w5_s2, moved to bit 0
+            "vgf2p8affineqb zmm6, zmm5, zmm2, 0",
+            // stage[102] = codes5_2_s2
+            "vmovdqa64 [{next} + 2432], zmm6",
+            // codes5_3_s2 = field at bit 6 of w5_s2, moved to bit 0
+            "vgf2p8affineqb zmm5, zmm5, zmm3, 0",
+            // stage[103] = codes5_3_s2
+            "vmovdqa64 [{next} + 2496], zmm5",
+            // w6_s2 = weights of atom +6 of stream 2
+            "vmovdqa64 zmm5, [{w_s2} + 384]",
+            // codes6_0_s2 = field at bit 0 of w6_s2, moved to bit 0
+            "vgf2p8affineqb zmm6, zmm5, zmm0, 0",
+            // stage[104] = codes6_0_s2
+            "vmovdqa64 [{next} + 2560], zmm6",
+            // codes6_1_s2 = field at bit 2 of w6_s2, moved to bit 0
+            "vgf2p8affineqb zmm6, zmm5, zmm1, 0",
+            // stage[105] = codes6_1_s2
+            "vmovdqa64 [{next} + 2624], zmm6",
+            // codes6_2_s2 = field at bit 4 of w6_s2, moved to bit 0
+            "vgf2p8affineqb zmm6, zmm5, zmm2, 0",
+            // stage[106] = codes6_2_s2
+            "vmovdqa64 [{next} + 2688], zmm6",
+            // codes6_3_s2 = field at bit 6 of w6_s2, moved to bit 0
+            "vgf2p8affineqb zmm5, zmm5, zmm3, 0",
+            // stage[107] = codes6_3_s2
+            "vmovdqa64 [{next} + 2752], zmm5",
             // w7_s2 = weights of atom +7 of stream 2
-            "vmovdqa64 zmm2, [{w_s2} + 448]",
-            // codes7_0_s2 = field at bit 0 of w7_s2
-            "vpandd zmm3, zmm2, zmm0",
+            "vmovdqa64 zmm5, [{w_s2} + 448]",
+            // codes7_0_s2 = field at bit 0 of w7_s2, moved to bit 0
+            "vgf2p8affineqb zmm6, zmm5, zmm0, 0",
             // stage[108] = codes7_0_s2
-            "vmovdqa64 [{next} + 2816], zmm3",
-            // w7_shr2_s2 = w7_s2 >> 2
-            "vpsrlw zmm3, zmm2, 2",
-            // codes7_1_s2 = field at bit 0 of w7_shr2_s2
-            "vpandd zmm3, zmm3, zmm0",
+            "vmovdqa64 [{next} + 2816], zmm6",
+            // codes7_1_s2 = field at bit 2 of w7_s2, moved to bit 0
+            "vgf2p8affineqb zmm6, zmm5, zmm1, 0",
             // stage[109] = codes7_1_s2
-            "vmovdqa64 [{next} + 2880], zmm3",
-            // w7_shr4_s2 = w7_s2 >> 4
-            "vpsrlw zmm3, zmm2, 4",
-            // codes7_2_s2 = field at bit 0 of w7_shr4_s2
-            "vpandd zmm3, zmm3, zmm0",
+            "vmovdqa64 [{next} + 2880], zmm6",
+            // codes7_2_s2 = field at bit 4 of w7_s2, moved to bit 0
+            "vgf2p8affineqb zmm6, zmm5, zmm2, 0",
             // stage[110] = codes7_2_s2
-            "vmovdqa64 [{next} + 2944], zmm3",
-            // w7_shr6_s2 = w7_s2 >> 6
-            "vpsrlw zmm2, zmm2, 6",
-            // codes7_3_s2 = field at bit 0 of w7_shr6_s2
-            "vpandd zmm2, zmm2, zmm0",
+            "vmovdqa64 [{next} + 2944], zmm6",
+            // codes7_3_s2 = field at bit 6 of w7_s2, moved to bit 0
+            "vgf2p8affineqb zmm5, zmm5, zmm3, 0",
             // stage[111] = codes7_3_s2
-            "vmovdqa64 [{next} + 3008], zmm2",
+            "vmovdqa64 [{next} + 3008], zmm5",
             // tile_t0_s3 = tile_t0_s3 + staged0_s3 . acts0_t0
             "tdpbsud tmm3, tmm4, tmm5",
             // prefetch atom +4 of stream 3, 2048 bytes ahead
             "prefetcht0 [{w_s3} + 2304]",
-            // w4_s3 = weights of atom +4 of stream 3
-            "vmovdqa64 zmm2, [{w_s3} + 256]",
-            // codes4_0_s3 = field at bit 0 of w4_s3
-            "vpandd zmm3, zmm2, zmm0",
-            // stage[112] = codes4_0_s3
-            "vmovdqa64 [{next} + 3072], zmm3",
-            // w4_shr2_s3 = w4_s3 >> 2
-            "vpsrlw zmm3, zmm2, 2",
-            // codes4_1_s3 = field at bit 0 of w4_shr2_s3
-            "vpandd zmm3, zmm3, zmm0",
-            // stage[113] = codes4_1_s3
-            "vmovdqa64 [{next} + 3136], zmm3",
-            // w4_shr4_s3 = w4_s3 >> 4
-            "vpsrlw zmm3, zmm2, 4",
-            // codes4_2_s3 = field at bit 0 of w4_shr4_s3
-            "vpandd zmm3, zmm3, zmm0",
-            // stage[114] = codes4_2_s3
-            "vmovdqa64 [{next} + 3200], zmm3",
-            // w4_shr6_s3 = w4_s3 >> 6
-            "vpsrlw zmm2, zmm2, 6",
-            // codes4_3_s3 = field at bit 0 of w4_shr6_s3
-            "vpandd zmm2, zmm2, zmm0",
-            // stage[115] = codes4_3_s3
-            "vmovdqa64 [{next} + 3264], zmm2",
             // prefetch atom +5 of stream 3, 2048 bytes ahead
             "prefetcht0 [{w_s3} + 2368]",
-            // w5_s3 = weights of atom +5 of stream 3
-            "vmovdqa64 zmm2, [{w_s3} + 320]",
-            // codes5_0_s3 = field at bit 0 of w5_s3
-            "vpandd zmm3, zmm2, zmm0",
-            // stage[116] = codes5_0_s3
-            "vmovdqa64 [{next} + 3328], zmm3",
-            // w5_shr2_s3 = w5_s3 >> 2
-            "vpsrlw zmm3, zmm2, 2",
-            // codes5_1_s3 = field at bit 0 of w5_shr2_s3
-            "vpandd zmm3, zmm3, zmm0",
-            // stage[117] = codes5_1_s3
-            "vmovdqa64 [{next} + 3392], zmm3",
-            // w5_shr4_s3 = w5_s3 >> 4
-            "vpsrlw zmm3, zmm2, 4",
-            // codes5_2_s3 = field at bit 0 of w5_shr4_s3
-            "vpandd zmm3, zmm3, zmm0",
-            // stage[118] = codes5_2_s3
-            "vmovdqa64 [{next} + 3456], zmm3",
-            // w5_shr6_s3 = w5_s3 >> 6
-            "vpsrlw zmm2, zmm2, 6",
-            // codes5_3_s3 = field at bit 0 of w5_shr6_s3
-            "vpandd zmm2, zmm2, zmm0",
-            // stage[119] = codes5_3_s3
-            "vmovdqa64 [{next} + 3520], zmm2",
             // prefetch atom +6 of stream 3, 2048 bytes ahead
             "prefetcht0 [{w_s3} + 2432]",
-            // w6_s3 = weights of atom +6 of stream 3
-            "vmovdqa64 zmm2, [{w_s3} + 384]",
-            // codes6_0_s3 = field at bit 0 of w6_s3
-            "vpandd zmm3, zmm2, zmm0",
-            // stage[120] = codes6_0_s3
-            "vmovdqa64 [{next} + 3584], zmm3",
-            // w6_shr2_s3 = w6_s3 >> 2
-            "vpsrlw zmm3, zmm2, 2",
-            // codes6_1_s3 = field at bit 0 of w6_shr2_s3
-            "vpandd zmm3, zmm3, zmm0",
-            // stage[121] = codes6_1_s3
-            "vmovdqa64 [{next} + 3648], zmm3",
-            // w6_shr4_s3 = w6_s3 >> 4
-            "vpsrlw zmm3, zmm2, 4",
-            // codes6_2_s3 = field at bit 0 of w6_shr4_s3
-            "vpandd zmm3, zmm3, zmm0",
-            // stage[122] = codes6_2_s3
-            "vmovdqa64 [{next} + 3712], zmm3",
-            // w6_shr6_s3 = w6_s3 >> 6
-            "vpsrlw zmm2, zmm2, 6",
-            // codes6_3_s3 = field at bit 0 of w6_shr6_s3
-            "vpandd zmm2, zmm2, zmm0",
-            // stage[123] = codes6_3_s3
-            "vmovdqa64 [{next} + 3776], zmm2",
             // prefetch atom +7 of stream 3, 2048 bytes ahead
             "prefetcht0 [{w_s3} + 2496]",
+            // w4_s3 = weights of atom +4 of stream 3
+            "vmovdqa64 zmm5, [{w_s3} + 256]",
+            // codes4_0_s3 = field at bit 0 of w4_s3, moved to bit 0
+            "vgf2p8affineqb zmm6, zmm5, zmm0, 0",
+            // stage[112] = codes4_0_s3
+            "vmovdqa64 [{next} + 3072], zmm6",
+            // codes4_1_s3 = field at bit 2 of w4_s3, moved to bit 0
+            "vgf2p8affineqb zmm6, zmm5, zmm1, 0",
+            // stage[113] = codes4_1_s3
+            "vmovdqa64 [{next} + 3136], zmm6",
+            // codes4_2_s3 = field at bit 4 of w4_s3, moved to bit 0
+            "vgf2p8affineqb zmm6, zmm5, zmm2, 0",
+            // stage[114] = codes4_2_s3
+            "vmovdqa64 [{next} + 3200], zmm6",
+            // codes4_3_s3 = field at bit 6 of w4_s3, moved to bit 0
+            "vgf2p8affineqb zmm5, zmm5, zmm3, 0",
+            // stage[115] = codes4_3_s3
+            "vmovdqa64 [{next} + 3264], zmm5",
+            // w5_s3 = weights of atom +5 of stream 3
+            "vmovdqa64 zmm5, [{w_s3} + 320]",
+            // codes5_0_s3 = field at bit 0 of w5_s3, moved to bit 0
+            "vgf2p8affineqb zmm6, zmm5, zmm0, 0",
+            // stage[116] = codes5_0_s3
+            "vmovdqa64 [{next} + 3328], zmm6",
+            // codes5_1_s3 = field at bit 2 of w5_s3, moved to bit 0
+            "vgf2p8affineqb zmm6, zmm5, zmm1, 0",
+            // stage[117] = codes5_1_s3
+            "vmovdqa64 [{next} + 3392], zmm6",
+            // codes5_2_s3 = field at bit 4 of w5_s3, moved to bit 0
+            "vgf2p8affineqb zmm6, zmm5, zmm2, 0",
+            // stage[118] = codes5_2_s3
+            "vmovdqa64 [{next} + 3456], zmm6",
+            // codes5_3_s3 = field at bit 6 of w5_s3, moved to bit 0
+            "vgf2p8affineqb zmm5, zmm5, zmm3, 0",
+            // stage[119] = codes5_3_s3
+            "vmovdqa64 [{next} + 3520], zmm5",
+            // w6_s3 = weights of atom +6 of stream 3
+            "vmovdqa64 zmm5, [{w_s3} + 384]",
+            // codes6_0_s3 = field at bit 0 of w6_s3, moved to bit 0
+            "vgf2p8affineqb zmm6, zmm5, zmm0, 0",
+            // stage[120] = codes6_0_s3
+            "vmovdqa64 [{next} + 3584], zmm6",
+            // codes6_1_s3 = field at bit 2 of w6_s3, moved to bit 0
+            "vgf2p8affineqb zmm6, zmm5, zmm1, 0",
+            // stage[121] = codes6_1_s3
+            "vmovdqa64 [{next} + 3648], zmm6",
+            // codes6_2_s3 = field at bit 4 of w6_s3, moved to bit 0
+            "vgf2p8affineqb zmm6, zmm5, zmm2, 0",
+            // stage[122] = codes6_2_s3
+            "vmovdqa64 [{next} + 3712], zmm6",
+            // codes6_3_s3 = field at bit 6 of w6_s3, moved to bit 0
+            "vgf2p8affineqb zmm5, zmm5, zmm3, 0",
+            // stage[123] = codes6_3_s3
+            "vmovdqa64 [{next} + 3776], zmm5",
             // w7_s3 = weights of atom +7 of stream 3
-            "vmovdqa64 zmm2, [{w_s3} + 448]",
-            // codes7_0_s3 = field at bit 0 of w7_s3
-            "vpandd zmm3, zmm2, zmm0",
+            "vmovdqa64 zmm5, [{w_s3} + 448]",
+            // codes7_0_s3 = field at bit 0 of w7_s3, moved to bit 0
+            "vgf2p8affineqb zmm6, zmm5, zmm0, 0",
             // stage[124] = codes7_0_s3
-            "vmovdqa64 [{next} + 3840], zmm3",
-            // w7_shr2_s3 = w7_s3 >> 2
-            "vpsrlw zmm3, zmm2, 2",
-            // codes7_1_s3 = field at bit 0 of w7_shr2_s3
-            "vpandd zmm3, zmm3, zmm0",
+            "vmovdqa64 [{next} + 3840], zmm6",
+            // codes7_1_s3 = field at bit 2 of w7_s3, moved to bit 0
+            "vgf2p8affineqb zmm6, zmm5, zmm1, 0",
             // stage[125] = codes7_1_s3
-            "vmovdqa64 [{next} + 3904], zmm3",
-            // w7_shr4_s3 = w7_s3 >> 4
-            "vpsrlw zmm3, zmm2, 4",
-            // codes7_2_s3 = field at bit 0 of w7_shr4_s3
-            "vpandd zmm3, zmm3, zmm0",
+            "vmovdqa64 [{next} + 3904], zmm6",
+            // codes7_2_s3 = field at bit 4 of w7_s3, moved to bit 0
+            "vgf2p8affineqb zmm6, zmm5, zmm2, 0",
             // stage[126] = codes7_2_s3
-            "vmovdqa64 [{next} + 3968], zmm3",
-            // w7_shr6_s3 = w7_s3 >> 6
-            "vpsrlw zmm2, zmm2, 6",
-            // codes7_3_s3 = field at bit 0 of w7_shr6_s3
-            "vpandd zmm2, zmm2, zmm0",
+            "vmovdqa64 [{next} + 3968], zmm6",
+            // codes7_3_s3 = field at bit 6 of w7_s3, moved to bit 0
+            "vgf2p8affineqb zmm5, zmm5, zmm3, 0",
             // stage[127] = codes7_3_s3
-            "vmovdqa64 [{next} + 4032], zmm2",
+            "vmovdqa64 [{next} + 4032], zmm5",
             // the halves of the stage change places
             "xchg {scratch}, {next}",
             "add {w}, 256",
@@ -918,8 +743,14 @@ pub unsafe extern "C" fn gemm16_i2a16_anyxany_u4c1sr1p2048t4bi__amx(p: &abi::Ope
             "add {w_s3}, 256",
             "add {a}, 1024",
             "dec {n}",
-            "jnz 24b",
-            "25:",
+            "jnz 26b",
+            "27:",
+            // min(k_atoms / 4, 1), with the last row tiles, times, 4 atoms each
+            "test qword ptr [{p} + {k_atoms_at}], 3",
+            "jnz 29f",
+            "cmp {row_tiles}, 1",
+            "jne 30f",
+            "29:",
             // acts0_t0 = acts[0..][+0..+64]
             "tileloadd tmm4, [{a} + {line}]",
             // staged0 = stage[0..16]
@@ -943,218 +774,195 @@ pub unsafe extern "C" fn gemm16_i2a16_anyxany_u4c1sr1p2048t4bi__amx(p: &abi::Ope
             "add {w_s2}, 256",
             "add {w_s3}, 256",
             "add {a}, 1024",
+            "30:",
             "23:",
             // min((k_atoms % 4) / 1, 1) times, 0 atoms each
             "mov {n}, [{p} + {k_atoms_at}]",
             "and {n}, 3",
             "test {n}, {n}",
-            "jz 27f",
+            "jz 32f",
             // stage[4] = 0
-            "vmovdqa64 [{scratch} + 256], zmm1",
+            "vmovdqa64 [{scratch} + 256], zmm4",
             // stage[5] = 0
-            "vmovdqa64 [{scratch} + 320], zmm1",
+            "vmovdqa64 [{scratch} + 320], zmm4",
             // stage[6] = 0
-            "vmovdqa64 [{scratch} + 384], zmm1",
+            "vmovdqa64 [{scratch} + 384], zmm4",
             // stage[7] = 0
-            "vmovdqa64 [{scratch} + 448], zmm1",
+            "vmovdqa64 [{scratch} + 448], zmm4",
             // stage[8] = 0
-            "vmovdqa64 [{scratch} + 512], zmm1",
+            "vmovdqa64 [{scratch} + 512], zmm4",
             // stage[9] = 0
-            "vmovdqa64 [{scratch} + 576], zmm1",
+            "vmovdqa64 [{scratch} + 576], zmm4",
             // stage[10] = 0
-            "vmovdqa64 [{scratch} + 640], zmm1",
+            "vmovdqa64 [{scratch} + 640], zmm4",
             // stage[11] = 0
-            "vmovdqa64 [{scratch} + 704], zmm1",
+            "vmovdqa64 [{scratch} + 704], zmm4",
             // stage[12] = 0
-            "vmovdqa64 [{scratch} + 768], zmm1",
+            "vmovdqa64 [{scratch} + 768], zmm4",
             // stage[13] = 0
-            "vmovdqa64 [{scratch} + 832], zmm1",
+            "vmovdqa64 [{scratch} + 832], zmm4",
             // stage[14] = 0
-            "vmovdqa64 [{scratch} + 896], zmm1",
+            "vmovdqa64 [{scratch} + 896], zmm4",
             // stage[15] = 0
-            "vmovdqa64 [{scratch} + 960], zmm1",
+            "vmovdqa64 [{scratch} + 960], zmm4",
             // stage[20] = 0
-            "vmovdqa64 [{scratch} + 1280], zmm1",
+            "vmovdqa64 [{scratch} + 1280], zmm4",
             // stage[21] = 0
-            "vmovdqa64 [{scratch} + 1344], zmm1",
+            "vmovdqa64 [{scratch} + 1344], zmm4",
             // stage[22] = 0
-            "vmovdqa64 [{scratch} + 1408], zmm1",
+            "vmovdqa64 [{scratch} + 1408], zmm4",
             // stage[23] = 0
-            "vmovdqa64 [{scratch} + 1472], zmm1",
+            "vmovdqa64 [{scratch} + 1472], zmm4",
             // stage[24] = 0
-            "vmovdqa64 [{scratch} + 1536], zmm1",
+            "vmovdqa64 [{scratch} + 1536], zmm4",
             // stage[25] = 0
-            "vmovdqa64 [{scratch} + 1600], zmm1",
+            "vmovdqa64 [{scratch} + 1600], zmm4",
             // stage[26] = 0
-            "vmovdqa64 [{scratch} + 1664], zmm1",
+            "vmovdqa64 [{scratch} + 1664], zmm4",
             // stage[27] = 0
-            "vmovdqa64 [{scratch} + 1728], zmm1",
+            "vmovdqa64 [{scratch} + 1728], zmm4",
             // stage[28] = 0
-            "vmovdqa64 [{scratch} + 1792], zmm1",
+            "vmovdqa64 [{scratch} + 1792], zmm4",
             // stage[29] = 0
-            "vmovdqa64 [{scratch} + 1856], zmm1",
+            "vmovdqa64 [{scratch} + 1856], zmm4",
             // stage[30] = 0
-            "vmovdqa64 [{scratch} + 1920], zmm1",
+            "vmovdqa64 [{scratch} + 1920], zmm4",
             // stage[31] = 0
-            "vmovdqa64 [{scratch} + 1984], zmm1",
+            "vmovdqa64 [{scratch} + 1984], zmm4",
             // stage[36] = 0
-            "vmovdqa64 [{scratch} + 2304], zmm1",
+            "vmovdqa64 [{scratch} + 2304], zmm4",
             // stage[37] = 0
-            "vmovdqa64 [{scratch} + 2368], zmm1",
+            "vmovdqa64 [{scratch} + 2368], zmm4",
             // stage[38] = 0
-            "vmovdqa64 [{scratch} + 2432], zmm1",
+            "vmovdqa64 [{scratch} + 2432], zmm4",
             // stage[39] = 0
-            "vmovdqa64 [{scratch} + 2496], zmm1",
+            "vmovdqa64 [{scratch} + 2496], zmm4",
             // stage[40] = 0
-            "vmovdqa64 [{scratch} + 2560], zmm1",
+            "vmovdqa64 [{scratch} + 2560], zmm4",
             // stage[41] = 0
-            "vmovdqa64 [{scratch} + 2624], zmm1",
+            "vmovdqa64 [{scratch} + 2624], zmm4",
             // stage[42] = 0
-            "vmovdqa64 [{scratch} + 2688], zmm1",
+            "vmovdqa64 [{scratch} + 2688], zmm4",
             // stage[43] = 0
-            "vmovdqa64 [{scratch} + 2752], zmm1",
+            "vmovdqa64 [{scratch} + 2752], zmm4",
             // stage[44] = 0
-            "vmovdqa64 [{scratch} + 2816], zmm1",
+            "vmovdqa64 [{scratch} + 2816], zmm4",
             // stage[45] = 0
-            "vmovdqa64 [{scratch} + 2880], zmm1",
+            "vmovdqa64 [{scratch} + 2880], zmm4",
             // stage[46] = 0
-            "vmovdqa64 [{scratch} + 2944], zmm1",
+            "vmovdqa64 [{scratch} + 2944], zmm4",
             // stage[47] = 0
-            "vmovdqa64 [{scratch} + 3008], zmm1",
+            "vmovdqa64 [{scratch} + 3008], zmm4",
             // stage[52] = 0
-            "vmovdqa64 [{scratch} + 3328], zmm1",
+            "vmovdqa64 [{scratch} + 3328], zmm4",
             // stage[53] = 0
-            "vmovdqa64 [{scratch} + 3392], zmm1",
+            "vmovdqa64 [{scratch} + 3392], zmm4",
             // stage[54] = 0
-            "vmovdqa64 [{scratch} + 3456], zmm1",
+            "vmovdqa64 [{scratch} + 3456], zmm4",
             // stage[55] = 0
-            "vmovdqa64 [{scratch} + 3520], zmm1",
+            "vmovdqa64 [{scratch} + 3520], zmm4",
             // stage[56] = 0
-            "vmovdqa64 [{scratch} + 3584], zmm1",
+            "vmovdqa64 [{scratch} + 3584], zmm4",
             // stage[57] = 0
-            "vmovdqa64 [{scratch} + 3648], zmm1",
+            "vmovdqa64 [{scratch} + 3648], zmm4",
             // stage[58] = 0
-            "vmovdqa64 [{scratch} + 3712], zmm1",
+            "vmovdqa64 [{scratch} + 3712], zmm4",
             // stage[59] = 0
-            "vmovdqa64 [{scratch} + 3776], zmm1",
+            "vmovdqa64 [{scratch} + 3776], zmm4",
             // stage[60] = 0
-            "vmovdqa64 [{scratch} + 3840], zmm1",
+            "vmovdqa64 [{scratch} + 3840], zmm4",
             // stage[61] = 0
-            "vmovdqa64 [{scratch} + 3904], zmm1",
+            "vmovdqa64 [{scratch} + 3904], zmm4",
             // stage[62] = 0
-            "vmovdqa64 [{scratch} + 3968], zmm1",
+            "vmovdqa64 [{scratch} + 3968], zmm4",
             // stage[63] = 0
-            "vmovdqa64 [{scratch} + 4032], zmm1",
+            "vmovdqa64 [{scratch} + 4032], zmm4",
             // (k_atoms % 4) / 1 times, 1 atoms each
             "mov {n}, [{p} + {k_atoms_at}]",
             "and {n}, 3",
             "test {n}, {n}",
-            "jz 29f",
-            "28:",
+            "jz 34f",
+            "33:",
             // prefetch atom +0, 2048 bytes ahead
             "prefetcht0 [{w} + 2048]",
             // w0 = weights of atom +0
-            "vmovdqa64 zmm2, [{w}]",
-            // codes0_0 = field at bit 0 of w0
-            "vpandd zmm3, zmm2, zmm0",
+            "vmovdqa64 zmm5, [{w}]",
+            // codes0_0 = field at bit 0 of w0, moved to bit 0
+            "vgf2p8affineqb zmm6, zmm5, zmm0, 0",
             // stage[0] = codes0_0
-            "vmovdqa64 [{scratch}], zmm3",
-            // w0_shr2 = w0 >> 2
-            "vpsrlw zmm3, zmm2, 2",
-            // codes0_1 = field at bit 0 of w0_shr2
-            "vpandd zmm3, zmm3, zmm0",
+            "vmovdqa64 [{scratch}], zmm6",
+            // codes0_1 = field at bit 2 of w0, moved to bit 0
+            "vgf2p8affineqb zmm6, zmm5, zmm1, 0",
             // stage[1] = codes0_1
-            "vmovdqa64 [{scratch} + 64], zmm3",
-            // w0_shr4 = w0 >> 4
-            "vpsrlw zmm3, zmm2, 4",
-            // codes0_2 = field at bit 0 of w0_shr4
-            "vpandd zmm3, zmm3, zmm0",
+            "vmovdqa64 [{scratch} + 64], zmm6",
+            // codes0_2 = field at bit 4 of w0, moved to bit 0
+            "vgf2p8affineqb zmm6, zmm5, zmm2, 0",
             // stage[2] = codes0_2
-            "vmovdqa64 [{scratch} + 128], zmm3",
-            // w0_shr6 = w0 >> 6
-            "vpsrlw zmm2, zmm2, 6",
-            // codes0_3 = field at bit 0 of w0_shr6
-            "vpandd zmm2, zmm2, zmm0",
+            "vmovdqa64 [{scratch} + 128], zmm6",
+            // codes0_3 = field at bit 6 of w0, moved to bit 0
+            "vgf2p8affineqb zmm5, zmm5, zmm3, 0",
             // stage[3] = codes0_3
-            "vmovdqa64 [{scratch} + 192], zmm2",
+            "vmovdqa64 [{scratch} + 192], zmm5",
             // prefetch atom +0 of stream 1, 2048 bytes ahead
             "prefetcht0 [{w_s1} + 2048]",
             // w0_s1 = weights of atom +0 of stream 1
-            "vmovdqa64 zmm2, [{w_s1}]",
-            // codes0_0_s1 = field at bit 0 of w0_s1
-            "vpandd zmm3, zmm2, zmm0",
+            "vmovdqa64 zmm5, [{w_s1}]",
+            // codes0_0_s1 = field at bit 0 of w0_s1, moved to bit 0
+            "vgf2p8affineqb zmm6, zmm5, zmm0, 0",
             // stage[16] = codes0_0_s1
-            "vmovdqa64 [{scratch} + 1024], zmm3",
-            // w0_shr2_s1 = w0_s1 >> 2
-            "vpsrlw zmm3, zmm2, 2",
-            // codes0_1_s1 = field at bit 0 of w0_shr2_s1
-            "vpandd zmm3, zmm3, zmm0",
+            "vmovdqa64 [{scratch} + 1024], zmm6",
+            // codes0_1_s1 = field at bit 2 of w0_s1, moved to bit 0
+            "vgf2p8affineqb zmm6, zmm5, zmm1, 0",
             // stage[17] = codes0_1_s1
-            "vmovdqa64 [{scratch} + 1088], zmm3",
-            // w0_shr4_s1 = w0_s1 >> 4
-            "vpsrlw zmm3, zmm2, 4",
-            // codes0_2_s1 = field at bit 0 of w0_shr4_s1
-            "vpandd zmm3, zmm3, zmm0",
+            "vmovdqa64 [{scratch} + 1088], zmm6",
+            // codes0_2_s1 = field at bit 4 of w0_s1, moved to bit 0
+            "vgf2p8affineqb zmm6, zmm5, zmm2, 0",
             // stage[18] = codes0_2_s1
-            "vmovdqa64 [{scratch} + 1152], zmm3",
-            // w0_shr6_s1 = w0_s1 >> 6
-            "vpsrlw zmm2, zmm2, 6",
-            // codes0_3_s1 = field at bit 0 of w0_shr6_s1
-            "vpandd zmm2, zmm2, zmm0",
+            "vmovdqa64 [{scratch} + 1152], zmm6",
+            // codes0_3_s1 = field at bit 6 of w0_s1, moved to bit 0
+            "vgf2p8affineqb zmm5, zmm5, zmm3, 0",
             // stage[19] = codes0_3_s1
-            "vmovdqa64 [{scratch} + 1216], zmm2",
+            "vmovdqa64 [{scratch} + 1216], zmm5",
             // prefetch atom +0 of stream 2, 2048 bytes ahead
             "prefetcht0 [{w_s2} + 2048]",
             // w0_s2 = weights of atom +0 of stream 2
-            "vmovdqa64 zmm2, [{w_s2}]",
-            // codes0_0_s2 = field at bit 0 of w0_s2
-            "vpandd zmm3, zmm2, zmm0",
+            "vmovdqa64 zmm5, [{w_s2}]",
+            // codes0_0_s2 = field at bit 0 of w0_s2, moved to bit 0
+            "vgf2p8affineqb zmm6, zmm5, zmm0, 0",
             // stage[32] = codes0_0_s2
-            "vmovdqa64 [{scratch} + 2048], zmm3",
-            // w0_shr2_s2 = w0_s2 >> 2
-            "vpsrlw zmm3, zmm2, 2",
-            // codes0_1_s2 = field at bit 0 of w0_shr2_s2
-            "vpandd zmm3, zmm3, zmm0",
+            "vmovdqa64 [{scratch} + 2048], zmm6",
+            // codes0_1_s2 = field at bit 2 of w0_s2, moved to bit 0
+            "vgf2p8affineqb zmm6, zmm5, zmm1, 0",
             // stage[33] = codes0_1_s2
-            "vmovdqa64 [{scratch} + 2112], zmm3",
-            // w0_shr4_s2 = w0_s2 >> 4
-            "vpsrlw zmm3, zmm2, 4",
-            // codes0_2_s2 = field at bit 0 of w0_shr4_s2
-            "vpandd zmm3, zmm3, zmm0",
+            "vmovdqa64 [{scratch} + 2112], zmm6",
+            // codes0_2_s2 = field at bit 4 of w0_s2, moved to bit 0
+            "vgf2p8affineqb zmm6, zmm5, zmm2, 0",
             // stage[34] = codes0_2_s2
-            "vmovdqa64 [{scratch} + 2176], zmm3",
-            // w0_shr6_s2 = w0_s2 >> 6
-            "vpsrlw zmm2, zmm2, 6",
-            // codes0_3_s2 = field at bit 0 of w0_shr6_s2
-            "vpandd zmm2, zmm2, zmm0",
+            "vmovdqa64 [{scratch} + 2176], zmm6",
+            // codes0_3_s2 = field at bit 6 of w0_s2, moved to bit 0
+            "vgf2p8affineqb zmm5, zmm5, zmm3, 0",
             // stage[35] = codes0_3_s2
-            "vmovdqa64 [{scratch} + 2240], zmm2",
+            "vmovdqa64 [{scratch} + 2240], zmm5",
             // prefetch atom +0 of stream 3, 2048 bytes ahead
             "prefetcht0 [{w_s3} + 2048]",
             // w0_s3 = weights of atom +0 of stream 3
-            "vmovdqa64 zmm2, [{w_s3}]",
-            // codes0_0_s3 = field at bit 0 of w0_s3
-            "vpandd zmm3, zmm2, zmm0",
+            "vmovdqa64 zmm5, [{w_s3}]",
+            // codes0_0_s3 = field at bit 0 of w0_s3, moved to bit 0
+            "vgf2p8affineqb zmm6, zmm5, zmm0, 0",
             // stage[48] = codes0_0_s3
-            "vmovdqa64 [{scratch} + 3072], zmm3",
-            // w0_shr2_s3 = w0_s3 >> 2
-            "vpsrlw zmm3, zmm2, 2",
-            // codes0_1_s3 = field at bit 0 of w0_shr2_s3
-            "vpandd zmm3, zmm3, zmm0",
+            "vmovdqa64 [{scratch} + 3072], zmm6",
+            // codes0_1_s3 = field at bit 2 of w0_s3, moved to bit 0
+            "vgf2p8affineqb zmm6, zmm5, zmm1, 0",
             // stage[49] = codes0_1_s3
-            "vmovdqa64 [{scratch} + 3136], zmm3",
-            // w0_shr4_s3 = w0_s3 >> 4
-            "vpsrlw zmm3, zmm2, 4",
-            // codes0_2_s3 = field at bit 0 of w0_shr4_s3
-            "vpandd zmm3, zmm3, zmm0",
+            "vmovdqa64 [{scratch} + 3136], zmm6",
+            // codes0_2_s3 = field at bit 4 of w0_s3, moved to bit 0
+            "vgf2p8affineqb zmm6, zmm5, zmm2, 0",
             // stage[50] = codes0_2_s3
-            "vmovdqa64 [{scratch} + 3200], zmm3",
-            // w0_shr6_s3 = w0_s3 >> 6
-            "vpsrlw zmm2, zmm2, 6",
-            // codes0_3_s3 = field at bit 0 of w0_shr6_s3
-            "vpandd zmm2, zmm2, zmm0",
+            "vmovdqa64 [{scratch} + 3200], zmm6",
+            // codes0_3_s3 = field at bit 6 of w0_s3, moved to bit 0
+            "vgf2p8affineqb zmm5, zmm5, zmm3, 0",
             // stage[51] = codes0_3_s3
-            "vmovdqa64 [{scratch} + 3264], zmm2",
+            "vmovdqa64 [{scratch} + 3264], zmm5",
             // acts0_t0 = acts[0..][+0..+16]
             "tileloadd tmm4, [{a} + {line}]",
             // staged0 = stage[0..16]
@@ -1179,539 +987,539 @@ pub unsafe extern "C" fn gemm16_i2a16_anyxany_u4c1sr1p2048t4bi__amx(p: &abi::Ope
             "add {w_s3}, 64",
             "add {a}, 1024",
             "dec {n}",
-            "jnz 28b",
-            "29:",
-            "27:",
+            "jnz 33b",
+            "34:",
+            "32:",
             // spill tile_t0
-            "tilestored [{scratch} + {line}], tmm0",
+            "tilestored [{next} + {line}], tmm0",
             // total_t0 = tile_t0 for vector +0
-            "vmovdqa64 zmm2, [{scratch}]",
+            "vmovdqa64 zmm5, [{next}]",
             // y_t0 = total_t0 - act_sum[0]
-            "vpbroadcastd zmm3, dword ptr [{act_sums}]",
-            "vpsubd zmm2, zmm2, zmm3",
+            "vpbroadcastd zmm6, dword ptr [{act_sums}]",
+            "vpsubd zmm5, zmm5, zmm6",
             // out[0] = y_t0
             "mov {a}, {out}",
             "mov {n}, [{p} + {out_stride_at}]",
-            "vmovdqu32 [{a}]{{k1}}, zmm2",
+            "vmovdqu32 [{a}]{{k1}}, zmm5",
             // total_t1 = tile_t0 for vector +1
-            "vmovdqa64 zmm2, [{scratch} + 64]",
+            "vmovdqa64 zmm5, [{next} + 64]",
             // y_t1 = total_t1 - act_sum[1]
-            "vpbroadcastd zmm3, dword ptr [{act_sums} + 4]",
-            "vpsubd zmm2, zmm2, zmm3",
+            "vpbroadcastd zmm6, dword ptr [{act_sums} + 4]",
+            "vpsubd zmm5, zmm5, zmm6",
             // out[1] = y_t1
             "lea {a}, [{a} + 4*{n}]",
-            "vmovdqu32 [{a}]{{k1}}, zmm2",
+            "vmovdqu32 [{a}]{{k1}}, zmm5",
             // total_t2 = tile_t0 for vector +2
-            "vmovdqa64 zmm2, [{scratch} + 128]",
+            "vmovdqa64 zmm5, [{next} + 128]",
             // y_t2 = total_t2 - act_sum[2]
-            "vpbroadcastd zmm3, dword ptr [{act_sums} + 8]",
-            "vpsubd zmm2, zmm2, zmm3",
+            "vpbroadcastd zmm6, dword ptr [{act_sums} + 8]",
+            "vpsubd zmm5, zmm5, zmm6",
             // out[2] = y_t2
             "lea {a}, [{a} + 4*{n}]",
-            "vmovdqu32 [{a}]{{k1}}, zmm2",
+            "vmovdqu32 [{a}]{{k1}}, zmm5",
             // total_t3 = tile_t0 for vector +3
-            "vmovdqa64 zmm2, [{scratch} + 192]",
+            "vmovdqa64 zmm5, [{next} + 192]",
             // y_t3 = total_t3 - act_sum[3]
-            "vpbroadcastd zmm3, dword ptr [{act_sums} + 12]",
-            "vpsubd zmm2, zmm2, zmm3",
+            "vpbroadcastd zmm6, dword ptr [{act_sums} + 12]",
+            "vpsubd zmm5, zmm5, zmm6",
             // out[3] = y_t3
             "lea {a}, [{a} + 4*{n}]",
-            "vmovdqu32 [{a}]{{k1}}, zmm2",
+            "vmovdqu32 [{a}]{{k1}}, zmm5",
             // total_t4 = tile_t0 for vector +4
-            "vmovdqa64 zmm2, [{scratch} + 256]",
+            "vmovdqa64 zmm5, [{next} + 256]",
             // y_t4 = total_t4 - act_sum[4]
-            "vpbroadcastd zmm3, dword ptr [{act_sums} + 16]",
-            "vpsubd zmm2, zmm2, zmm3",
+            "vpbroadcastd zmm6, dword ptr [{act_sums} + 16]",
+            "vpsubd zmm5, zmm5, zmm6",
             // out[4] = y_t4
             "lea {a}, [{a} + 4*{n}]",
-            "vmovdqu32 [{a}]{{k1}}, zmm2",
+            "vmovdqu32 [{a}]{{k1}}, zmm5",
             // total_t5 = tile_t0 for vector +5
-            "vmovdqa64 zmm2, [{scratch} + 320]",
+            "vmovdqa64 zmm5, [{next} + 320]",
             // y_t5 = total_t5 - act_sum[5]
-            "vpbroadcastd zmm3, dword ptr [{act_sums} + 20]",
-            "vpsubd zmm2, zmm2, zmm3",
+            "vpbroadcastd zmm6, dword ptr [{act_sums} + 20]",
+            "vpsubd zmm5, zmm5, zmm6",
             // out[5] = y_t5
             "lea {a}, [{a} + 4*{n}]",
-            "vmovdqu32 [{a}]{{k1}}, zmm2",
+            "vmovdqu32 [{a}]{{k1}}, zmm5",
             // total_t6 = tile_t0 for vector +6
-            "vmovdqa64 zmm2, [{scratch} + 384]",
+            "vmovdqa64 zmm5, [{next} + 384]",
             // y_t6 = total_t6 - act_sum[6]
-            "vpbroadcastd zmm3, dword ptr [{act_sums} + 24]",
-            "vpsubd zmm2, zmm2, zmm3",
+            "vpbroadcastd zmm6, dword ptr [{act_sums} + 24]",
+            "vpsubd zmm5, zmm5, zmm6",
             // out[6] = y_t6
             "lea {a}, [{a} + 4*{n}]",
-            "vmovdqu32 [{a}]{{k1}}, zmm2",
+            "vmovdqu32 [{a}]{{k1}}, zmm5",
             // total_t7 = tile_t0 for vector +7
-            "vmovdqa64 zmm2, [{scratch} + 448]",
+            "vmovdqa64 zmm5, [{next} + 448]",
             // y_t7 = total_t7 - act_sum[7]
-            "vpbroadcastd zmm3, dword ptr [{act_sums} + 28]",
-            "vpsubd zmm2, zmm2, zmm3",
+            "vpbroadcastd zmm6, dword ptr [{act_sums} + 28]",
+            "vpsubd zmm5, zmm5, zmm6",
             // out[7] = y_t7
             "lea {a}, [{a} + 4*{n}]",
-            "vmovdqu32 [{a}]{{k1}}, zmm2",
+            "vmovdqu32 [{a}]{{k1}}, zmm5",
             // total_t8 = tile_t0 for vector +8
-            "vmovdqa64 zmm2, [{scratch} + 512]",
+            "vmovdqa64 zmm5, [{next} + 512]",
             // y_t8 = total_t8 - act_sum[8]
-            "vpbroadcastd zmm3, dword ptr [{act_sums} + 32]",
-            "vpsubd zmm2, zmm2, zmm3",
+            "vpbroadcastd zmm6, dword ptr [{act_sums} + 32]",
+            "vpsubd zmm5, zmm5, zmm6",
             // out[8] = y_t8
             "lea {a}, [{a} + 4*{n}]",
-            "vmovdqu32 [{a}]{{k1}}, zmm2",
+            "vmovdqu32 [{a}]{{k1}}, zmm5",
             // total_t9 = tile_t0 for vector +9
-            "vmovdqa64 zmm2, [{scratch} + 576]",
+            "vmovdqa64 zmm5, [{next} + 576]",
             // y_t9 = total_t9 - act_sum[9]
-            "vpbroadcastd zmm3, dword ptr [{act_sums} + 36]",
-            "vpsubd zmm2, zmm2, zmm3",
+            "vpbroadcastd zmm6, dword ptr [{act_sums} + 36]",
+            "vpsubd zmm5, zmm5, zmm6",
             // out[9] = y_t9
             "lea {a}, [{a} + 4*{n}]",
-            "vmovdqu32 [{a}]{{k1}}, zmm2",
+            "vmovdqu32 [{a}]{{k1}}, zmm5",
             // total_t10 = tile_t0 for vector +10
-            "vmovdqa64 zmm2, [{scratch} + 640]",
+            "vmovdqa64 zmm5, [{next} + 640]",
             // y_t10 = total_t10 - act_sum[10]
-            "vpbroadcastd zmm3, dword ptr [{act_sums} + 40]",
-            "vpsubd zmm2, zmm2, zmm3",
+            "vpbroadcastd zmm6, dword ptr [{act_sums} + 40]",
+            "vpsubd zmm5, zmm5, zmm6",
             // out[10] = y_t10
             "lea {a}, [{a} + 4*{n}]",
-            "vmovdqu32 [{a}]{{k1}}, zmm2",
+            "vmovdqu32 [{a}]{{k1}}, zmm5",
             // total_t11 = tile_t0 for vector +11
-            "vmovdqa64 zmm2, [{scratch} + 704]",
+            "vmovdqa64 zmm5, [{next} + 704]",
             // y_t11 = total_t11 - act_sum[11]
-            "vpbroadcastd zmm3, dword ptr [{act_sums} + 44]",
-            "vpsubd zmm2, zmm2, zmm3",
+            "vpbroadcastd zmm6, dword ptr [{act_sums} + 44]",
+            "vpsubd zmm5, zmm5, zmm6",
             // out[11] = y_t11
             "lea {a}, [{a} + 4*{n}]",
-            "vmovdqu32 [{a}]{{k1}}, zmm2",
+            "vmovdqu32 [{a}]{{k1}}, zmm5",
             // total_t12 = tile_t0 for vector +12
-            "vmovdqa64 zmm2, [{scratch} + 768]",
+            "vmovdqa64 zmm5, [{next} + 768]",
             // y_t12 = total_t12 - act_sum[12]
-            "vpbroadcastd zmm3, dword ptr [{act_sums} + 48]",
-            "vpsubd zmm2, zmm2, zmm3",
+            "vpbroadcastd zmm6, dword ptr [{act_sums} + 48]",
+            "vpsubd zmm5, zmm5, zmm6",
             // out[12] = y_t12
             "lea {a}, [{a} + 4*{n}]",
-            "vmovdqu32 [{a}]{{k1}}, zmm2",
+            "vmovdqu32 [{a}]{{k1}}, zmm5",
             // total_t13 = tile_t0 for vector +13
-            "vmovdqa64 zmm2, [{scratch} + 832]",
+            "vmovdqa64 zmm5, [{next} + 832]",
             // y_t13 = total_t13 - act_sum[13]
-            "vpbroadcastd zmm3, dword ptr [{act_sums} + 52]",
-            "vpsubd zmm2, zmm2, zmm3",
+            "vpbroadcastd zmm6, dword ptr [{act_sums} + 52]",
+            "vpsubd zmm5, zmm5, zmm6",
             // out[13] = y_t13
             "lea {a}, [{a} + 4*{n}]",
-            "vmovdqu32 [{a}]{{k1}}, zmm2",
+            "vmovdqu32 [{a}]{{k1}}, zmm5",
             // total_t14 = tile_t0 for vector +14
-            "vmovdqa64 zmm2, [{scratch} + 896]",
+            "vmovdqa64 zmm5, [{next} + 896]",
             // y_t14 = total_t14 - act_sum[14]
-            "vpbroadcastd zmm3, dword ptr [{act_sums} + 56]",
-            "vpsubd zmm2, zmm2, zmm3",
+            "vpbroadcastd zmm6, dword ptr [{act_sums} + 56]",
+            "vpsubd zmm5, zmm5, zmm6",
             // out[14] = y_t14
             "lea {a}, [{a} + 4*{n}]",
-            "vmovdqu32 [{a}]{{k1}}, zmm2",
+            "vmovdqu32 [{a}]{{k1}}, zmm5",
             // total_t15 = tile_t0 for vector +15
-            "vmovdqa64 zmm2, [{scratch} + 960]",
+            "vmovdqa64 zmm5, [{next} + 960]",
             // y_t15 = total_t15 - act_sum[15]
-            "vpbroadcastd zmm3, dword ptr [{act_sums} + 60]",
-            "vpsubd zmm2, zmm2, zmm3",
+            "vpbroadcastd zmm6, dword ptr [{act_sums} + 60]",
+            "vpsubd zmm5, zmm5, zmm6",
             // out[15] = y_t15
             "lea {a}, [{a} + 4*{n}]",
-            "vmovdqu32 [{a}]{{k1}}, zmm2",
+            "vmovdqu32 [{a}]{{k1}}, zmm5",
             // spill tile_t0_s1
-            "tilestored [{scratch} + {line}], tmm1",
+            "tilestored [{next} + {line}], tmm1",
             // total_t0_s1 = tile_t0_s1 for vector +0
-            "vmovdqa64 zmm2, [{scratch}]",
+            "vmovdqa64 zmm5, [{next}]",
             // y_t0_s1 = total_t0_s1 - act_sum[0]
-            "vpbroadcastd zmm3, dword ptr [{act_sums}]",
-            "vpsubd zmm2, zmm2, zmm3",
+            "vpbroadcastd zmm6, dword ptr [{act_sums}]",
+            "vpsubd zmm5, zmm5, zmm6",
             // out[0] of stream 1 = y_t0_s1
             "mov {n}, [{p} + {stream_out_at}]",
             "imul {n}, {n}, 4",
             "lea {a}, [{out} + {n}]",
             "mov {n}, [{p} + {out_stride_at}]",
-            "vmovdqu32 [{a}]{{k1}}, zmm2",
+            "vmovdqu32 [{a}]{{k1}}, zmm5",
             // total_t1_s1 = tile_t0_s1 for vector +1
-            "vmovdqa64 zmm2, [{scratch} + 64]",
+            "vmovdqa64 zmm5, [{next} + 64]",
             // y_t1_s1 = total_t1_s1 - act_sum[1]
-            "vpbroadcastd zmm3, dword ptr [{act_sums} + 4]",
-            "vpsubd zmm2, zmm2, zmm3",
+            "vpbroadcastd zmm6, dword ptr [{act_sums} + 4]",
+            "vpsubd zmm5, zmm5, zmm6",
             // out[1] of stream 1 = y_t1_s1
             "lea {a}, [{a} + 4*{n}]",
-            "vmovdqu32 [{a}]{{k1}}, zmm2",
+            "vmovdqu32 [{a}]{{k1}}, zmm5",
             // total_t2_s1 = tile_t0_s1 for vector +2
-            "vmovdqa64 zmm2, [{scratch} + 128]",
+            "vmovdqa64 zmm5, [{next} + 128]",
             // y_t2_s1 = total_t2_s1 - act_sum[2]
-            "vpbroadcastd zmm3, dword ptr [{act_sums} + 8]",
-            "vpsubd zmm2, zmm2, zmm3",
+            "vpbroadcastd zmm6, dword ptr [{act_sums} + 8]",
+            "vpsubd zmm5, zmm5, zmm6",
             // out[2] of stream 1 = y_t2_s1
             "lea {a}, [{a} + 4*{n}]",
-            "vmovdqu32 [{a}]{{k1}}, zmm2",
+            "vmovdqu32 [{a}]{{k1}}, zmm5",
             // total_t3_s1 = tile_t0_s1 for vector +3
-            "vmovdqa64 zmm2, [{scratch} + 192]",
+            "vmovdqa64 zmm5, [{next} + 192]",
             // y_t3_s1 = total_t3_s1 - act_sum[3]
-            "vpbroadcastd zmm3, dword ptr [{act_sums} + 12]",
-            "vpsubd zmm2, zmm2, zmm3",
+            "vpbroadcastd zmm6, dword ptr [{act_sums} + 12]",
+            "vpsubd zmm5, zmm5, zmm6",
             // out[3] of stream 1 = y_t3_s1
             "lea {a}, [{a} + 4*{n}]",
-            "vmovdqu32 [{a}]{{k1}}, zmm2",
+            "vmovdqu32 [{a}]{{k1}}, zmm5",
             // total_t4_s1 = tile_t0_s1 for vector +4
-            "vmovdqa64 zmm2, [{scratch} + 256]",
+            "vmovdqa64 zmm5, [{next} + 256]",
             // y_t4_s1 = total_t4_s1 - act_sum[4]
-            "vpbroadcastd zmm3, dword ptr [{act_sums} + 16]",
-            "vpsubd zmm2, zmm2, zmm3",
+            "vpbroadcastd zmm6, dword ptr [{act_sums} + 16]",
+            "vpsubd zmm5, zmm5, zmm6",
             // out[4] of stream 1 = y_t4_s1
             "lea {a}, [{a} + 4*{n}]",
-            "vmovdqu32 [{a}]{{k1}}, zmm2",
+            "vmovdqu32 [{a}]{{k1}}, zmm5",
             // total_t5_s1 = tile_t0_s1 for vector +5
-            "vmovdqa64 zmm2, [{scratch} + 320]",
+            "vmovdqa64 zmm5, [{next} + 320]",
             // y_t5_s1 = total_t5_s1 - act_sum[5]
-            "vpbroadcastd zmm3, dword ptr [{act_sums} + 20]",
-            "vpsubd zmm2, zmm2, zmm3",
+            "vpbroadcastd zmm6, dword ptr [{act_sums} + 20]",
+            "vpsubd zmm5, zmm5, zmm6",
             // out[5] of stream 1 = y_t5_s1
             "lea {a}, [{a} + 4*{n}]",
-            "vmovdqu32 [{a}]{{k1}}, zmm2",
+            "vmovdqu32 [{a}]{{k1}}, zmm5",
             // total_t6_s1 = tile_t0_s1 for vector +6
-            "vmovdqa64 zmm2, [{scratch} + 384]",
+            "vmovdqa64 zmm5, [{next} + 384]",
             // y_t6_s1 = total_t6_s1 - act_sum[6]
-            "vpbroadcastd zmm3, dword ptr [{act_sums} + 24]",
-            "vpsubd zmm2, zmm2, zmm3",
+            "vpbroadcastd zmm6, dword ptr [{act_sums} + 24]",
+            "vpsubd zmm5, zmm5, zmm6",
             // out[6] of stream 1 = y_t6_s1
             "lea {a}, [{a} + 4*{n}]",
-            "vmovdqu32 [{a}]{{k1}}, zmm2",
+            "vmovdqu32 [{a}]{{k1}}, zmm5",
             // total_t7_s1 = tile_t0_s1 for vector +7
-            "vmovdqa64 zmm2, [{scratch} + 448]",
+            "vmovdqa64 zmm5, [{next} + 448]",
             // y_t7_s1 = total_t7_s1 - act_sum[7]
-            "vpbroadcastd zmm3, dword ptr [{act_sums} + 28]",
-            "vpsubd zmm2, zmm2, zmm3",
+            "vpbroadcastd zmm6, dword ptr [{act_sums} + 28]",
+            "vpsubd zmm5, zmm5, zmm6",
             // out[7] of stream 1 = y_t7_s1
             "lea {a}, [{a} + 4*{n}]",
-            "vmovdqu32 [{a}]{{k1}}, zmm2",
+            "vmovdqu32 [{a}]{{k1}}, zmm5",
             // total_t8_s1 = tile_t0_s1 for vector +8
-            "vmovdqa64 zmm2, [{scratch} + 512]",
+            "vmovdqa64 zmm5, [{next} + 512]",
             // y_t8_s1 = total_t8_s1 - act_sum[8]
-            "vpbroadcastd zmm3, dword ptr [{act_sums} + 32]",
-            "vpsubd zmm2, zmm2, zmm3",
+            "vpbroadcastd zmm6, dword ptr [{act_sums} + 32]",
+            "vpsubd zmm5, zmm5, zmm6",
             // out[8] of stream 1 = y_t8_s1
             "lea {a}, [{a} + 4*{n}]",
-            "vmovdqu32 [{a}]{{k1}}, zmm2",
+            "vmovdqu32 [{a}]{{k1}}, zmm5",
             // total_t9_s1 = tile_t0_s1 for vector +9
-            "vmovdqa64 zmm2, [{scratch} + 576]",
+            "vmovdqa64 zmm5, [{next} + 576]",
             // y_t9_s1 = total_t9_s1 - act_sum[9]
-            "vpbroadcastd zmm3, dword ptr [{act_sums} + 36]",
-            "vpsubd zmm2, zmm2, zmm3",
+            "vpbroadcastd zmm6, dword ptr [{act_sums} + 36]",
+            "vpsubd zmm5, zmm5, zmm6",
             // out[9] of stream 1 = y_t9_s1
             "lea {a}, [{a} + 4*{n}]",
-            "vmovdqu32 [{a}]{{k1}}, zmm2",
+            "vmovdqu32 [{a}]{{k1}}, zmm5",
             // total_t10_s1 = tile_t0_s1 for vector +10
-            "vmovdqa64 zmm2, [{scratch} + 640]",
+            "vmovdqa64 zmm5, [{next} + 640]",
             // y_t10_s1 = total_t10_s1 - act_sum[10]
-            "vpbroadcastd zmm3, dword ptr [{act_sums} + 40]",
-            "vpsubd zmm2, zmm2, zmm3",
+            "vpbroadcastd zmm6, dword ptr [{act_sums} + 40]",
+            "vpsubd zmm5, zmm5, zmm6",
             // out[10] of stream 1 = y_t10_s1
             "lea {a}, [{a} + 4*{n}]",
-            "vmovdqu32 [{a}]{{k1}}, zmm2",
+            "vmovdqu32 [{a}]{{k1}}, zmm5",
             // total_t11_s1 = tile_t0_s1 for vector +11
-            "vmovdqa64 zmm2, [{scratch} + 704]",
+            "vmovdqa64 zmm5, [{next} + 704]",
             // y_t11_s1 = total_t11_s1 - act_sum[11]
-            "vpbroadcastd zmm3, dword ptr [{act_sums} + 44]",
-            "vpsubd zmm2, zmm2, zmm3",
+            "vpbroadcastd zmm6, dword ptr [{act_sums} + 44]",
+            "vpsubd zmm5, zmm5, zmm6",
             // out[11] of stream 1 = y_t11_s1
             "lea {a}, [{a} + 4*{n}]",
-            "vmovdqu32 [{a}]{{k1}}, zmm2",
+            "vmovdqu32 [{a}]{{k1}}, zmm5",
             // total_t12_s1 = tile_t0_s1 for vector +12
-            "vmovdqa64 zmm2, [{scratch} + 768]",
+            "vmovdqa64 zmm5, [{next} + 768]",
             // y_t12_s1 = total_t12_s1 - act_sum[12]
-            "vpbroadcastd zmm3, dword ptr [{act_sums} + 48]",
-            "vpsubd zmm2, zmm2, zmm3",
+            "vpbroadcastd zmm6, dword ptr [{act_sums} + 48]",
+            "vpsubd zmm5, zmm5, zmm6",
             // out[12] of stream 1 = y_t12_s1
             "lea {a}, [{a} + 4*{n}]",
-            "vmovdqu32 [{a}]{{k1}}, zmm2",
+            "vmovdqu32 [{a}]{{k1}}, zmm5",
             // total_t13_s1 = tile_t0_s1 for vector +13
-            "vmovdqa64 zmm2, [{scratch} + 832]",
+            "vmovdqa64 zmm5, [{next} + 832]",
             // y_t13_s1 = total_t13_s1 - act_sum[13]
-            "vpbroadcastd zmm3, dword ptr [{act_sums} + 52]",
-            "vpsubd zmm2, zmm2, zmm3",
+            "vpbroadcastd zmm6, dword ptr [{act_sums} + 52]",
+            "vpsubd zmm5, zmm5, zmm6",
             // out[13] of stream 1 = y_t13_s1
             "lea {a}, [{a} + 4*{n}]",
-            "vmovdqu32 [{a}]{{k1}}, zmm2",
+            "vmovdqu32 [{a}]{{k1}}, zmm5",
             // total_t14_s1 = tile_t0_s1 for vector +14
-            "vmovdqa64 zmm2, [{scratch} + 896]",
+            "vmovdqa64 zmm5, [{next} + 896]",
             // y_t14_s1 = total_t14_s1 - act_sum[14]
-            "vpbroadcastd zmm3, dword ptr [{act_sums} + 56]",
-            "vpsubd zmm2, zmm2, zmm3",
+            "vpbroadcastd zmm6, dword ptr [{act_sums} + 56]",
+            "vpsubd zmm5, zmm5, zmm6",
             // out[14] of stream 1 = y_t14_s1
             "lea {a}, [{a} + 4*{n}]",
-            "vmovdqu32 [{a}]{{k1}}, zmm2",
+            "vmovdqu32 [{a}]{{k1}}, zmm5",
             // total_t15_s1 = tile_t0_s1 for vector +15
-            "vmovdqa64 zmm2, [{scratch} + 960]",
+            "vmovdqa64 zmm5, [{next} + 960]",
             // y_t15_s1 = total_t15_s1 - act_sum[15]
-            "vpbroadcastd zmm3, dword ptr [{act_sums} + 60]",
-            "vpsubd zmm2, zmm2, zmm3",
+            "vpbroadcastd zmm6, dword ptr [{act_sums} + 60]",
+            "vpsubd zmm5, zmm5, zmm6",
             // out[15] of stream 1 = y_t15_s1
             "lea {a}, [{a} + 4*{n}]",
-            "vmovdqu32 [{a}]{{k1}}, zmm2",
+            "vmovdqu32 [{a}]{{k1}}, zmm5",
             // spill tile_t0_s2
-            "tilestored [{scratch} + {line}], tmm2",
+            "tilestored [{next} + {line}], tmm2",
             // total_t0_s2 = tile_t0_s2 for vector +0
-            "vmovdqa64 zmm2, [{scratch}]",
+            "vmovdqa64 zmm5, [{next}]",
             // y_t0_s2 = total_t0_s2 - act_sum[0]
-            "vpbroadcastd zmm3, dword ptr [{act_sums}]",
-            "vpsubd zmm2, zmm2, zmm3",
+            "vpbroadcastd zmm6, dword ptr [{act_sums}]",
+            "vpsubd zmm5, zmm5, zmm6",
             // out[0] of stream 2 = y_t0_s2
             "mov {n}, [{p} + {stream_out_at}]",
             "imul {n}, {n}, 8",
             "lea {a}, [{out} + {n}]",
             "mov {n}, [{p} + {out_stride_at}]",
-            "vmovdqu32 [{a}]{{k1}}, zmm2",
+            "vmovdqu32 [{a}]{{k1}}, zmm5",
             // total_t1_s2 = tile_t0_s2 for vector +1
-            "vmovdqa64 zmm2, [{scratch} + 64]",
+            "vmovdqa64 zmm5, [{next} + 64]",
             // y_t1_s2 = total_t1_s2 - act_sum[1]
-            "vpbroadcastd zmm3, dword ptr [{act_sums} + 4]",
-            "vpsubd zmm2, zmm2, zmm3",
+            "vpbroadcastd zmm6, dword ptr [{act_sums} + 4]",
+            "vpsubd zmm5, zmm5, zmm6",
             // out[1] of stream 2 = y_t1_s2
             "lea {a}, [{a} + 4*{n}]",
-            "vmovdqu32 [{a}]{{k1}}, zmm2",
+            "vmovdqu32 [{a}]{{k1}}, zmm5",
             // total_t2_s2 = tile_t0_s2 for vector +2
-            "vmovdqa64 zmm2, [{scratch} + 128]",
+            "vmovdqa64 zmm5, [{next} + 128]",
             // y_t2_s2 = total_t2_s2 - act_sum[2]
-            "vpbroadcastd zmm3, dword ptr [{act_sums} + 8]",
-            "vpsubd zmm2, zmm2, zmm3",
+            "vpbroadcastd zmm6, dword ptr [{act_sums} + 8]",
+            "vpsubd zmm5, zmm5, zmm6",
             // out[2] of stream 2 = y_t2_s2
             "lea {a}, [{a} + 4*{n}]",
-            "vmovdqu32 [{a}]{{k1}}, zmm2",
+            "vmovdqu32 [{a}]{{k1}}, zmm5",
             // total_t3_s2 = tile_t0_s2 for vector +3
-            "vmovdqa64 zmm2, [{scratch} + 192]",
+            "vmovdqa64 zmm5, [{next} + 192]",
             // y_t3_s2 = total_t3_s2 - act_sum[3]
-            "vpbroadcastd zmm3, dword ptr [{act_sums} + 12]",
-            "vpsubd zmm2, zmm2, zmm3",
+            "vpbroadcastd zmm6, dword ptr [{act_sums} + 12]",
+            "vpsubd zmm5, zmm5, zmm6",
             // out[3] of stream 2 = y_t3_s2
             "lea {a}, [{a} + 4*{n}]",
-            "vmovdqu32 [{a}]{{k1}}, zmm2",
+            "vmovdqu32 [{a}]{{k1}}, zmm5",
             // total_t4_s2 = tile_t0_s2 for vector +4
-            "vmovdqa64 zmm2, [{scratch} + 256]",
+            "vmovdqa64 zmm5, [{next} + 256]",
             // y_t4_s2 = total_t4_s2 - act_sum[4]
-            "vpbroadcastd zmm3, dword ptr [{act_sums} + 16]",
-            "vpsubd zmm2, zmm2, zmm3",
+            "vpbroadcastd zmm6, dword ptr [{act_sums} + 16]",
+            "vpsubd zmm5, zmm5, zmm6",
             // out[4] of stream 2 = y_t4_s2
             "lea {a}, [{a} + 4*{n}]",
-            "vmovdqu32 [{a}]{{k1}}, zmm2",
+            "vmovdqu32 [{a}]{{k1}}, zmm5",
             // total_t5_s2 = tile_t0_s2 for vector +5
-            "vmovdqa64 zmm2, [{scratch} + 320]",
+            "vmovdqa64 zmm5, [{next} + 320]",
             // y_t5_s2 = total_t5_s2 - act_sum[5]
-            "vpbroadcastd zmm3, dword ptr [{act_sums} + 20]",
-            "vpsubd zmm2, zmm2, zmm3",
+            "vpbroadcastd zmm6, dword ptr [{act_sums} + 20]",
+            "vpsubd zmm5, zmm5, zmm6",
             // out[5] of stream 2 = y_t5_s2
             "lea {a}, [{a} + 4*{n}]",
-            "vmovdqu32 [{a}]{{k1}}, zmm2",
+            "vmovdqu32 [{a}]{{k1}}, zmm5",
             // total_t6_s2 = tile_t0_s2 for vector +6
-            "vmovdqa64 zmm2, [{scratch} + 384]",
+            "vmovdqa64 zmm5, [{next} + 384]",
             // y_t6_s2 = total_t6_s2 - act_sum[6]
-            "vpbroadcastd zmm3, dword ptr [{act_sums} + 24]",
-            "vpsubd zmm2, zmm2, zmm3",
+            "vpbroadcastd zmm6, dword ptr [{act_sums} + 24]",
+            "vpsubd zmm5, zmm5, zmm6",
             // out[6] of stream 2 = y_t6_s2
             "lea {a}, [{a} + 4*{n}]",
-            "vmovdqu32 [{a}]{{k1}}, zmm2",
+            "vmovdqu32 [{a}]{{k1}}, zmm5",
             // total_t7_s2 = tile_t0_s2 for vector +7
-            "vmovdqa64 zmm2, [{scratch} + 448]",
+            "vmovdqa64 zmm5, [{next} + 448]",
             // y_t7_s2 = total_t7_s2 - act_sum[7]
-            "vpbroadcastd zmm3, dword ptr [{act_sums} + 28]",
-            "vpsubd zmm2, zmm2, zmm3",
+            "vpbroadcastd zmm6, dword ptr [{act_sums} + 28]",
+            "vpsubd zmm5, zmm5, zmm6",
             // out[7] of stream 2 = y_t7_s2
             "lea {a}, [{a} + 4*{n}]",
-            "vmovdqu32 [{a}]{{k1}}, zmm2",
+            "vmovdqu32 [{a}]{{k1}}, zmm5",
             // total_t8_s2 = tile_t0_s2 for vector +8
-            "vmovdqa64 zmm2, [{scratch} + 512]",
+            "vmovdqa64 zmm5, [{next} + 512]",
             // y_t8_s2 = total_t8_s2 - act_sum[8]
-            "vpbroadcastd zmm3, dword ptr [{act_sums} + 32]",
-            "vpsubd zmm2, zmm2, zmm3",
+            "vpbroadcastd zmm6, dword ptr [{act_sums} + 32]",
+            "vpsubd zmm5, zmm5, zmm6",
             // out[8] of stream 2 = y_t8_s2
             "lea {a}, [{a} + 4*{n}]",
-            "vmovdqu32 [{a}]{{k1}}, zmm2",
+            "vmovdqu32 [{a}]{{k1}}, zmm5",
             // total_t9_s2 = tile_t0_s2 for vector +9
-            "vmovdqa64 zmm2, [{scratch} + 576]",
+            "vmovdqa64 zmm5, [{next} + 576]",
             // y_t9_s2 = total_t9_s2 - act_sum[9]
-            "vpbroadcastd zmm3, dword ptr [{act_sums} + 36]",
-            "vpsubd zmm2, zmm2, zmm3",
+            "vpbroadcastd zmm6, dword ptr [{act_sums} + 36]",
+            "vpsubd zmm5, zmm5, zmm6",
             // out[9] of stream 2 = y_t9_s2
             "lea {a}, [{a} + 4*{n}]",
-            "vmovdqu32 [{a}]{{k1}}, zmm2",
+            "vmovdqu32 [{a}]{{k1}}, zmm5",
             // total_t10_s2 = tile_t0_s2 for vector +10
-            "vmovdqa64 zmm2, [{scratch} + 640]",
+            "vmovdqa64 zmm5, [{next} + 640]",
             // y_t10_s2 = total_t10_s2 - act_sum[10]
-            "vpbroadcastd zmm3, dword ptr [{act_sums} + 40]",
-            "vpsubd zmm2, zmm2, zmm3",
+            "vpbroadcastd zmm6, dword ptr [{act_sums} + 40]",
+            "vpsubd zmm5, zmm5, zmm6",
             // out[10] of stream 2 = y_t10_s2
             "lea {a}, [{a} + 4*{n}]",
-            "vmovdqu32 [{a}]{{k1}}, zmm2",
+            "vmovdqu32 [{a}]{{k1}}, zmm5",
             // total_t11_s2 = tile_t0_s2 for vector +11
-            "vmovdqa64 zmm2, [{scratch} + 704]",
+            "vmovdqa64 zmm5, [{next} + 704]",
             // y_t11_s2 = total_t11_s2 - act_sum[11]
-            "vpbroadcastd zmm3, dword ptr [{act_sums} + 44]",
-            "vpsubd zmm2, zmm2, zmm3",
+            "vpbroadcastd zmm6, dword ptr [{act_sums} + 44]",
+            "vpsubd zmm5, zmm5, zmm6",
             // out[11] of stream 2 = y_t11_s2
             "lea {a}, [{a} + 4*{n}]",
-            "vmovdqu32 [{a}]{{k1}}, zmm2",
+            "vmovdqu32 [{a}]{{k1}}, zmm5",
             // total_t12_s2 = tile_t0_s2 for vector +12
-            "vmovdqa64 zmm2, [{scratch} + 768]",
+            "vmovdqa64 zmm5, [{next} + 768]",
             // y_t12_s2 = total_t12_s2 - act_sum[12]
-            "vpbroadcastd zmm3, dword ptr [{act_sums} + 48]",
-            "vpsubd zmm2, zmm2, zmm3",
+            "vpbroadcastd zmm6, dword ptr [{act_sums} + 48]",
+            "vpsubd zmm5, zmm5, zmm6",
             // out[12] of stream 2 = y_t12_s2
             "lea {a}, [{a} + 4*{n}]",
-            "vmovdqu32 [{a}]{{k1}}, zmm2",
+            "vmovdqu32 [{a}]{{k1}}, zmm5",
             // total_t13_s2 = tile_t0_s2 for vector +13
-            "vmovdqa64 zmm2, [{scratch} + 832]",
+            "vmovdqa64 zmm5, [{next} + 832]",
             // y_t13_s2 = total_t13_s2 - act_sum[13]
-            "vpbroadcastd zmm3, dword ptr [{act_sums} + 52]",
-            "vpsubd zmm2, zmm2, zmm3",
+            "vpbroadcastd zmm6, dword ptr [{act_sums} + 52]",
+            "vpsubd zmm5, zmm5, zmm6",
             // out[13] of stream 2 = y_t13_s2
             "lea {a}, [{a} + 4*{n}]",
-            "vmovdqu32 [{a}]{{k1}}, zmm2",
+            "vmovdqu32 [{a}]{{k1}}, zmm5",
             // total_t14_s2 = tile_t0_s2 for vector +14
-            "vmovdqa64 zmm2, [{scratch} + 896]",
+            "vmovdqa64 zmm5, [{next} + 896]",
             // y_t14_s2 = total_t14_s2 - act_sum[14]
-            "vpbroadcastd zmm3, dword ptr [{act_sums} + 56]",
-            "vpsubd zmm2, zmm2, zmm3",
+            "vpbroadcastd zmm6, dword ptr [{act_sums} + 56]",
+            "vpsubd zmm5, zmm5, zmm6",
             // out[14] of stream 2 = y_t14_s2
             "lea {a}, [{a} + 4*{n}]",
-            "vmovdqu32 [{a}]{{k1}}, zmm2",
+            "vmovdqu32 [{a}]{{k1}}, zmm5",
             // total_t15_s2 = tile_t0_s2 for vector +15
-            "vmovdqa64 zmm2, [{scratch} + 960]",
+            "vmovdqa64 zmm5, [{next} + 960]",
             // y_t15_s2 = total_t15_s2 - act_sum[15]
-            "vpbroadcastd zmm3, dword ptr [{act_sums} + 60]",
-            "vpsubd zmm2, zmm2, zmm3",
+            "vpbroadcastd zmm6, dword ptr [{act_sums} + 60]",
+            "vpsubd zmm5, zmm5, zmm6",
             // out[15] of stream 2 = y_t15_s2
             "lea {a}, [{a} + 4*{n}]",
-            "vmovdqu32 [{a}]{{k1}}, zmm2",
+            "vmovdqu32 [{a}]{{k1}}, zmm5",
             // spill tile_t0_s3
-            "tilestored [{scratch} + {line}], tmm3",
+            "tilestored [{next} + {line}], tmm3",
             // total_t0_s3 = tile_t0_s3 for vector +0
-            "vmovdqa64 zmm2, [{scratch}]",
+            "vmovdqa64 zmm5, [{next}]",
             // y_t0_s3 = total_t0_s3 - act_sum[0]
-            "vpbroadcastd zmm3, dword ptr [{act_sums}]",
-            "vpsubd zmm2, zmm2, zmm3",
+            "vpbroadcastd zmm6, dword ptr [{act_sums}]",
+            "vpsubd zmm5, zmm5, zmm6",
             // out[0] of stream 3 = y_t0_s3
             "mov {n}, [{p} + {stream_out_at}]",
             "imul {n}, {n}, 12",
             "lea {a}, [{out} + {n}]",
             "mov {n}, [{p} + {out_stride_at}]",
-            "vmovdqu32 [{a}]{{k2}}, zmm2",
+            "vmovdqu32 [{a}]{{k2}}, zmm5",
             // total_t1_s3 = tile_t0_s3 for vector +1
-            "vmovdqa64 zmm2, [{scratch} + 64]",
+            "vmovdqa64 zmm5, [{next} + 64]",
             // y_t1_s3 = total_t1_s3 - act_sum[1]
-            "vpbroadcastd zmm3, dword ptr [{act_sums} + 4]",
-            "vpsubd zmm2, zmm2, zmm3",
+            "vpbroadcastd zmm6, dword ptr [{act_sums} + 4]",
+            "vpsubd zmm5, zmm5, zmm6",
             // out[1] of stream 3 = y_t1_s3
             "lea {a}, [{a} + 4*{n}]",
-            "vmovdqu32 [{a}]{{k2}}, zmm2",
+            "vmovdqu32 [{a}]{{k2}}, zmm5",
             // total_t2_s3 = tile_t0_s3 for vector +2
-            "vmovdqa64 zmm2, [{scratch} + 128]",
+            "vmovdqa64 zmm5, [{next} + 128]",
             // y_t2_s3 = total_t2_s3 - act_sum[2]
-            "vpbroadcastd zmm3, dword ptr [{act_sums} + 8]",
-            "vpsubd zmm2, zmm2, zmm3",
+            "vpbroadcastd zmm6, dword ptr [{act_sums} + 8]",
+            "vpsubd zmm5, zmm5, zmm6",
             // out[2] of stream 3 = y_t2_s3
             "lea {a}, [{a} + 4*{n}]",
-            "vmovdqu32 [{a}]{{k2}}, zmm2",
+            "vmovdqu32 [{a}]{{k2}}, zmm5",
             // total_t3_s3 = tile_t0_s3 for vector +3
-            "vmovdqa64 zmm2, [{scratch} + 192]",
+            "vmovdqa64 zmm5, [{next} + 192]",
             // y_t3_s3 = total_t3_s3 - act_sum[3]
-            "vpbroadcastd zmm3, dword ptr [{act_sums} + 12]",
-            "vpsubd zmm2, zmm2, zmm3",
+            "vpbroadcastd zmm6, dword ptr [{act_sums} + 12]",
+            "vpsubd zmm5, zmm5, zmm6",
             // out[3] of stream 3 = y_t3_s3
             "lea {a}, [{a} + 4*{n}]",
-            "vmovdqu32 [{a}]{{k2}}, zmm2",
+            "vmovdqu32 [{a}]{{k2}}, zmm5",
             // total_t4_s3 = tile_t0_s3 for vector +4
-            "vmovdqa64 zmm2, [{scratch} + 256]",
+            "vmovdqa64 zmm5, [{next} + 256]",
             // y_t4_s3 = total_t4_s3 - act_sum[4]
-            "vpbroadcastd zmm3, dword ptr [{act_sums} + 16]",
-            "vpsubd zmm2, zmm2, zmm3",
+            "vpbroadcastd zmm6, dword ptr [{act_sums} + 16]",
+            "vpsubd zmm5, zmm5, zmm6",
             // out[4] of stream 3 = y_t4_s3
             "lea {a}, [{a} + 4*{n}]",
-            "vmovdqu32 [{a}]{{k2}}, zmm2",
+            "vmovdqu32 [{a}]{{k2}}, zmm5",
             // total_t5_s3 = tile_t0_s3 for vector +5
-            "vmovdqa64 zmm2, [{scratch} + 320]",
+            "vmovdqa64 zmm5, [{next} + 320]",
             // y_t5_s3 = total_t5_s3 - act_sum[5]
-            "vpbroadcastd zmm3, dword ptr [{act_sums} + 20]",
-            "vpsubd zmm2, zmm2, zmm3",
+            "vpbroadcastd zmm6, dword ptr [{act_sums} + 20]",
+            "vpsubd zmm5, zmm5, zmm6",
             // out[5] of stream 3 = y_t5_s3
             "lea {a}, [{a} + 4*{n}]",
-            "vmovdqu32 [{a}]{{k2}}, zmm2",
+            "vmovdqu32 [{a}]{{k2}}, zmm5",
             // total_t6_s3 = tile_t0_s3 for vector +6
-            "vmovdqa64 zmm2, [{scratch} + 384]",
+            "vmovdqa64 zmm5, [{next} + 384]",
             // y_t6_s3 = total_t6_s3 - act_sum[6]
-            "vpbroadcastd zmm3, dword ptr [{act_sums} + 24]",
-            "vpsubd zmm2, zmm2, zmm3",
+            "vpbroadcastd zmm6, dword ptr [{act_sums} + 24]",
+            "vpsubd zmm5, zmm5, zmm6",
             // out[6] of stream 3 = y_t6_s3
             "lea {a}, [{a} + 4*{n}]",
-            "vmovdqu32 [{a}]{{k2}}, zmm2",
+            "vmovdqu32 [{a}]{{k2}}, zmm5",
             // total_t7_s3 = tile_t0_s3 for vector +7
-            "vmovdqa64 zmm2, [{scratch} + 448]",
+            "vmovdqa64 zmm5, [{next} + 448]",
             // y_t7_s3 = total_t7_s3 - act_sum[7]
-            "vpbroadcastd zmm3, dword ptr [{act_sums} + 28]",
-            "vpsubd zmm2, zmm2, zmm3",
+            "vpbroadcastd zmm6, dword ptr [{act_sums} + 28]",
+            "vpsubd zmm5, zmm5, zmm6",
             // out[7] of stream 3 = y_t7_s3
             "lea {a}, [{a} + 4*{n}]",
-            "vmovdqu32 [{a}]{{k2}}, zmm2",
+            "vmovdqu32 [{a}]{{k2}}, zmm5",
             // total_t8_s3 = tile_t0_s3 for vector +8
-            "vmovdqa64 zmm2, [{scratch} + 512]",
+            "vmovdqa64 zmm5, [{next} + 512]",
             // y_t8_s3 = total_t8_s3 - act_sum[8]
-            "vpbroadcastd zmm3, dword ptr [{act_sums} + 32]",
-            "vpsubd zmm2, zmm2, zmm3",
+            "vpbroadcastd zmm6, dword ptr [{act_sums} + 32]",
+            "vpsubd zmm5, zmm5, zmm6",
             // out[8] of stream 3 = y_t8_s3
             "lea {a}, [{a} + 4*{n}]",
-            "vmovdqu32 [{a}]{{k2}}, zmm2",
+            "vmovdqu32 [{a}]{{k2}}, zmm5",
             // total_t9_s3 = tile_t0_s3 for vector +9
-            "vmovdqa64 zmm2, [{scratch} + 576]",
+            "vmovdqa64 zmm5, [{next} + 576]",
             // y_t9_s3 = total_t9_s3 - act_sum[9]
-            "vpbroadcastd zmm3, dword ptr [{act_sums} + 36]",
-            "vpsubd zmm2, zmm2, zmm3",
+            "vpbroadcastd zmm6, dword ptr [{act_sums} + 36]",
+            "vpsubd zmm5, zmm5, zmm6",
             // out[9] of stream 3 = y_t9_s3
             "lea {a}, [{a} + 4*{n}]",
-            "vmovdqu32 [{a}]{{k2}}, zmm2",
+            "vmovdqu32 [{a}]{{k2}}, zmm5",
             // total_t10_s3 = tile_t0_s3 for vector +10
-            "vmovdqa64 zmm2, [{scratch} + 640]",
+            "vmovdqa64 zmm5, [{next} + 640]",
             // y_t10_s3 = total_t10_s3 - act_sum[10]
-            "vpbroadcastd zmm3, dword ptr [{act_sums} + 40]",
-            "vpsubd zmm2, zmm2, zmm3",
+            "vpbroadcastd zmm6, dword ptr [{act_sums} + 40]",
+            "vpsubd zmm5, zmm5, zmm6",
             // out[10] of stream 3 = y_t10_s3
             "lea {a}, [{a} + 4*{n}]",
-            "vmovdqu32 [{a}]{{k2}}, zmm2",
+            "vmovdqu32 [{a}]{{k2}}, zmm5",
             // total_t11_s3 = tile_t0_s3 for vector +11
-            "vmovdqa64 zmm2, [{scratch} + 704]",
+            "vmovdqa64 zmm5, [{next} + 704]",
             // y_t11_s3 = total_t11_s3 - act_sum[11]
-            "vpbroadcastd zmm3, dword ptr [{act_sums} + 44]",
-            "vpsubd zmm2, zmm2, zmm3",
+            "vpbroadcastd zmm6, dword ptr [{act_sums} + 44]",
+            "vpsubd zmm5, zmm5, zmm6",
             // out[11] of stream 3 = y_t11_s3
             "lea {a}, [{a} + 4*{n}]",
-            "vmovdqu32 [{a}]{{k2}}, zmm2",
+            "vmovdqu32 [{a}]{{k2}}, zmm5",
             // total_t12_s3 = tile_t0_s3 for vector +12
-            "vmovdqa64 zmm2, [{scratch} + 768]",
+            "vmovdqa64 zmm5, [{next} + 768]",
             // y_t12_s3 = total_t12_s3 - act_sum[12]
-            "vpbroadcastd zmm3, dword ptr [{act_sums} + 48]",
-            "vpsubd zmm2, zmm2, zmm3",
+            "vpbroadcastd zmm6, dword ptr [{act_sums} + 48]",
+            "vpsubd zmm5, zmm5, zmm6",
             // out[12] of stream 3 = y_t12_s3
             "lea {a}, [{a} + 4*{n}]",
-            "vmovdqu32 [{a}]{{k2}}, zmm2",
+            "vmovdqu32 [{a}]{{k2}}, zmm5",
             // total_t13_s3 = tile_t0_s3 for vector +13
-            "vmovdqa64 zmm2, [{scratch} + 832]",
+            "vmovdqa64 zmm5, [{next} + 832]",
             // y_t13_s3 = total_t13_s3 - act_sum[13]
-            "vpbroadcastd zmm3, dword ptr [{act_sums} + 52]",
-            "vpsubd zmm2, zmm2, zmm3",
+            "vpbroadcastd zmm6, dword ptr [{act_sums} + 52]",
+            "vpsubd zmm5, zmm5, zmm6",
             // out[13] of stream 3 = y_t13_s3
             "lea {a}, [{a} + 4*{n}]",
-            "vmovdqu32 [{a}]{{k2}}, zmm2",
+            "vmovdqu32 [{a}]{{k2}}, zmm5",
             // total_t14_s3 = tile_t0_s3 for vector +14
-            "vmovdqa64 zmm2, [{scratch} + 896]",
+            "vmovdqa64 zmm5, [{next} + 896]",
             // y_t14_s3 = total_t14_s3 - act_sum[14]
-            "vpbroadcastd zmm3, dword ptr [{act_sums} + 56]",
-            "vpsubd zmm2, zmm2, zmm3",
+            "vpbroadcastd zmm6, dword ptr [{act_sums} + 56]",
+            "vpsubd zmm5, zmm5, zmm6",
             // out[14] of stream 3 = y_t14_s3
             "lea {a}, [{a} + 4*{n}]",
-            "vmovdqu32 [{a}]{{k2}}, zmm2",
+            "vmovdqu32 [{a}]{{k2}}, zmm5",
             // total_t15_s3 = tile_t0_s3 for vector +15
-            "vmovdqa64 zmm2, [{scratch} + 960]",
+            "vmovdqa64 zmm5, [{next} + 960]",
             // y_t15_s3 = total_t15_s3 - act_sum[15]
-            "vpbroadcastd zmm3, dword ptr [{act_sums} + 60]",
-            "vpsubd zmm2, zmm2, zmm3",
+            "vpbroadcastd zmm6, dword ptr [{act_sums} + 60]",
+            "vpsubd zmm5, zmm5, zmm6",
             // out[15] of stream 3 = y_t15_s3
             "lea {a}, [{a} + 4*{n}]",
-            "vmovdqu32 [{a}]{{k2}}, zmm2",
+            "vmovdqu32 [{a}]{{k2}}, zmm5",
             // the next row tile
             "add {out}, 64",
             "dec {row_tiles}",
@@ -1721,6 +1529,8 @@ pub unsafe extern "C" fn gemm16_i2a16_anyxany_u4c1sr1p2048t4bi__amx(p: &abi::Ope
             p = in(reg) p,
             acts_at = const std::mem::offset_of!(abi::Operands, acts),
             out_stride_at = const std::mem::offset_of!(abi::Operands, out_stride),
+            first_tile_at = const std::mem::offset_of!(abi::Operands, first_tile),
+            end_tile_at = const std::mem::offset_of!(abi::Operands, end_tile),
             stream_out_at = const std::mem::offset_of!(abi::Operands, stream_out),
             k_atoms_at = const std::mem::offset_of!(abi::Operands, k_atoms),
             w = inout(reg) p.weights.add(p.first_tile * p.k_atoms * 64) => _,
@@ -1740,9 +1550,12 @@ pub unsafe extern "C" fn gemm16_i2a16_anyxany_u4c1sr1p2048t4bi__amx(p: &abi::Ope
             n = out(reg) _,
             row_tiles = inout(reg) p.end_tile - p.first_tile => _,
             in("zmm0") v5,
-            in("zmm1") v271,
-            out("zmm2") _,
-            out("zmm3") _,
+            in("zmm1") v7,
+            in("zmm2") v9,
+            in("zmm3") v11,
+            in("zmm4") v178,
+            out("zmm5") _,
+            out("zmm6") _,
             out("tmm0") _,
             out("tmm1") _,
             out("tmm2") _,

@@ -8,9 +8,9 @@
 ///   `codes` stays in 0..=2 (8 bits)
 ///   `total` stays in -65536..=65024 (32 bits)
 ///   `y` stays in -98048..=97792 (32 bits)
-/// Vector registers: 3 of 32.
+/// Vector registers: 6 of 32.
 /// Tile registers: 7 of 8.
-/// Static cost for 256 weights: 9.49 cycles, 9.50 vector instructions; 787 instructions of text; reads 2048 bytes ahead.
+/// Static cost for 256 weights: 9.49 cycles, 6.50 vector instructions; 699 instructions of text; reads 2048 bytes ahead.
 ///
 /// # Safety
 /// The CPU must have the kernel's target features, and `p` must describe memory as `Operands` says.
@@ -19,7 +19,10 @@ pub unsafe extern "C" fn gemm32_i2a16_128x256_u8c1sr1p2048t2bi__amx(p: &abi::Ope
     // SAFETY: the caller promises the features and the memory; every address below is inside of it,
     // for a tile has `k_atoms` atoms and a vector `k_atoms * 16` activations.
     unsafe {
-        let v5 = _mm512_set1_epi8(3);
+        let v5 = _mm512_set1_epi64(72620543991349248);
+        let v7 = _mm512_set1_epi64(290482175965396992);
+        let v9 = _mm512_set1_epi64(1161928703861587968);
+        let v11 = _mm512_set1_epi64(4647714815446351872);
         if p.first_tile >= p.end_tile {
             return;
         }
@@ -48,424 +51,342 @@ pub unsafe extern "C" fn gemm32_i2a16_128x256_u8c1sr1p2048t2bi__amx(p: &abi::Ope
             "tilezero tmm2",
             // tile_t16_s1 = 0
             "tilezero tmm3",
-            // 1 times, 8 atoms each
+            // once
+            // min(k_atoms / 8, 1), unless the row tiles before have done it, times, 0 atoms each
+            "mov {n}, [{p} + {end_tile_at}]",
+            "sub {n}, [{p} + {first_tile_at}]",
+            "cmp {n}, {row_tiles}",
+            "jne 25f",
+            "24:",
             // prefetch atom +0, 2048 bytes ahead
             "prefetcht0 [{w} + 2048]",
-            // w0 = weights of atom +0
-            "vmovdqa64 zmm1, [{w}]",
-            // codes0_0 = field at bit 0 of w0
-            "vpandd zmm2, zmm1, zmm0",
-            // stage[0] = codes0_0
-            "vmovdqa64 [{scratch}], zmm2",
-            // w0_shr2 = w0 >> 2
-            "vpsrlw zmm2, zmm1, 2",
-            // codes0_1 = field at bit 0 of w0_shr2
-            "vpandd zmm2, zmm2, zmm0",
-            // stage[1] = codes0_1
-            "vmovdqa64 [{scratch} + 64], zmm2",
-            // w0_shr4 = w0 >> 4
-            "vpsrlw zmm2, zmm1, 4",
-            // codes0_2 = field at bit 0 of w0_shr4
-            "vpandd zmm2, zmm2, zmm0",
-            // stage[2] = codes0_2
-            "vmovdqa64 [{scratch} + 128], zmm2",
-            // w0_shr6 = w0 >> 6
-            "vpsrlw zmm1, zmm1, 6",
-            // codes0_3 = field at bit 0 of w0_shr6
-            "vpandd zmm1, zmm1, zmm0",
-            // stage[3] = codes0_3
-            "vmovdqa64 [{scratch} + 192], zmm1",
             // prefetch atom +1, 2048 bytes ahead
             "prefetcht0 [{w} + 2112]",
-            // w1 = weights of atom +1
-            "vmovdqa64 zmm1, [{w} + 64]",
-            // codes1_0 = field at bit 0 of w1
-            "vpandd zmm2, zmm1, zmm0",
-            // stage[4] = codes1_0
-            "vmovdqa64 [{scratch} + 256], zmm2",
-            // w1_shr2 = w1 >> 2
-            "vpsrlw zmm2, zmm1, 2",
-            // codes1_1 = field at bit 0 of w1_shr2
-            "vpandd zmm2, zmm2, zmm0",
-            // stage[5] = codes1_1
-            "vmovdqa64 [{scratch} + 320], zmm2",
-            // w1_shr4 = w1 >> 4
-            "vpsrlw zmm2, zmm1, 4",
-            // codes1_2 = field at bit 0 of w1_shr4
-            "vpandd zmm2, zmm2, zmm0",
-            // stage[6] = codes1_2
-            "vmovdqa64 [{scratch} + 384], zmm2",
-            // w1_shr6 = w1 >> 6
-            "vpsrlw zmm1, zmm1, 6",
-            // codes1_3 = field at bit 0 of w1_shr6
-            "vpandd zmm1, zmm1, zmm0",
-            // stage[7] = codes1_3
-            "vmovdqa64 [{scratch} + 448], zmm1",
             // prefetch atom +2, 2048 bytes ahead
             "prefetcht0 [{w} + 2176]",
-            // w2 = weights of atom +2
-            "vmovdqa64 zmm1, [{w} + 128]",
-            // codes2_0 = field at bit 0 of w2
-            "vpandd zmm2, zmm1, zmm0",
-            // stage[8] = codes2_0
-            "vmovdqa64 [{scratch} + 512], zmm2",
-            // w2_shr2 = w2 >> 2
-            "vpsrlw zmm2, zmm1, 2",
-            // codes2_1 = field at bit 0 of w2_shr2
-            "vpandd zmm2, zmm2, zmm0",
-            // stage[9] = codes2_1
-            "vmovdqa64 [{scratch} + 576], zmm2",
-            // w2_shr4 = w2 >> 4
-            "vpsrlw zmm2, zmm1, 4",
-            // codes2_2 = field at bit 0 of w2_shr4
-            "vpandd zmm2, zmm2, zmm0",
-            // stage[10] = codes2_2
-            "vmovdqa64 [{scratch} + 640], zmm2",
-            // w2_shr6 = w2 >> 6
-            "vpsrlw zmm1, zmm1, 6",
-            // codes2_3 = field at bit 0 of w2_shr6
-            "vpandd zmm1, zmm1, zmm0",
-            // stage[11] = codes2_3
-            "vmovdqa64 [{scratch} + 704], zmm1",
             // prefetch atom +3, 2048 bytes ahead
             "prefetcht0 [{w} + 2240]",
+            // w0 = weights of atom +0
+            "vmovdqa64 zmm4, [{w}]",
+            // codes0_0 = field at bit 0 of w0, moved to bit 0
+            "vgf2p8affineqb zmm5, zmm4, zmm0, 0",
+            // stage[0] = codes0_0
+            "vmovdqa64 [{scratch}], zmm5",
+            // codes0_1 = field at bit 2 of w0, moved to bit 0
+            "vgf2p8affineqb zmm5, zmm4, zmm1, 0",
+            // stage[1] = codes0_1
+            "vmovdqa64 [{scratch} + 64], zmm5",
+            // codes0_2 = field at bit 4 of w0, moved to bit 0
+            "vgf2p8affineqb zmm5, zmm4, zmm2, 0",
+            // stage[2] = codes0_2
+            "vmovdqa64 [{scratch} + 128], zmm5",
+            // codes0_3 = field at bit 6 of w0, moved to bit 0
+            "vgf2p8affineqb zmm4, zmm4, zmm3, 0",
+            // stage[3] = codes0_3
+            "vmovdqa64 [{scratch} + 192], zmm4",
+            // w1 = weights of atom +1
+            "vmovdqa64 zmm4, [{w} + 64]",
+            // codes1_0 = field at bit 0 of w1, moved to bit 0
+            "vgf2p8affineqb zmm5, zmm4, zmm0, 0",
+            // stage[4] = codes1_0
+            "vmovdqa64 [{scratch} + 256], zmm5",
+            // codes1_1 = field at bit 2 of w1, moved to bit 0
+            "vgf2p8affineqb zmm5, zmm4, zmm1, 0",
+            // stage[5] = codes1_1
+            "vmovdqa64 [{scratch} + 320], zmm5",
+            // codes1_2 = field at bit 4 of w1, moved to bit 0
+            "vgf2p8affineqb zmm5, zmm4, zmm2, 0",
+            // stage[6] = codes1_2
+            "vmovdqa64 [{scratch} + 384], zmm5",
+            // codes1_3 = field at bit 6 of w1, moved to bit 0
+            "vgf2p8affineqb zmm4, zmm4, zmm3, 0",
+            // stage[7] = codes1_3
+            "vmovdqa64 [{scratch} + 448], zmm4",
+            // w2 = weights of atom +2
+            "vmovdqa64 zmm4, [{w} + 128]",
+            // codes2_0 = field at bit 0 of w2, moved to bit 0
+            "vgf2p8affineqb zmm5, zmm4, zmm0, 0",
+            // stage[8] = codes2_0
+            "vmovdqa64 [{scratch} + 512], zmm5",
+            // codes2_1 = field at bit 2 of w2, moved to bit 0
+            "vgf2p8affineqb zmm5, zmm4, zmm1, 0",
+            // stage[9] = codes2_1
+            "vmovdqa64 [{scratch} + 576], zmm5",
+            // codes2_2 = field at bit 4 of w2, moved to bit 0
+            "vgf2p8affineqb zmm5, zmm4, zmm2, 0",
+            // stage[10] = codes2_2
+            "vmovdqa64 [{scratch} + 640], zmm5",
+            // codes2_3 = field at bit 6 of w2, moved to bit 0
+            "vgf2p8affineqb zmm4, zmm4, zmm3, 0",
+            // stage[11] = codes2_3
+            "vmovdqa64 [{scratch} + 704], zmm4",
             // w3 = weights of atom +3
-            "vmovdqa64 zmm1, [{w} + 192]",
-            // codes3_0 = field at bit 0 of w3
-            "vpandd zmm2, zmm1, zmm0",
+            "vmovdqa64 zmm4, [{w} + 192]",
+            // codes3_0 = field at bit 0 of w3, moved to bit 0
+            "vgf2p8affineqb zmm5, zmm4, zmm0, 0",
             // stage[12] = codes3_0
-            "vmovdqa64 [{scratch} + 768], zmm2",
-            // w3_shr2 = w3 >> 2
-            "vpsrlw zmm2, zmm1, 2",
-            // codes3_1 = field at bit 0 of w3_shr2
-            "vpandd zmm2, zmm2, zmm0",
+            "vmovdqa64 [{scratch} + 768], zmm5",
+            // codes3_1 = field at bit 2 of w3, moved to bit 0
+            "vgf2p8affineqb zmm5, zmm4, zmm1, 0",
             // stage[13] = codes3_1
-            "vmovdqa64 [{scratch} + 832], zmm2",
-            // w3_shr4 = w3 >> 4
-            "vpsrlw zmm2, zmm1, 4",
-            // codes3_2 = field at bit 0 of w3_shr4
-            "vpandd zmm2, zmm2, zmm0",
+            "vmovdqa64 [{scratch} + 832], zmm5",
+            // codes3_2 = field at bit 4 of w3, moved to bit 0
+            "vgf2p8affineqb zmm5, zmm4, zmm2, 0",
             // stage[14] = codes3_2
-            "vmovdqa64 [{scratch} + 896], zmm2",
-            // w3_shr6 = w3 >> 6
-            "vpsrlw zmm1, zmm1, 6",
-            // codes3_3 = field at bit 0 of w3_shr6
-            "vpandd zmm1, zmm1, zmm0",
+            "vmovdqa64 [{scratch} + 896], zmm5",
+            // codes3_3 = field at bit 6 of w3, moved to bit 0
+            "vgf2p8affineqb zmm4, zmm4, zmm3, 0",
             // stage[15] = codes3_3
-            "vmovdqa64 [{scratch} + 960], zmm1",
+            "vmovdqa64 [{scratch} + 960], zmm4",
             // prefetch atom +0 of stream 1, 2048 bytes ahead
             "prefetcht0 [{w_s1} + 2048]",
-            // w0_s1 = weights of atom +0 of stream 1
-            "vmovdqa64 zmm1, [{w_s1}]",
-            // codes0_0_s1 = field at bit 0 of w0_s1
-            "vpandd zmm2, zmm1, zmm0",
-            // stage[16] = codes0_0_s1
-            "vmovdqa64 [{scratch} + 1024], zmm2",
-            // w0_shr2_s1 = w0_s1 >> 2
-            "vpsrlw zmm2, zmm1, 2",
-            // codes0_1_s1 = field at bit 0 of w0_shr2_s1
-            "vpandd zmm2, zmm2, zmm0",
-            // stage[17] = codes0_1_s1
-            "vmovdqa64 [{scratch} + 1088], zmm2",
-            // w0_shr4_s1 = w0_s1 >> 4
-            "vpsrlw zmm2, zmm1, 4",
-            // codes0_2_s1 = field at bit 0 of w0_shr4_s1
-            "vpandd zmm2, zmm2, zmm0",
-            // stage[18] = codes0_2_s1
-            "vmovdqa64 [{scratch} + 1152], zmm2",
-            // w0_shr6_s1 = w0_s1 >> 6
-            "vpsrlw zmm1, zmm1, 6",
-            // codes0_3_s1 = field at bit 0 of w0_shr6_s1
-            "vpandd zmm1, zmm1, zmm0",
-            // stage[19] = codes0_3_s1
-            "vmovdqa64 [{scratch} + 1216], zmm1",
             // prefetch atom +1 of stream 1, 2048 bytes ahead
             "prefetcht0 [{w_s1} + 2112]",
-            // w1_s1 = weights of atom +1 of stream 1
-            "vmovdqa64 zmm1, [{w_s1} + 64]",
-            // codes1_0_s1 = field at bit 0 of w1_s1
-            "vpandd zmm2, zmm1, zmm0",
-            // stage[20] = codes1_0_s1
-            "vmovdqa64 [{scratch} + 1280], zmm2",
-            // w1_shr2_s1 = w1_s1 >> 2
-            "vpsrlw zmm2, zmm1, 2",
-            // codes1_1_s1 = field at bit 0 of w1_shr2_s1
-            "vpandd zmm2, zmm2, zmm0",
-            // stage[21] = codes1_1_s1
-            "vmovdqa64 [{scratch} + 1344], zmm2",
-            // w1_shr4_s1 = w1_s1 >> 4
-            "vpsrlw zmm2, zmm1, 4",
-            // codes1_2_s1 = field at bit 0 of w1_shr4_s1
-            "vpandd zmm2, zmm2, zmm0",
-            // stage[22] = codes1_2_s1
-            "vmovdqa64 [{scratch} + 1408], zmm2",
-            // w1_shr6_s1 = w1_s1 >> 6
-            "vpsrlw zmm1, zmm1, 6",
-            // codes1_3_s1 = field at bit 0 of w1_shr6_s1
-            "vpandd zmm1, zmm1, zmm0",
-            // stage[23] = codes1_3_s1
-            "vmovdqa64 [{scratch} + 1472], zmm1",
             // prefetch atom +2 of stream 1, 2048 bytes ahead
             "prefetcht0 [{w_s1} + 2176]",
-            // w2_s1 = weights of atom +2 of stream 1
-            "vmovdqa64 zmm1, [{w_s1} + 128]",
-            // codes2_0_s1 = field at bit 0 of w2_s1
-            "vpandd zmm2, zmm1, zmm0",
-            // stage[24] = codes2_0_s1
-            "vmovdqa64 [{scratch} + 1536], zmm2",
-            // w2_shr2_s1 = w2_s1 >> 2
-            "vpsrlw zmm2, zmm1, 2",
-            // codes2_1_s1 = field at bit 0 of w2_shr2_s1
-            "vpandd zmm2, zmm2, zmm0",
-            // stage[25] = codes2_1_s1
-            "vmovdqa64 [{scratch} + 1600], zmm2",
-            // w2_shr4_s1 = w2_s1 >> 4
-            "vpsrlw zmm2, zmm1, 4",
-            // codes2_2_s1 = field at bit 0 of w2_shr4_s1
-            "vpandd zmm2, zmm2, zmm0",
-            // stage[26] = codes2_2_s1
-            "vmovdqa64 [{scratch} + 1664], zmm2",
-            // w2_shr6_s1 = w2_s1 >> 6
-            "vpsrlw zmm1, zmm1, 6",
-            // codes2_3_s1 = field at bit 0 of w2_shr6_s1
-            "vpandd zmm1, zmm1, zmm0",
-            // stage[27] = codes2_3_s1
-            "vmovdqa64 [{scratch} + 1728], zmm1",
             // prefetch atom +3 of stream 1, 2048 bytes ahead
             "prefetcht0 [{w_s1} + 2240]",
+            // w0_s1 = weights of atom +0 of stream 1
+            "vmovdqa64 zmm4, [{w_s1}]",
+            // codes0_0_s1 = field at bit 0 of w0_s1, moved to bit 0
+            "vgf2p8affineqb zmm5, zmm4, zmm0, 0",
+            // stage[16] = codes0_0_s1
+            "vmovdqa64 [{scratch} + 1024], zmm5",
+            // codes0_1_s1 = field at bit 2 of w0_s1, moved to bit 0
+            "vgf2p8affineqb zmm5, zmm4, zmm1, 0",
+            // stage[17] = codes0_1_s1
+            "vmovdqa64 [{scratch} + 1088], zmm5",
+            // codes0_2_s1 = field at bit 4 of w0_s1, moved to bit 0
+            "vgf2p8affineqb zmm5, zmm4, zmm2, 0",
+            // stage[18] = codes0_2_s1
+            "vmovdqa64 [{scratch} + 1152], zmm5",
+            // codes0_3_s1 = field at bit 6 of w0_s1, moved to bit 0
+            "vgf2p8affineqb zmm4, zmm4, zmm3, 0",
+            // stage[19] = codes0_3_s1
+            "vmovdqa64 [{scratch} + 1216], zmm4",
+            // w1_s1 = weights of atom +1 of stream 1
+            "vmovdqa64 zmm4, [{w_s1} + 64]",
+            // codes1_0_s1 = field at bit 0 of w1_s1, moved to bit 0
+            "vgf2p8affineqb zmm5, zmm4, zmm0, 0",
+            // stage[20] = codes1_0_s1
+            "vmovdqa64 [{scratch} + 1280], zmm5",
+            // codes1_1_s1 = field at bit 2 of w1_s1, moved to bit 0
+            "vgf2p8affineqb zmm5, zmm4, zmm1, 0",
+            // stage[21] = codes1_1_s1
+            "vmovdqa64 [{scratch} + 1344], zmm5",
+            // codes1_2_s1 = field at bit 4 of w1_s1, moved to bit 0
+            "vgf2p8affineqb zmm5, zmm4, zmm2, 0",
+            // stage[22] = codes1_2_s1
+            "vmovdqa64 [{scratch} + 1408], zmm5",
+            // codes1_3_s1 = field at bit 6 of w1_s1, moved to bit 0
+            "vgf2p8affineqb zmm4, zmm4, zmm3, 0",
+            // stage[23] = codes1_3_s1
+            "vmovdqa64 [{scratch} + 1472], zmm4",
+            // w2_s1 = weights of atom +2 of stream 1
+            "vmovdqa64 zmm4, [{w_s1} + 128]",
+            // codes2_0_s1 = field at bit 0 of w2_s1, moved to bit 0
+            "vgf2p8affineqb zmm5, zmm4, zmm0, 0",
+            // stage[24] = codes2_0_s1
+            "vmovdqa64 [{scratch} + 1536], zmm5",
+            // codes2_1_s1 = field at bit 2 of w2_s1, moved to bit 0
+            "vgf2p8affineqb zmm5, zmm4, zmm1, 0",
+            // stage[25] = codes2_1_s1
+            "vmovdqa64 [{scratch} + 1600], zmm5",
+            // codes2_2_s1 = field at bit 4 of w2_s1, moved to bit 0
+            "vgf2p8affineqb zmm5, zmm4, zmm2, 0",
+            // stage[26] = codes2_2_s1
+            "vmovdqa64 [{scratch} + 1664], zmm5",
+            // codes2_3_s1 = field at bit 6 of w2_s1, moved to bit 0
+            "vgf2p8affineqb zmm4, zmm4, zmm3, 0",
+            // stage[27] = codes2_3_s1
+            "vmovdqa64 [{scratch} + 1728], zmm4",
             // w3_s1 = weights of atom +3 of stream 1
-            "vmovdqa64 zmm1, [{w_s1} + 192]",
-            // codes3_0_s1 = field at bit 0 of w3_s1
-            "vpandd zmm2, zmm1, zmm0",
+            "vmovdqa64 zmm4, [{w_s1} + 192]",
+            // codes3_0_s1 = field at bit 0 of w3_s1, moved to bit 0
+            "vgf2p8affineqb zmm5, zmm4, zmm0, 0",
             // stage[28] = codes3_0_s1
-            "vmovdqa64 [{scratch} + 1792], zmm2",
-            // w3_shr2_s1 = w3_s1 >> 2
-            "vpsrlw zmm2, zmm1, 2",
-            // codes3_1_s1 = field at bit 0 of w3_shr2_s1
-            "vpandd zmm2, zmm2, zmm0",
+            "vmovdqa64 [{scratch} + 1792], zmm5",
+            // codes3_1_s1 = field at bit 2 of w3_s1, moved to bit 0
+            "vgf2p8affineqb zmm5, zmm4, zmm1, 0",
             // stage[29] = codes3_1_s1
-            "vmovdqa64 [{scratch} + 1856], zmm2",
-            // w3_shr4_s1 = w3_s1 >> 4
-            "vpsrlw zmm2, zmm1, 4",
-            // codes3_2_s1 = field at bit 0 of w3_shr4_s1
-            "vpandd zmm2, zmm2, zmm0",
+            "vmovdqa64 [{scratch} + 1856], zmm5",
+            // codes3_2_s1 = field at bit 4 of w3_s1, moved to bit 0
+            "vgf2p8affineqb zmm5, zmm4, zmm2, 0",
             // stage[30] = codes3_2_s1
-            "vmovdqa64 [{scratch} + 1920], zmm2",
-            // w3_shr6_s1 = w3_s1 >> 6
-            "vpsrlw zmm1, zmm1, 6",
-            // codes3_3_s1 = field at bit 0 of w3_shr6_s1
-            "vpandd zmm1, zmm1, zmm0",
+            "vmovdqa64 [{scratch} + 1920], zmm5",
+            // codes3_3_s1 = field at bit 6 of w3_s1, moved to bit 0
+            "vgf2p8affineqb zmm4, zmm4, zmm3, 0",
             // stage[31] = codes3_3_s1
-            "vmovdqa64 [{scratch} + 1984], zmm1",
+            "vmovdqa64 [{scratch} + 1984], zmm4",
             // prefetch atom +4, 2048 bytes ahead
             "prefetcht0 [{w} + 2304]",
-            // w4 = weights of atom +4
-            "vmovdqa64 zmm1, [{w} + 256]",
-            // codes4_0 = field at bit 0 of w4
-            "vpandd zmm2, zmm1, zmm0",
-            // stage[32] = codes4_0
-            "vmovdqa64 [{scratch} + 2048], zmm2",
-            // w4_shr2 = w4 >> 2
-            "vpsrlw zmm2, zmm1, 2",
-            // codes4_1 = field at bit 0 of w4_shr2
-            "vpandd zmm2, zmm2, zmm0",
-            // stage[33] = codes4_1
-            "vmovdqa64 [{scratch} + 2112], zmm2",
-            // w4_shr4 = w4 >> 4
-            "vpsrlw zmm2, zmm1, 4",
-            // codes4_2 = field at bit 0 of w4_shr4
-            "vpandd zmm2, zmm2, zmm0",
-            // stage[34] = codes4_2
-            "vmovdqa64 [{scratch} + 2176], zmm2",
-            // w4_shr6 = w4 >> 6
-            "vpsrlw zmm1, zmm1, 6",
-            // codes4_3 = field at bit 0 of w4_shr6
-            "vpandd zmm1, zmm1, zmm0",
-            // stage[35] = codes4_3
-            "vmovdqa64 [{scratch} + 2240], zmm1",
             // prefetch atom +5, 2048 bytes ahead
             "prefetcht0 [{w} + 2368]",
-            // w5 = weights of atom +5
-            "vmovdqa64 zmm1, [{w} + 320]",
-            // codes5_0 = field at bit 0 of w5
-            "vpandd zmm2, zmm1, zmm0",
-            // stage[36] = codes5_0
-            "vmovdqa64 [{scratch} + 2304], zmm2",
-            // w5_shr2 = w5 >> 2
-            "vpsrlw zmm2, zmm1, 2",
-            // codes5_1 = field at bit 0 of w5_shr2
-            "vpandd zmm2, zmm2, zmm0",
-            // stage[37] = codes5_1
-            "vmovdqa64 [{scratch} + 2368], zmm2",
-            // w5_shr4 = w5 >> 4
-            "vpsrlw zmm2, zmm1, 4",
-            // codes5_2 = field at bit 0 of w5_shr4
-            "vpandd zmm2, zmm2, zmm0",
-            // stage[38] = codes5_2
-            "vmovdqa64 [{scratch} + 2432], zmm2",
-            // w5_shr6 = w5 >> 6
-            "vpsrlw zmm1, zmm1, 6",
-            // codes5_3 = field at bit 0 of w5_shr6
-            "vpandd zmm1, zmm1, zmm0",
-            // stage[39] = codes5_3
-            "vmovdqa64 [{scratch} + 2496], zmm1",
             // prefetch atom +6, 2048 bytes ahead
             "prefetcht0 [{w} + 2432]",
-            // w6 = weights of atom +6
-            "vmovdqa64 zmm1, [{w} + 384]",
-            // codes6_0 = field at bit 0 of w6
-            "vpandd zmm2, zmm1, zmm0",
-            // stage[40] = codes6_0
-            "vmovdqa64 [{scratch} + 2560], zmm2",
-            // w6_shr2 = w6 >> 2
-            "vpsrlw zmm2, zmm1, 2",
-            // codes6_1 = field at bit 0 of w6_shr2
-            "vpandd zmm2, zmm2, zmm0",
-            // stage[41] = codes6_1
-            "vmovdqa64 [{scratch} + 2624], zmm2",
-            // w6_shr4 = w6 >> 4
-            "vpsrlw zmm2, zmm1, 4",
-            // codes6_2 = field at bit 0 of w6_shr4
-            "vpandd zmm2, zmm2, zmm0",
-            // stage[42] = codes6_2
-            "vmovdqa64 [{scratch} + 2688], zmm2",
-            // w6_shr6 = w6 >> 6
-            "vpsrlw zmm1, zmm1, 6",
-            // codes6_3 = field at bit 0 of w6_shr6
-            "vpandd zmm1, zmm1, zmm0",
-            // stage[43] = codes6_3
-            "vmovdqa64 [{scratch} + 2752], zmm1",
             // prefetch atom +7, 2048 bytes ahead
             "prefetcht0 [{w} + 2496]",
+            // w4 = weights of atom +4
+            "vmovdqa64 zmm4, [{w} + 256]",
+            // codes4_0 = field at bit 0 of w4, moved to bit 0
+            "vgf2p8affineqb zmm5, zmm4, zmm0, 0",
+            // stage[32] = codes4_0
+            "vmovdqa64 [{scratch} + 2048], zmm5",
+            // codes4_1 = field at bit 2 of w4, moved to bit 0
+            "vgf2p8affineqb zmm5, zmm4, zmm1, 0",
+            // stage[33] = codes4_1
+            "vmovdqa64 [{scratch} + 2112], zmm5",
+            // codes4_2 = field at bit 4 of w4, moved to bit 0
+            "vgf2p8affineqb zmm5, zmm4, zmm2, 0",
+            // stage[34] = codes4_2
+            "vmovdqa64 [{scratch} + 2176], zmm5",
+            // codes4_3 = field at bit 6 of w4, moved to bit 0
+            "vgf2p8affineqb zmm4, zmm4, zmm3, 0",
+            // stage[35] = codes4_3
+            "vmovdqa64 [{scratch} + 2240], zmm4",
+            // w5 = weights of atom +5
+            "vmovdqa64 zmm4, [{w} + 320]",
+            // codes5_0 = field at bit 0 of w5, moved to bit 0
+            "vgf2p8affineqb zmm5, zmm4, zmm0, 0",
+            // stage[36] = codes5_0
+            "vmovdqa64 [{scratch} + 2304], zmm5",
+            // codes5_1 = field at bit 2 of w5, moved to bit 0
+            "vgf2p8affineqb zmm5, zmm4, zmm1, 0",
+            // stage[37] = codes5_1
+            "vmovdqa64 [{scratch} + 2368], zmm5",
+            // codes5_2 = field at bit 4 of w5, moved to bit 0
+            "vgf2p8affineqb zmm5, zmm4, zmm2, 0",
+            // stage[38] = codes5_2
+            "vmovdqa64 [{scratch} + 2432], zmm5",
+            // codes5_3 = field at bit 6 of w5, moved to bit 0
+            "vgf2p8affineqb zmm4, zmm4, zmm3, 0",
+            // stage[39] = codes5_3
+            "vmovdqa64 [{scratch} + 2496], zmm4",
+            // w6 = weights of atom +6
+            "vmovdqa64 zmm4, [{w} + 384]",
+            // codes6_0 = field at bit 0 of w6, moved to bit 0
+            "vgf2p8affineqb zmm5, zmm4, zmm0, 0",
+            // stage[40] = codes6_0
+            "vmovdqa64 [{scratch} + 2560], zmm5",
+            // codes6_1 = field at bit 2 of w6, moved to bit 0
+            "vgf2p8affineqb zmm5, zmm4, zmm1, 0",
+            // stage[41] = codes6_1
+            "vmovdqa64 [{scratch} + 2624], zmm5",
+            // codes6_2 = field at bit 4 of w6, moved to bit 0
+            "vgf2p8affineqb zmm5, zmm4, zmm2, 0",
+            // stage[42] = codes6_2
+            "vmovdqa64 [{scratch} + 2688], zmm5",
+            // codes6_3 = field at bit 6 of w6, moved to bit 0
+            "vgf2p8affineqb zmm4, zmm4, zmm3, 0",
+            // stage[43] = codes6_3
+            "vmovdqa64 [{scratch} + 2752], zmm4",
             // w7 = weights of atom +7
-            "vmovdqa64 zmm1, [{w} + 448]",
-            // codes7_0 = field at bit 0 of w7
-            "vpandd zmm2, zmm1, zmm0",
+            "vmovdqa64 zmm4, [{w} + 448]",
+            // codes7_0 = field at bit 0 of w7, moved to bit 0
+            "vgf2p8affineqb zmm5, zmm4, zmm0, 0",
             // stage[44] = codes7_0
-            "vmovdqa64 [{scratch} + 2816], zmm2",
-            // w7_shr2 = w7 >> 2
-            "vpsrlw zmm2, zmm1, 2",
-            // codes7_1 = field at bit 0 of w7_shr2
-            "vpandd zmm2, zmm2, zmm0",
+            "vmovdqa64 [{scratch} + 2816], zmm5",
+            // codes7_1 = field at bit 2 of w7, moved to bit 0
+            "vgf2p8affineqb zmm5, zmm4, zmm1, 0",
             // stage[45] = codes7_1
-            "vmovdqa64 [{scratch} + 2880], zmm2",
-            // w7_shr4 = w7 >> 4
-            "vpsrlw zmm2, zmm1, 4",
-            // codes7_2 = field at bit 0 of w7_shr4
-            "vpandd zmm2, zmm2, zmm0",
+            "vmovdqa64 [{scratch} + 2880], zmm5",
+            // codes7_2 = field at bit 4 of w7, moved to bit 0
+            "vgf2p8affineqb zmm5, zmm4, zmm2, 0",
             // stage[46] = codes7_2
-            "vmovdqa64 [{scratch} + 2944], zmm2",
-            // w7_shr6 = w7 >> 6
-            "vpsrlw zmm1, zmm1, 6",
-            // codes7_3 = field at bit 0 of w7_shr6
-            "vpandd zmm1, zmm1, zmm0",
+            "vmovdqa64 [{scratch} + 2944], zmm5",
+            // codes7_3 = field at bit 6 of w7, moved to bit 0
+            "vgf2p8affineqb zmm4, zmm4, zmm3, 0",
             // stage[47] = codes7_3
-            "vmovdqa64 [{scratch} + 3008], zmm1",
+            "vmovdqa64 [{scratch} + 3008], zmm4",
             // prefetch atom +4 of stream 1, 2048 bytes ahead
             "prefetcht0 [{w_s1} + 2304]",
-            // w4_s1 = weights of atom +4 of stream 1
-            "vmovdqa64 zmm1, [{w_s1} + 256]",
-            // codes4_0_s1 = field at bit 0 of w4_s1
-            "vpandd zmm2, zmm1, zmm0",
-            // stage[48] = codes4_0_s1
-            "vmovdqa64 [{scratch} + 3072], zmm2",
-            // w4_shr2_s1 = w4_s1 >> 2
-            "vpsrlw zmm2, zmm1, 2",
-            // codes4_1_s1 = field at bit 0 of w4_shr2_s1
-            "vpandd zmm2, zmm2, zmm0",
-            // stage[49] = codes4_1_s1
-            "vmovdqa64 [{scratch} + 3136], zmm2",
-            // w4_shr4_s1 = w4_s1 >> 4
-            "vpsrlw zmm2, zmm1, 4",
-            // codes4_2_s1 = field at bit 0 of w4_shr4_s1
-            "vpandd zmm2, zmm2, zmm0",
-            // stage[50] = codes4_2_s1
-            "vmovdqa64 [{scratch} + 3200], zmm2",
-            // w4_shr6_s1 = w4_s1 >> 6
-            "vpsrlw zmm1, zmm1, 6",
-            // codes4_3_s1 = field at bit 0 of w4_shr6_s1
-            "vpandd zmm1, zmm1, zmm0",
-            // stage[51] = codes4_3_s1
-            "vmovdqa64 [{scratch} + 3264], zmm1",
             // prefetch atom +5 of stream 1, 2048 bytes ahead
             "prefetcht0 [{w_s1} + 2368]",
-            // w5_s1 = weights of atom +5 of stream 1
-            "vmovdqa64 zmm1, [{w_s1} + 320]",
-            // codes5_0_s1 = field at bit 0 of w5_s1
-            "vpandd zmm2, zmm1, zmm0",
-            // stage[52] = codes5_0_s1
-            "vmovdqa64 [{scratch} + 3328], zmm2",
-            // w5_shr2_s1 = w5_s1 >> 2
-            "vpsrlw zmm2, zmm1, 2",
-            // codes5_1_s1 = field at bit 0 of w5_shr2_s1
-            "vpandd zmm2, zmm2, zmm0",
-            // stage[53] = codes5_1_s1
-            "vmovdqa64 [{scratch} + 3392], zmm2",
-            // w5_shr4_s1 = w5_s1 >> 4
-            "vpsrlw zmm2, zmm1, 4",
-            // codes5_2_s1 = field at bit 0 of w5_shr4_s1
-            "vpandd zmm2, zmm2, zmm0",
-            // stage[54] = codes5_2_s1
-            "vmovdqa64 [{scratch} + 3456], zmm2",
-            // w5_shr6_s1 = w5_s1 >> 6
-            "vpsrlw zmm1, zmm1, 6",
-            // codes5_3_s1 = field at bit 0 of w5_shr6_s1
-            "vpandd zmm1, zmm1, zmm0",
-            // stage[55] = codes5_3_s1
-            "vmovdqa64 [{scratch} + 3520], zmm1",
             // prefetch atom +6 of stream 1, 2048 bytes ahead
             "prefetcht0 [{w_s1} + 2432]",
-            // w6_s1 = weights of atom +6 of stream 1
-            "vmovdqa64 zmm1, [{w_s1} + 384]",
-            // codes6_0_s1 = field at bit 0 of w6_s1
-            "vpandd zmm2, zmm1, zmm0",
-            // stage[56] = codes6_0_s1
-            "vmovdqa64 [{scratch} + 3584], zmm2",
-            // w6_shr2_s1 = w6_s1 >> 2
-            "vpsrlw zmm2, zmm1, 2",
-            // codes6_1_s1 = field at bit 0 of w6_shr2_s1
-            "vpandd zmm2, zmm2, zmm0",
-            // stage[57] = codes6_1_s1
-            "vmovdqa64 [{scratch} + 3648], zmm2",
-            // w6_shr4_s1 = w6_s1 >> 4
-            "vpsrlw zmm2, zmm1, 4",
-            // codes6_2_s1 = field at bit 0 of w6_shr4_s1
-            "vpandd zmm2, zmm2, zmm0",
-            // stage[58] = codes6_2_s1
-            "vmovdqa64 [{scratch} + 3712], zmm2",
-            // w6_shr6_s1 = w6_s1 >> 6
-            "vpsrlw zmm1, zmm1, 6",
-            // codes6_3_s1 = field at bit 0 of w6_shr6_s1
-            "vpandd zmm1, zmm1, zmm0",
-            // stage[59] = codes6_3_s1
-            "vmovdqa64 [{scratch} + 3776], zmm1",
             // prefetch atom +7 of stream 1, 2048 bytes ahead
             "prefetcht0 [{w_s1} + 2496]",
+            // w4_s1 = weights of atom +4 of stream 1
+            "vmovdqa64 zmm4, [{w_s1} + 256]",
+            // codes4_0_s1 = field at bit 0 of w4_s1, moved to bit 0
+            "vgf2p8affineqb zmm5, zmm4, zmm0, 0",
+            // stage[48] = codes4_0_s1
+            "vmovdqa64 [{scratch} + 3072], zmm5",
+            // codes4_1_s1 = field at bit 2 of w4_s1, moved to bit 0
+            "vgf2p8affineqb zmm5, zmm4, zmm1, 0",
+            // stage[49] = codes4_1_s1
+            "vmovdqa64 [{scratch} + 3136], zmm5",
+            // codes4_2_s1 = field at bit 4 of w4_s1, moved to bit 0
+            "vgf2p8affineqb zmm5, zmm4, zmm2, 0",
+            // stage[50] = codes4_2_s1
+            "vmovdqa64 [{scratch} + 3200], zmm5",
+            // codes4_3_s1 = field at bit 6 of w4_s1, moved to bit 0
+            "vgf2p8affineqb zmm4, zmm4, zmm3, 0",
+            // stage[51] = codes4_3_s1
+            "vmovdqa64 [{scratch} + 3264], zmm4",
+            // w5_s1 = weights of atom +5 of stream 1
+            "vmovdqa64 zmm4, [{w_s1} + 320]",
+            // codes5_0_s1 = field at bit 0 of w5_s1, moved to bit 0
+            "vgf2p8affineqb zmm5, zmm4, zmm0, 0",
+            // stage[52] = codes5_0_s1
+            "vmovdqa64 [{scratch} + 3328], zmm5",
+            // codes5_1_s1 = field at bit 2 of w5_s1, moved to bit 0
+            "vgf2p8affineqb zmm5, zmm4, zmm1, 0",
+            // stage[53] = codes5_1_s1
+            "vmovdqa64 [{scratch} + 3392], zmm5",
+            // codes5_2_s1 = field at bit 4 of w5_s1, moved to bit 0
+            "vgf2p8affineqb zmm5, zmm4, zmm2, 0",
+            // stage[54] = codes5_2_s1
+            "vmovdqa64 [{scratch} + 3456], zmm5",
+            // codes5_3_s1 = field at bit 6 of w5_s1, moved to bit 0
+            "vgf2p8affineqb zmm4, zmm4, zmm3, 0",
+            // stage[55] = codes5_3_s1
+            "vmovdqa64 [{scratch} + 3520], zmm4",
+            // w6_s1 = weights of atom +6 of stream 1
+            "vmovdqa64 zmm4, [{w_s1} + 384]",
+            // codes6_0_s1 = field at bit 0 of w6_s1, moved to bit 0
+            "vgf2p8affineqb zmm5, zmm4, zmm0, 0",
+            // stage[56] = codes6_0_s1
+            "vmovdqa64 [{scratch} + 3584], zmm5",
+            // codes6_1_s1 = field at bit 2 of w6_s1, moved to bit 0
+            "vgf2p8affineqb zmm5, zmm4, zmm1, 0",
+            // stage[57] = codes6_1_s1
+            "vmovdqa64 [{scratch} + 3648], zmm5",
+            // codes6_2_s1 = field at bit 4 of w6_s1, moved to bit 0
+            "vgf2p8affineqb zmm5, zmm4, zmm2, 0",
+            // stage[58] = codes6_2_s1
+            "vmovdqa64 [{scratch} + 3712], zmm5",
+            // codes6_3_s1 = field at bit 6 of w6_s1, moved to bit 0
+            "vgf2p8affineqb zmm4, zmm4, zmm3, 0",
+            // stage[59] = codes6_3_s1
+            "vmovdqa64 [{scratch} + 3776], zmm4",
             // w7_s1 = weights of atom +7 of stream 1
-            "vmovdqa64 zmm1, [{w_s1} + 448]",
-            // codes7_0_s1 = field at bit 0 of w7_s1
-            "vpandd zmm2, zmm1, zmm0",
+            "vmovdqa64 zmm4, [{w_s1} + 448]",
+            // codes7_0_s1 = field at bit 0 of w7_s1, moved to bit 0
+            "vgf2p8affineqb zmm5, zmm4, zmm0, 0",
             // stage[60] = codes7_0_s1
-            "vmovdqa64 [{scratch} + 3840], zmm2",
-            // w7_shr2_s1 = w7_s1 >> 2
-            "vpsrlw zmm2, zmm1, 2",
-            // codes7_1_s1 = field at bit 0 of w7_shr2_s1
-            "vpandd zmm2, zmm2, zmm0",
+            "vmovdqa64 [{scratch} + 3840], zmm5",
+            // codes7_1_s1 = field at bit 2 of w7_s1, moved to bit 0
+            "vgf2p8affineqb zmm5, zmm4, zmm1, 0",
             // stage[61] = codes7_1_s1
-            "vmovdqa64 [{scratch} + 3904], zmm2",
-            // w7_shr4_s1 = w7_s1 >> 4
-            "vpsrlw zmm2, zmm1, 4",
-            // codes7_2_s1 = field at bit 0 of w7_shr4_s1
-            "vpandd zmm2, zmm2, zmm0",
+            "vmovdqa64 [{scratch} + 3904], zmm5",
+            // codes7_2_s1 = field at bit 4 of w7_s1, moved to bit 0
+            "vgf2p8affineqb zmm5, zmm4, zmm2, 0",
             // stage[62] = codes7_2_s1
-            "vmovdqa64 [{scratch} + 3968], zmm2",
-            // w7_shr6_s1 = w7_s1 >> 6
-            "vpsrlw zmm1, zmm1, 6",
-            // codes7_3_s1 = field at bit 0 of w7_shr6_s1
-            "vpandd zmm1, zmm1, zmm0",
+            "vmovdqa64 [{scratch} + 3968], zmm5",
+            // codes7_3_s1 = field at bit 6 of w7_s1, moved to bit 0
+            "vgf2p8affineqb zmm4, zmm4, zmm3, 0",
             // stage[63] = codes7_3_s1
-            "vmovdqa64 [{scratch} + 4032], zmm1",
-            // 1 times, 8 atoms each
+            "vmovdqa64 [{scratch} + 4032], zmm4",
+            "25:",
+            // k_atoms / 8 (1 less with the last row tiles) times, 8 atoms each
+            "mov {n:e}, 2",
+            "cmp {row_tiles}, 1",
+            "jne 26f",
+            "28:",
+            "dec {n}",
+            "jz 27f",
+            "26:",
             // acts0_t0 = acts[0..][+0..+64]
             "tileloadd tmm4, [{a} + {line}]",
             // staged0 = stage[0..16]
@@ -476,108 +397,84 @@ pub unsafe extern "C" fn gemm32_i2a16_128x256_u8c1sr1p2048t2bi__amx(p: &abi::Ope
             "tileloadd tmm6, [{scratch} + {line} + 1024]",
             // prefetch atom +8, 2048 bytes ahead
             "prefetcht0 [{w} + 2560]",
-            // w8 = weights of atom +8
-            "vmovdqa64 zmm1, [{w} + 512]",
-            // codes8_0 = field at bit 0 of w8
-            "vpandd zmm2, zmm1, zmm0",
-            // stage[0] = codes8_0
-            "vmovdqa64 [{scratch}], zmm2",
-            // w8_shr2 = w8 >> 2
-            "vpsrlw zmm2, zmm1, 2",
-            // codes8_1 = field at bit 0 of w8_shr2
-            "vpandd zmm2, zmm2, zmm0",
-            // stage[1] = codes8_1
-            "vmovdqa64 [{scratch} + 64], zmm2",
-            // w8_shr4 = w8 >> 4
-            "vpsrlw zmm2, zmm1, 4",
-            // codes8_2 = field at bit 0 of w8_shr4
-            "vpandd zmm2, zmm2, zmm0",
-            // stage[2] = codes8_2
-            "vmovdqa64 [{scratch} + 128], zmm2",
-            // w8_shr6 = w8 >> 6
-            "vpsrlw zmm1, zmm1, 6",
-            // codes8_3 = field at bit 0 of w8_shr6
-            "vpandd zmm1, zmm1, zmm0",
-            // stage[3] = codes8_3
-            "vmovdqa64 [{scratch} + 192], zmm1",
             // prefetch atom +9, 2048 bytes ahead
             "prefetcht0 [{w} + 2624]",
-            // w9 = weights of atom +9
-            "vmovdqa64 zmm1, [{w} + 576]",
-            // codes9_0 = field at bit 0 of w9
-            "vpandd zmm2, zmm1, zmm0",
-            // stage[4] = codes9_0
-            "vmovdqa64 [{scratch} + 256], zmm2",
-            // w9_shr2 = w9 >> 2
-            "vpsrlw zmm2, zmm1, 2",
-            // codes9_1 = field at bit 0 of w9_shr2
-            "vpandd zmm2, zmm2, zmm0",
-            // stage[5] = codes9_1
-            "vmovdqa64 [{scratch} + 320], zmm2",
-            // w9_shr4 = w9 >> 4
-            "vpsrlw zmm2, zmm1, 4",
-            // codes9_2 = field at bit 0 of w9_shr4
-            "vpandd zmm2, zmm2, zmm0",
-            // stage[6] = codes9_2
-            "vmovdqa64 [{scratch} + 384], zmm2",
-            // w9_shr6 = w9 >> 6
-            "vpsrlw zmm1, zmm1, 6",
-            // codes9_3 = field at bit 0 of w9_shr6
-            "vpandd zmm1, zmm1, zmm0",
-            // stage[7] = codes9_3
-            "vmovdqa64 [{scratch} + 448], zmm1",
             // prefetch atom +10, 2048 bytes ahead
             "prefetcht0 [{w} + 2688]",
-            // w10 = weights of atom +10
-            "vmovdqa64 zmm1, [{w} + 640]",
-            // codes10_0 = field at bit 0 of w10
-            "vpandd zmm2, zmm1, zmm0",
-            // stage[8] = codes10_0
-            "vmovdqa64 [{scratch} + 512], zmm2",
-            // w10_shr2 = w10 >> 2
-            "vpsrlw zmm2, zmm1, 2",
-            // codes10_1 = field at bit 0 of w10_shr2
-            "vpandd zmm2, zmm2, zmm0",
-            // stage[9] = codes10_1
-            "vmovdqa64 [{scratch} + 576], zmm2",
-            // w10_shr4 = w10 >> 4
-            "vpsrlw zmm2, zmm1, 4",
-            // codes10_2 = field at bit 0 of w10_shr4
-            "vpandd zmm2, zmm2, zmm0",
-            // stage[10] = codes10_2
-            "vmovdqa64 [{scratch} + 640], zmm2",
-            // w10_shr6 = w10 >> 6
-            "vpsrlw zmm1, zmm1, 6",
-            // codes10_3 = field at bit 0 of w10_shr6
-            "vpandd zmm1, zmm1, zmm0",
-            // stage[11] = codes10_3
-            "vmovdqa64 [{scratch} + 704], zmm1",
             // prefetch atom +11, 2048 bytes ahead
             "prefetcht0 [{w} + 2752]",
+            // w8 = weights of atom +8
+            "vmovdqa64 zmm4, [{w} + 512]",
+            // codes8_0 = field at bit 0 of w8, moved to bit 0
+            "vgf2p8affineqb zmm5, zmm4, zmm0, 0",
+            // stage[0] = codes8_0
+            "vmovdqa64 [{scratch}], zmm5",
+            // codes8_1 = field at bit 2 of w8, moved to bit 0
+            "vgf2p8affineqb zmm5, zmm4, zmm1, 0",
+            // stage[1] = codes8_1
+            "vmovdqa64 [{scratch} + 64], zmm5",
+            // codes8_2 = field at bit 4 of w8, moved to bit 0
+            "vgf2p8affineqb zmm5, zmm4, zmm2, 0",
+            // stage[2] = codes8_2
+            "vmovdqa64 [{scratch} + 128], zmm5",
+            // codes8_3 = field at bit 6 of w8, moved to bit 0
+            "vgf2p8affineqb zmm4, zmm4, zmm3, 0",
+            // stage[3] = codes8_3
+            "vmovdqa64 [{scratch} + 192], zmm4",
+            // w9 = weights of atom +9
+            "vmovdqa64 zmm4, [{w} + 576]",
+            // codes9_0 = field at bit 0 of w9, moved to bit 0
+            "vgf2p8affineqb zmm5, zmm4, zmm0, 0",
+            // stage[4] = codes9_0
+            "vmovdqa64 [{scratch} + 256], zmm5",
+            // codes9_1 = field at bit 2 of w9, moved to bit 0
+            "vgf2p8affineqb zmm5, zmm4, zmm1, 0",
+            // stage[5] = codes9_1
+            "vmovdqa64 [{scratch} + 320], zmm5",
+            // codes9_2 = field at bit 4 of w9, moved to bit 0
+            "vgf2p8affineqb zmm5, zmm4, zmm2, 0",
+            // stage[6] = codes9_2
+            "vmovdqa64 [{scratch} + 384], zmm5",
+            // codes9_3 = field at bit 6 of w9, moved to bit 0
+            "vgf2p8affineqb zmm4, zmm4, zmm3, 0",
+            // stage[7] = codes9_3
+            "vmovdqa64 [{scratch} + 448], zmm4",
+            // w10 = weights of atom +10
+            "vmovdqa64 zmm4, [{w} + 640]",
+            // codes10_0 = field at bit 0 of w10, moved to bit 0
+            "vgf2p8affineqb zmm5, zmm4, zmm0, 0",
+            // stage[8] = codes10_0
+            "vmovdqa64 [{scratch} + 512], zmm5",
+            // codes10_1 = field at bit 2 of w10, moved to bit 0
+            "vgf2p8affineqb zmm5, zmm4, zmm1, 0",
+            // stage[9] = codes10_1
+            "vmovdqa64 [{scratch} + 576], zmm5",
+            // codes10_2 = field at bit 4 of w10, moved to bit 0
+            "vgf2p8affineqb zmm5, zmm4, zmm2, 0",
+            // stage[10] = codes10_2
+            "vmovdqa64 [{scratch} + 640], zmm5",
+            // codes10_3 = field at bit 6 of w10, moved to bit 0
+            "vgf2p8affineqb zmm4, zmm4, zmm3, 0",
+            // stage[11] = codes10_3
+            "vmovdqa64 [{scratch} + 704], zmm4",
             // w11 = weights of atom +11
-            "vmovdqa64 zmm1, [{w} + 704]",
-            // codes11_0 = field at bit 0 of w11
-            "vpandd zmm2, zmm1, zmm0",
+            "vmovdqa64 zmm4, [{w} + 704]",
+            // codes11_0 = field at bit 0 of w11, moved to bit 0
+            "vgf2p8affineqb zmm5, zmm4, zmm0, 0",
             // stage[12] = codes11_0
-            "vmovdqa64 [{scratch} + 768], zmm2",
-            // w11_shr2 = w11 >> 2
-            "vpsrlw zmm2, zmm1, 2",
-            // codes11_1 = field at bit 0 of w11_shr2
-            "vpandd zmm2, zmm2, zmm0",
+            "vmovdqa64 [{scratch} + 768], zmm5",
+            // codes11_1 = field at bit 2 of w11, moved to bit 0
+            "vgf2p8affineqb zmm5, zmm4, zmm1, 0",
             // stage[13] = codes11_1
-            "vmovdqa64 [{scratch} + 832], zmm2",
-            // w11_shr4 = w11 >> 4
-            "vpsrlw zmm2, zmm1, 4",
-            // codes11_2 = field at bit 0 of w11_shr4
-            "vpandd zmm2, zmm2, zmm0",
+            "vmovdqa64 [{scratch} + 832], zmm5",
+            // codes11_2 = field at bit 4 of w11, moved to bit 0
+            "vgf2p8affineqb zmm5, zmm4, zmm2, 0",
             // stage[14] = codes11_2
-            "vmovdqa64 [{scratch} + 896], zmm2",
-            // w11_shr6 = w11 >> 6
-            "vpsrlw zmm1, zmm1, 6",
-            // codes11_3 = field at bit 0 of w11_shr6
-            "vpandd zmm1, zmm1, zmm0",
+            "vmovdqa64 [{scratch} + 896], zmm5",
+            // codes11_3 = field at bit 6 of w11, moved to bit 0
+            "vgf2p8affineqb zmm4, zmm4, zmm3, 0",
             // stage[15] = codes11_3
-            "vmovdqa64 [{scratch} + 960], zmm1",
+            "vmovdqa64 [{scratch} + 960], zmm4",
             // tile_t0_s1 = tile_t0_s1 + staged0_s1 . acts0_t0
             "tdpbsud tmm2, tmm4, tmm6",
             // acts0_t16 = acts[16..][+0..+64]
@@ -586,108 +483,84 @@ pub unsafe extern "C" fn gemm32_i2a16_128x256_u8c1sr1p2048t2bi__amx(p: &abi::Ope
             "tdpbsud tmm1, tmm4, tmm5",
             // prefetch atom +8 of stream 1, 2048 bytes ahead
             "prefetcht0 [{w_s1} + 2560]",
-            // w8_s1 = weights of atom +8 of stream 1
-            "vmovdqa64 zmm1, [{w_s1} + 512]",
-            // codes8_0_s1 = field at bit 0 of w8_s1
-            "vpandd zmm2, zmm1, zmm0",
-            // stage[16] = codes8_0_s1
-            "vmovdqa64 [{scratch} + 1024], zmm2",
-            // w8_shr2_s1 = w8_s1 >> 2
-            "vpsrlw zmm2, zmm1, 2",
-            // codes8_1_s1 = field at bit 0 of w8_shr2_s1
-            "vpandd zmm2, zmm2, zmm0",
-            // stage[17] = codes8_1_s1
-            "vmovdqa64 [{scratch} + 1088], zmm2",
-            // w8_shr4_s1 = w8_s1 >> 4
-            "vpsrlw zmm2, zmm1, 4",
-            // codes8_2_s1 = field at bit 0 of w8_shr4_s1
-            "vpandd zmm2, zmm2, zmm0",
-            // stage[18] = codes8_2_s1
-            "vmovdqa64 [{scratch} + 1152], zmm2",
-            // w8_shr6_s1 = w8_s1 >> 6
-            "vpsrlw zmm1, zmm1, 6",
-            // codes8_3_s1 = field at bit 0 of w8_shr6_s1
-            "vpandd zmm1, zmm1, zmm0",
-            // stage[19] = codes8_3_s1
-            "vmovdqa64 [{scratch} + 1216], zmm1",
             // prefetch atom +9 of stream 1, 2048 bytes ahead
             "prefetcht0 [{w_s1} + 2624]",
-            // w9_s1 = weights of atom +9 of stream 1
-            "vmovdqa64 zmm1, [{w_s1} + 576]",
-            // codes9_0_s1 = field at bit 0 of w9_s1
-            "vpandd zmm2, zmm1, zmm0",
-            // stage[20] = codes9_0_s1
-            "vmovdqa64 [{scratch} + 1280], zmm2",
-            // w9_shr2_s1 = w9_s1 >> 2
-            "vpsrlw zmm2, zmm1, 2",
-            // codes9_1_s1 = field at bit 0 of w9_shr2_s1
-            "vpandd zmm2, zmm2, zmm0",
-            // stage[21] = codes9_1_s1
-            "vmovdqa64 [{scratch} + 1344], zmm2",
-            // w9_shr4_s1 = w9_s1 >> 4
-            "vpsrlw zmm2, zmm1, 4",
-            // codes9_2_s1 = field at bit 0 of w9_shr4_s1
-            "vpandd zmm2, zmm2, zmm0",
-            // stage[22] = codes9_2_s1
-            "vmovdqa64 [{scratch} + 1408], zmm2",
-            // w9_shr6_s1 = w9_s1 >> 6
-            "vpsrlw zmm1, zmm1, 6",
-            // codes9_3_s1 = field at bit 0 of w9_shr6_s1
-            "vpandd zmm1, zmm1, zmm0",
-            // stage[23] = codes9_3_s1
-            "vmovdqa64 [{scratch} + 1472], zmm1",
             // prefetch atom +10 of stream 1, 2048 bytes ahead
             "prefetcht0 [{w_s1} + 2688]",
-            // w10_s1 = weights of atom +10 of stream 1
-            "vmovdqa64 zmm1, [{w_s1} + 640]",
-            // codes10_0_s1 = field at bit 0 of w10_s1
-            "vpandd zmm2, zmm1, zmm0",
-            // stage[24] = codes10_0_s1
-            "vmovdqa64 [{scratch} + 1536], zmm2",
-            // w10_shr2_s1 = w10_s1 >> 2
-            "vpsrlw zmm2, zmm1, 2",
-            // codes10_1_s1 = field at bit 0 of w10_shr2_s1
-            "vpandd zmm2, zmm2, zmm0",
-            // stage[25] = codes10_1_s1
-            "vmovdqa64 [{scratch} + 1600], zmm2",
-            // w10_shr4_s1 = w10_s1 >> 4
-            "vpsrlw zmm2, zmm1, 4",
-            // codes10_2_s1 = field at bit 0 of w10_shr4_s1
-            "vpandd zmm2, zmm2, zmm0",
-            // stage[26] = codes10_2_s1
-            "vmovdqa64 [{scratch} + 1664], zmm2",
-            // w10_shr6_s1 = w10_s1 >> 6
-            "vpsrlw zmm1, zmm1, 6",
-            // codes10_3_s1 = field at bit 0 of w10_shr6_s1
-            "vpandd zmm1, zmm1, zmm0",
-            // stage[27] = codes10_3_s1
-            "vmovdqa64 [{scratch} + 1728], zmm1",
             // prefetch atom +11 of stream 1, 2048 bytes ahead
             "prefetcht0 [{w_s1} + 2752]",
+            // w8_s1 = weights of atom +8 of stream 1
+            "vmovdqa64 zmm4, [{w_s1} + 512]",
+            // codes8_0_s1 = field at bit 0 of w8_s1, moved to bit 0
+            "vgf2p8affineqb zmm5, zmm4, zmm0, 0",
+            // stage[16] = codes8_0_s1
+            "vmovdqa64 [{scratch} + 1024], zmm5",
+            // codes8_1_s1 = field at bit 2 of w8_s1, moved to bit 0
+            "vgf2p8affineqb zmm5, zmm4, zmm1, 0",
+            // stage[17] = codes8_1_s1
+            "vmovdqa64 [{scratch} + 1088], zmm5",
+            // codes8_2_s1 = field at bit 4 of w8_s1, moved to bit 0
+            "vgf2p8affineqb zmm5, zmm4, zmm2, 0",
+            // stage[18] = codes8_2_s1
+            "vmovdqa64 [{scratch} + 1152], zmm5",
+            // codes8_3_s1 = field at bit 6 of w8_s1, moved to bit 0
+            "vgf2p8affineqb zmm4, zmm4, zmm3, 0",
+            // stage[19] = codes8_3_s1
+            "vmovdqa64 [{scratch} + 1216], zmm4",
+            // w9_s1 = weights of atom +9 of stream 1
+            "vmovdqa64 zmm4, [{w_s1} + 576]",
+            // codes9_0_s1 = field at bit 0 of w9_s1, moved to bit 0
+            "vgf2p8affineqb zmm5, zmm4, zmm0, 0",
+            // stage[20] = codes9_0_s1
+            "vmovdqa64 [{scratch} + 1280], zmm5",
+            // codes9_1_s1 = field at bit 2 of w9_s1, moved to bit 0
+            "vgf2p8affineqb zmm5, zmm4, zmm1, 0",
+            // stage[21] = codes9_1_s1
+            "vmovdqa64 [{scratch} + 1344], zmm5",
+            // codes9_2_s1 = field at bit 4 of w9_s1, moved to bit 0
+            "vgf2p8affineqb zmm5, zmm4, zmm2, 0",
+            // stage[22] = codes9_2_s1
+            "vmovdqa64 [{scratch} + 1408], zmm5",
+            // codes9_3_s1 = field at bit 6 of w9_s1, moved to bit 0
+            "vgf2p8affineqb zmm4, zmm4, zmm3, 0",
+            // stage[23] = codes9_3_s1
+            "vmovdqa64 [{scratch} + 1472], zmm4",
+            // w10_s1 = weights of atom +10 of stream 1
+            "vmovdqa64 zmm4, [{w_s1} + 640]",
+            // codes10_0_s1 = field at bit 0 of w10_s1, moved to bit 0
+            "vgf2p8affineqb zmm5, zmm4, zmm0, 0",
+            // stage[24] = codes10_0_s1
+            "vmovdqa64 [{scratch} + 1536], zmm5",
+            // codes10_1_s1 = field at bit 2 of w10_s1, moved to bit 0
+            "vgf2p8affineqb zmm5, zmm4, zmm1, 0",
+            // stage[25] = codes10_1_s1
+            "vmovdqa64 [{scratch} + 1600], zmm5",
+            // codes10_2_s1 = field at bit 4 of w10_s1, moved to bit 0
+            "vgf2p8affineqb zmm5, zmm4, zmm2, 0",
+            // stage[26] = codes10_2_s1
+            "vmovdqa64 [{scratch} + 1664], zmm5",
+            // codes10_3_s1 = field at bit 6 of w10_s1, moved to bit 0
+            "vgf2p8affineqb zmm4, zmm4, zmm3, 0",
+            // stage[27] = codes10_3_s1
+            "vmovdqa64 [{scratch} + 1728], zmm4",
             // w11_s1 = weights of atom +11 of stream 1
-            "vmovdqa64 zmm1, [{w_s1} + 704]",
-            // codes11_0_s1 = field at bit 0 of w11_s1
-            "vpandd zmm2, zmm1, zmm0",
+            "vmovdqa64 zmm4, [{w_s1} + 704]",
+            // codes11_0_s1 = field at bit 0 of w11_s1, moved to bit 0
+            "vgf2p8affineqb zmm5, zmm4, zmm0, 0",
             // stage[28] = codes11_0_s1
-            "vmovdqa64 [{scratch} + 1792], zmm2",
-            // w11_shr2_s1 = w11_s1 >> 2
-            "vpsrlw zmm2, zmm1, 2",
-            // codes11_1_s1 = field at bit 0 of w11_shr2_s1
-            "vpandd zmm2, zmm2, zmm0",
+            "vmovdqa64 [{scratch} + 1792], zmm5",
+            // codes11_1_s1 = field at bit 2 of w11_s1, moved to bit 0
+            "vgf2p8affineqb zmm5, zmm4, zmm1, 0",
             // stage[29] = codes11_1_s1
-            "vmovdqa64 [{scratch} + 1856], zmm2",
-            // w11_shr4_s1 = w11_s1 >> 4
-            "vpsrlw zmm2, zmm1, 4",
-            // codes11_2_s1 = field at bit 0 of w11_shr4_s1
-            "vpandd zmm2, zmm2, zmm0",
+            "vmovdqa64 [{scratch} + 1856], zmm5",
+            // codes11_2_s1 = field at bit 4 of w11_s1, moved to bit 0
+            "vgf2p8affineqb zmm5, zmm4, zmm2, 0",
             // stage[30] = codes11_2_s1
-            "vmovdqa64 [{scratch} + 1920], zmm2",
-            // w11_shr6_s1 = w11_s1 >> 6
-            "vpsrlw zmm1, zmm1, 6",
-            // codes11_3_s1 = field at bit 0 of w11_shr6_s1
-            "vpandd zmm1, zmm1, zmm0",
+            "vmovdqa64 [{scratch} + 1920], zmm5",
+            // codes11_3_s1 = field at bit 6 of w11_s1, moved to bit 0
+            "vgf2p8affineqb zmm4, zmm4, zmm3, 0",
             // stage[31] = codes11_3_s1
-            "vmovdqa64 [{scratch} + 1984], zmm1",
+            "vmovdqa64 [{scratch} + 1984], zmm4",
             // tile_t16_s1 = tile_t16_s1 + staged0_s1 . acts0_t16
             "tdpbsud tmm3, tmm4, tmm6",
             // acts4_t0 = acts[0..][+64..+128]
@@ -700,108 +573,84 @@ pub unsafe extern "C" fn gemm32_i2a16_128x256_u8c1sr1p2048t2bi__amx(p: &abi::Ope
             "tileloadd tmm6, [{scratch} + {line} + 3072]",
             // prefetch atom +12, 2048 bytes ahead
             "prefetcht0 [{w} + 2816]",
-            // w12 = weights of atom +12
-            "vmovdqa64 zmm1, [{w} + 768]",
-            // codes12_0 = field at bit 0 of w12
-            "vpandd zmm2, zmm1, zmm0",
-            // stage[32] = codes12_0
-            "vmovdqa64 [{scratch} + 2048], zmm2",
-            // w12_shr2 = w12 >> 2
-            "vpsrlw zmm2, zmm1, 2",
-            // codes12_1 = field at bit 0 of w12_shr2
-            "vpandd zmm2, zmm2, zmm0",
-            // stage[33] = codes12_1
-            "vmovdqa64 [{scratch} + 2112], zmm2",
-            // w12_shr4 = w12 >> 4
-            "vpsrlw zmm2, zmm1, 4",
-            // codes12_2 = field at bit 0 of w12_shr4
-            "vpandd zmm2, zmm2, zmm0",
-            // stage[34] = codes12_2
-            "vmovdqa64 [{scratch} + 2176], zmm2",
-            // w12_shr6 = w12 >> 6
-            "vpsrlw zmm1, zmm1, 6",
-            // codes12_3 = field at bit 0 of w12_shr6
-            "vpandd zmm1, zmm1, zmm0",
-            // stage[35] = codes12_3
-            "vmovdqa64 [{scratch} + 2240], zmm1",
             // prefetch atom +13, 2048 bytes ahead
             "prefetcht0 [{w} + 2880]",
-            // w13 = weights of atom +13
-            "vmovdqa64 zmm1, [{w} + 832]",
-            // codes13_0 = field at bit 0 of w13
-            "vpandd zmm2, zmm1, zmm0",
-            // stage[36] = codes13_0
-            "vmovdqa64 [{scratch} + 2304], zmm2",
-            // w13_shr2 = w13 >> 2
-            "vpsrlw zmm2, zmm1, 2",
-            // codes13_1 = field at bit 0 of w13_shr2
-            "vpandd zmm2, zmm2, zmm0",
-            // stage[37] = codes13_1
-            "vmovdqa64 [{scratch} + 2368], zmm2",
-            // w13_shr4 = w13 >> 4
-            "vpsrlw zmm2, zmm1, 4",
-            // codes13_2 = field at bit 0 of w13_shr4
-            "vpandd zmm2, zmm2, zmm0",
-            // stage[38] = codes13_2
-            "vmovdqa64 [{scratch} + 2432], zmm2",
-            // w13_shr6 = w13 >> 6
-            "vpsrlw zmm1, zmm1, 6",
-            // codes13_3 = field at bit 0 of w13_shr6
-            "vpandd zmm1, zmm1, zmm0",
-            // stage[39] = codes13_3
-            "vmovdqa64 [{scratch} + 2496], zmm1",
             // prefetch atom +14, 2048 bytes ahead
             "prefetcht0 [{w} + 2944]",
-            // w14 = weights of atom +14
-            "vmovdqa64 zmm1, [{w} + 896]",
-            // codes14_0 = field at bit 0 of w14
-            "vpandd zmm2, zmm1, zmm0",
-            // stage[40] = codes14_0
-            "vmovdqa64 [{scratch} + 2560], zmm2",
-            // w14_shr2 = w14 >> 2
-            "vpsrlw zmm2, zmm1, 2",
-            // codes14_1 = field at bit 0 of w14_shr2
-            "vpandd zmm2, zmm2, zmm0",
-            // stage[41] = codes14_1
-            "vmovdqa64 [{scratch} + 2624], zmm2",
-            // w14_shr4 = w14 >> 4
-            "vpsrlw zmm2, zmm1, 4",
-            // codes14_2 = field at bit 0 of w14_shr4
-            "vpandd zmm2, zmm2, zmm0",
-            // stage[42] = codes14_2
-            "vmovdqa64 [{scratch} + 2688], zmm2",
-            // w14_shr6 = w14 >> 6
-            "vpsrlw zmm1, zmm1, 6",
-            // codes14_3 = field at bit 0 of w14_shr6
-            "vpandd zmm1, zmm1, zmm0",
-            // stage[43] = codes14_3
-            "vmovdqa64 [{scratch} + 2752], zmm1",
             // prefetch atom +15, 2048 bytes ahead
             "prefetcht0 [{w} + 3008]",
+            // w12 = weights of atom +12
+            "vmovdqa64 zmm4, [{w} + 768]",
+            // codes12_0 = field at bit 0 of w12, moved to bit 0
+            "vgf2p8affineqb zmm5, zmm4, zmm0, 0",
+            // stage[32] = codes12_0
+            "vmovdqa64 [{scratch} + 2048], zmm5",
+            // codes12_1 = field at bit 2 of w12, moved to bit 0
+            "vgf2p8affineqb zmm5, zmm4, zmm1, 0",
+            // stage[33] = codes12_1
+            "vmovdqa64 [{scratch} + 2112], zmm5",
+            // codes12_2 = field at bit 4 of w12, moved to bit 0
+            "vgf2p8affineqb zmm5, zmm4, zmm2, 0",
+            // stage[34] = codes12_2
+            "vmovdqa64 [{scratch} + 2176], zmm5",
+            // codes12_3 = field at bit 6 of w12, moved to bit 0
+            "vgf2p8affineqb zmm4, zmm4, zmm3, 0",
+            // stage[35] = codes12_3
+            "vmovdqa64 [{scratch} + 2240], zmm4",
+            // w13 = weights of atom +13
+            "vmovdqa64 zmm4, [{w} + 832]",
+            // codes13_0 = field at bit 0 of w13, moved to bit 0
+            "vgf2p8affineqb zmm5, zmm4, zmm0, 0",
+            // stage[36] = codes13_0
+            "vmovdqa64 [{scratch} + 2304], zmm5",
+            // codes13_1 = field at bit 2 of w13, moved to bit 0
+            "vgf2p8affineqb zmm5, zmm4, zmm1, 0",
+            // stage[37] = codes13_1
+            "vmovdqa64 [{scratch} + 2368], zmm5",
+            // codes13_2 = field at bit 4 of w13, moved to bit 0
+            "vgf2p8affineqb zmm5, zmm4, zmm2, 0",
+            // stage[38] = codes13_2
+            "vmovdqa64 [{scratch} + 2432], zmm5",
+            // codes13_3 = field at bit 6 of w13, moved to bit 0
+            "vgf2p8affineqb zmm4, zmm4, zmm3, 0",
+            // stage[39] = codes13_3
+            "vmovdqa64 [{scratch} + 2496], zmm4",
+            // w14 = weights of atom +14
+            "vmovdqa64 zmm4, [{w} + 896]",
+            // codes14_0 = field at bit 0 of w14, moved to bit 0
+            "vgf2p8affineqb zmm5, zmm4, zmm0, 0",
+            // stage[40] = codes14_0
+            "vmovdqa64 [{scratch} + 2560], zmm5",
+            // codes14_1 = field at bit 2 of w14, moved to bit 0
+            "vgf2p8affineqb zmm5, zmm4, zmm1, 0",
+            // stage[41] = codes14_1
+            "vmovdqa64 [{scratch} + 2624], zmm5",
+            // codes14_2 = field at bit 4 of w14, moved to bit 0
+            "vgf2p8affineqb zmm5, zmm4, zmm2, 0",
+            // stage[42] = codes14_2
+            "vmovdqa64 [{scratch} + 2688], zmm5",
+            // codes14_3 = field at bit 6 of w14, moved to bit 0
+            "vgf2p8affineqb zmm4, zmm4, zmm3, 0",
+            // stage[43] = codes14_3
+            "vmovdqa64 [{scratch} + 2752], zmm4",
             // w15 = weights of atom +15
-            "vmovdqa64 zmm1, [{w} + 960]",
-            // codes15_0 = field at bit 0 of w15
-            "vpandd zmm2, zmm1, zmm0",
+            "vmovdqa64 zmm4, [{w} + 960]",
+            // codes15_0 = field at bit 0 of w15, moved to bit 0
+            "vgf2p8affineqb zmm5, zmm4, zmm0, 0",
             // stage[44] = codes15_0
-            "vmovdqa64 [{scratch} + 2816], zmm2",
-            // w15_shr2 = w15 >> 2
-            "vpsrlw zmm2, zmm1, 2",
-            // codes15_1 = field at bit 0 of w15_shr2
-            "vpandd zmm2, zmm2, zmm0",
+            "vmovdqa64 [{scratch} + 2816], zmm5",
+            // codes15_1 = field at bit 2 of w15, moved to bit 0
+            "vgf2p8affineqb zmm5, zmm4, zmm1, 0",
             // stage[45] = codes15_1
-            "vmovdqa64 [{scratch} + 2880], zmm2",
-            // w15_shr4 = w15 >> 4
-            "vpsrlw zmm2, zmm1, 4",
-            // codes15_2 = field at bit 0 of w15_shr4
-            "vpandd zmm2, zmm2, zmm0",
+            "vmovdqa64 [{scratch} + 2880], zmm5",
+            // codes15_2 = field at bit 4 of w15, moved to bit 0
+            "vgf2p8affineqb zmm5, zmm4, zmm2, 0",
             // stage[46] = codes15_2
-            "vmovdqa64 [{scratch} + 2944], zmm2",
-            // w15_shr6 = w15 >> 6
-            "vpsrlw zmm1, zmm1, 6",
-            // codes15_3 = field at bit 0 of w15_shr6
-            "vpandd zmm1, zmm1, zmm0",
+            "vmovdqa64 [{scratch} + 2944], zmm5",
+            // codes15_3 = field at bit 6 of w15, moved to bit 0
+            "vgf2p8affineqb zmm4, zmm4, zmm3, 0",
             // stage[47] = codes15_3
-            "vmovdqa64 [{scratch} + 3008], zmm1",
+            "vmovdqa64 [{scratch} + 3008], zmm4",
             // tile_t0_s1 = tile_t0_s1 + staged4_s1 . acts4_t0
             "tdpbsud tmm2, tmm4, tmm6",
             // acts4_t16 = acts[16..][+64..+128]
@@ -810,113 +659,96 @@ pub unsafe extern "C" fn gemm32_i2a16_128x256_u8c1sr1p2048t2bi__amx(p: &abi::Ope
             "tdpbsud tmm1, tmm4, tmm5",
             // prefetch atom +12 of stream 1, 2048 bytes ahead
             "prefetcht0 [{w_s1} + 2816]",
-            // w12_s1 = weights of atom +12 of stream 1
-            "vmovdqa64 zmm1, [{w_s1} + 768]",
-            // codes12_0_s1 = field at bit 0 of w12_s1
-            "vpandd zmm2, zmm1, zmm0",
-            // stage[48] = codes12_0_s1
-            "vmovdqa64 [{scratch} + 3072], zmm2",
-            // w12_shr2_s1 = w12_s1 >> 2
-            "vpsrlw zmm2, zmm1, 2",
-            // codes12_1_s1 = field at bit 0 of w12_shr2_s1
-            "vpandd zmm2, zmm2, zmm0",
-            // stage[49] = codes12_1_s1
-            "vmovdqa64 [{scratch} + 3136], zmm2",
-            // w12_shr4_s1 = w12_s1 >> 4
-            "vpsrlw zmm2, zmm1, 4",
-            // codes12_2_s1 = field at bit 0 of w12_shr4_s1
-            "vpandd zmm2, zmm2, zmm0",
-            // stage[50] = codes12_2_s1
-            "vmovdqa64 [{scratch} + 3200], zmm2",
-            // w12_shr6_s1 = w12_s1 >> 6
-            "vpsrlw zmm1, zmm1, 6",
-            // codes12_3_s1 = field at bit 0 of w12_shr6_s1
-            "vpandd zmm1, zmm1, zmm0",
-            // stage[51] = codes12_3_s1
-            "vmovdqa64 [{scratch} + 3264], zmm1",
             // prefetch atom +13 of stream 1, 2048 bytes ahead
             "prefetcht0 [{w_s1} + 2880]",
-            // w13_s1 = weights of atom +13 of stream 1
-            "vmovdqa64 zmm1, [{w_s1} + 832]",
-            // codes13_0_s1 = field at bit 0 of w13_s1
-            "vpandd zmm2, zmm1, zmm0",
-            // stage[52] = codes13_0_s1
-            "vmovdqa64 [{scratch} + 3328], zmm2",
-            // w13_shr2_s1 = w13_s1 >> 2
-            "vpsrlw zmm2, zmm1, 2",
-            // codes13_1_s1 = field at bit 0 of w13_shr2_s1
-            "vpandd zmm2, zmm2, zmm0",
-            // stage[53] = codes13_1_s1
-            "vmovdqa64 [{scratch} + 3392], zmm2",
-            // w13_shr4_s1 = w13_s1 >> 4
-            "vpsrlw zmm2, zmm1, 4",
-            // codes13_2_s1 = field at bit 0 of w13_shr4_s1
-            "vpandd zmm2, zmm2, zmm0",
-            // stage[54] = codes13_2_s1
-            "vmovdqa64 [{scratch} + 3456], zmm2",
-            // w13_shr6_s1 = w13_s1 >> 6
-            "vpsrlw zmm1, zmm1, 6",
-            // codes13_3_s1 = field at bit 0 of w13_shr6_s1
-            "vpandd zmm1, zmm1, zmm0",
-            // stage[55] = codes13_3_s1
-            "vmovdqa64 [{scratch} + 3520], zmm1",
             // prefetch atom +14 of stream 1, 2048 bytes ahead
             "prefetcht0 [{w_s1} + 2944]",
-            // w14_s1 = weights of atom +14 of stream 1
-            "vmovdqa64 zmm1, [{w_s1} + 896]",
-            // codes14_0_s1 = field at bit 0 of w14_s1
-            "vpandd zmm2, zmm1, zmm0",
-            // stage[56] = codes14_0_s1
-            "vmovdqa64 [{scratch} + 3584], zmm2",
-            // w14_shr2_s1 = w14_s1 >> 2
-            "vpsrlw zmm2, zmm1, 2",
-            // codes14_1_s1 = field at bit 0 of w14_shr2_s1
-            "vpandd zmm2, zmm2, zmm0",
-            // stage[57] = codes14_1_s1
-            "vmovdqa64 [{scratch} + 3648], zmm2",
-            // w14_shr4_s1 = w14_s1 >> 4
-            "vpsrlw zmm2, zmm1, 4",
-            // codes14_2_s1 = field at bit 0 of w14_shr4_s1
-            "vpandd zmm2, zmm2, zmm0",
-            // stage[58] = codes14_2_s1
-            "vmovdqa64 [{scratch} + 3712], zmm2",
-            // w14_shr6_s1 = w14_s1 >> 6
-            "vpsrlw zmm1, zmm1, 6",
-            // codes14_3_s1 = field at bit 0 of w14_shr6_s1
-            "vpandd zmm1, zmm1, zmm0",
-            // stage[59] = codes14_3_s1
-            "vmovdqa64 [{scratch} + 3776], zmm1",
             // prefetch atom +15 of stream 1, 2048 bytes ahead
             "prefetcht0 [{w_s1} + 3008]",
+            // w12_s1 = weights of atom +12 of stream 1
+            "vmovdqa64 zmm4, [{w_s1} + 768]",
+            // codes12_0_s1 = field at bit 0 of w12_s1, moved to bit 0
+            "vgf2p8affineqb zmm5, zmm4, zmm0, 0",
+            // stage[48] = codes12_0_s1
+            "vmovdqa64 [{scratch} + 3072], zmm5",
+            // codes12_1_s1 = field at bit 2 of w12_s1, moved to bit 0
+            "vgf2p8affineqb zmm5, zmm4, zmm1, 0",
+            // stage[49] = codes12_1_s1
+            "vmovdqa64 [{scratch} + 3136], zmm5",
+            // codes12_2_s1 = field at bit 4 of w12_s1, moved to bit 0
+            "vgf2p8affineqb zmm5, zmm4, zmm2, 0",
+            // stage[50] = codes12_2_s1
+            "vmovdqa64 [{scratch} + 3200], zmm5",
+            // codes12_3_s1 = field at bit 6 of w12_s1, moved to bit 0
+            "vgf2p8affineqb zmm4, zmm4, zmm3, 0",
+            // stage[51] = codes12_3_s1
+            "vmovdqa64 [{scratch} + 3264], zmm4",
+            // w13_s1 = weights of atom +13 of stream 1
+            "vmovdqa64 zmm4, [{w_s1} + 832]",
+            // codes13_0_s1 = field at bit 0 of w13_s1, moved to bit 0
+            "vgf2p8affineqb zmm5, zmm4, zmm0, 0",
+            // stage[52] = codes13_0_s1
+            "vmovdqa64 [{scratch} + 3328], zmm5",
+            // codes13_1_s1 = field at bit 2 of w13_s1, moved to bit 0
+            "vgf2p8affineqb zmm5, zmm4, zmm1, 0",
+            // stage[53] = codes13_1_s1
+            "vmovdqa64 [{scratch} + 3392], zmm5",
+            // codes13_2_s1 = field at bit 4 of w13_s1, moved to bit 0
+            "vgf2p8affineqb zmm5, zmm4, zmm2, 0",
+            // stage[54] = codes13_2_s1
+            "vmovdqa64 [{scratch} + 3456], zmm5",
+            // codes13_3_s1 = field at bit 6 of w13_s1, moved to bit 0
+            "vgf2p8affineqb zmm4, zmm4, zmm3, 0",
+            // stage[55] = codes13_3_s1
+            "vmovdqa64 [{scratch} + 3520], zmm4",
+            // w14_s1 = weights of atom +14 of stream 1
+            "vmovdqa64 zmm4, [{w_s1} + 896]",
+            // codes14_0_s1 = field at bit 0 of w14_s1, moved to bit 0
+            "vgf2p8affineqb zmm5, zmm4, zmm0, 0",
+            // stage[56] = codes14_0_s1
+            "vmovdqa64 [{scratch} + 3584], zmm5",
+            // codes14_1_s1 = field at bit 2 of w14_s1, moved to bit 0
+            "vgf2p8affineqb zmm5, zmm4, zmm1, 0",
+            // stage[57] = codes14_1_s1
+            "vmovdqa64 [{scratch} + 3648], zmm5",
+            // codes14_2_s1 = field at bit 4 of w14_s1, moved to bit 0
+            "vgf2p8affineqb zmm5, zmm4, zmm2, 0",
+            // stage[58] = codes14_2_s1
+            "vmovdqa64 [{scratch} + 3712], zmm5",
+            // codes14_3_s1 = field at bit 6 of w14_s1, moved to bit 0
+            "vgf2p8affineqb zmm4, zmm4, zmm3, 0",
+            // stage[59] = codes14_3_s1
+            "vmovdqa64 [{scratch} + 3776], zmm4",
             // w15_s1 = weights of atom +15 of stream 1
-            "vmovdqa64 zmm1, [{w_s1} + 960]",
-            // codes15_0_s1 = field at bit 0 of w15_s1
-            "vpandd zmm2, zmm1, zmm0",
+            "vmovdqa64 zmm4, [{w_s1} + 960]",
+            // codes15_0_s1 = field at bit 0 of w15_s1, moved to bit 0
+            "vgf2p8affineqb zmm5, zmm4, zmm0, 0",
             // stage[60] = codes15_0_s1
-            "vmovdqa64 [{scratch} + 3840], zmm2",
-            // w15_shr2_s1 = w15_s1 >> 2
-            "vpsrlw zmm2, zmm1, 2",
-            // codes15_1_s1 = field at bit 0 of w15_shr2_s1
-            "vpandd zmm2, zmm2, zmm0",
+            "vmovdqa64 [{scratch} + 3840], zmm5",
+            // codes15_1_s1 = field at bit 2 of w15_s1, moved to bit 0
+            "vgf2p8affineqb zmm5, zmm4, zmm1, 0",
             // stage[61] = codes15_1_s1
-            "vmovdqa64 [{scratch} + 3904], zmm2",
-            // w15_shr4_s1 = w15_s1 >> 4
-            "vpsrlw zmm2, zmm1, 4",
-            // codes15_2_s1 = field at bit 0 of w15_shr4_s1
-            "vpandd zmm2, zmm2, zmm0",
+            "vmovdqa64 [{scratch} + 3904], zmm5",
+            // codes15_2_s1 = field at bit 4 of w15_s1, moved to bit 0
+            "vgf2p8affineqb zmm5, zmm4, zmm2, 0",
             // stage[62] = codes15_2_s1
-            "vmovdqa64 [{scratch} + 3968], zmm2",
-            // w15_shr6_s1 = w15_s1 >> 6
-            "vpsrlw zmm1, zmm1, 6",
-            // codes15_3_s1 = field at bit 0 of w15_shr6_s1
-            "vpandd zmm1, zmm1, zmm0",
+            "vmovdqa64 [{scratch} + 3968], zmm5",
+            // codes15_3_s1 = field at bit 6 of w15_s1, moved to bit 0
+            "vgf2p8affineqb zmm4, zmm4, zmm3, 0",
             // stage[63] = codes15_3_s1
-            "vmovdqa64 [{scratch} + 4032], zmm1",
+            "vmovdqa64 [{scratch} + 4032], zmm4",
             // tile_t16_s1 = tile_t16_s1 + staged4_s1 . acts4_t16
             "tdpbsud tmm3, tmm4, tmm6",
             "add {w}, 512",
             "add {w_s1}, 512",
             "add {a}, 4096",
+            "dec {n}",
+            "jnz 26b",
+            "27:",
+            // min(k_atoms / 8, 1), with the last row tiles, times, 8 atoms each
+            "cmp {row_tiles}, 1",
+            "jne 30f",
+            "29:",
             // acts0_t0 = acts[0..][+0..+64]
             "tileloadd tmm4, [{a} + {line}]",
             // staged0 = stage[0..16]
@@ -952,530 +784,531 @@ pub unsafe extern "C" fn gemm32_i2a16_128x256_u8c1sr1p2048t2bi__amx(p: &abi::Ope
             "add {w}, 512",
             "add {w_s1}, 512",
             "add {a}, 4096",
+            "30:",
             // spill tile_t0
-            "tilestored [{scratch} + {line}], tmm0",
+            "tilestored [{scratch} + {line} + 4096], tmm0",
             // total_t0 = tile_t0 for vector +0
-            "vmovdqa64 zmm1, [{scratch}]",
+            "vmovdqa64 zmm4, [{scratch} + 4096]",
             // y_t0 = total_t0 - act_sum[0]
-            "vpbroadcastd zmm2, dword ptr [{act_sums}]",
-            "vpsubd zmm1, zmm1, zmm2",
+            "vpbroadcastd zmm5, dword ptr [{act_sums}]",
+            "vpsubd zmm4, zmm4, zmm5",
             // out[0] = y_t0
             "mov {a}, {out}",
             "mov {n}, [{p} + {out_stride_at}]",
-            "vmovdqu32 [{a}]{{k1}}, zmm1",
+            "vmovdqu32 [{a}]{{k1}}, zmm4",
             // total_t1 = tile_t0 for vector +1
-            "vmovdqa64 zmm1, [{scratch} + 64]",
+            "vmovdqa64 zmm4, [{scratch} + 4160]",
             // y_t1 = total_t1 - act_sum[1]
-            "vpbroadcastd zmm2, dword ptr [{act_sums} + 4]",
-            "vpsubd zmm1, zmm1, zmm2",
+            "vpbroadcastd zmm5, dword ptr [{act_sums} + 4]",
+            "vpsubd zmm4, zmm4, zmm5",
             // out[1] = y_t1
             "lea {a}, [{a} + 4*{n}]",
-            "vmovdqu32 [{a}]{{k1}}, zmm1",
+            "vmovdqu32 [{a}]{{k1}}, zmm4",
             // total_t2 = tile_t0 for vector +2
-            "vmovdqa64 zmm1, [{scratch} + 128]",
+            "vmovdqa64 zmm4, [{scratch} + 4224]",
             // y_t2 = total_t2 - act_sum[2]
-            "vpbroadcastd zmm2, dword ptr [{act_sums} + 8]",
-            "vpsubd zmm1, zmm1, zmm2",
+            "vpbroadcastd zmm5, dword ptr [{act_sums} + 8]",
+            "vpsubd zmm4, zmm4, zmm5",
             // out[2] = y_t2
             "lea {a}, [{a} + 4*{n}]",
-            "vmovdqu32 [{a}]{{k1}}, zmm1",
+            "vmovdqu32 [{a}]{{k1}}, zmm4",
             // total_t3 = tile_t0 for vector +3
-            "vmovdqa64 zmm1, [{scratch} + 192]",
+            "vmovdqa64 zmm4, [{scratch} + 4288]",
             // y_t3 = total_t3 - act_sum[3]
-            "vpbroadcastd zmm2, dword ptr [{act_sums} + 12]",
-            "vpsubd zmm1, zmm1, zmm2",
+            "vpbroadcastd zmm5, dword ptr [{act_sums} + 12]",
+            "vpsubd zmm4, zmm4, zmm5",
             // out[3] = y_t3
             "lea {a}, [{a} + 4*{n}]",
-            "vmovdqu32 [{a}]{{k1}}, zmm1",
+            "vmovdqu32 [{a}]{{k1}}, zmm4",
             // total_t4 = tile_t0 for vector +4
-            "vmovdqa64 zmm1, [{scratch} + 256]",
+            "vmovdqa64 zmm4, [{scratch} + 4352]",
             // y_t4 = total_t4 - act_sum[4]
-            "vpbroadcastd zmm2, dword ptr [{act_sums} + 16]",
-            "vpsubd zmm1, zmm1, zmm2",
+            "vpbroadcastd zmm5, dword ptr [{act_sums} + 16]",
+            "vpsubd zmm4, zmm4, zmm5",
             // out[4] = y_t4
             "lea {a}, [{a} + 4*{n}]",
-            "vmovdqu32 [{a}]{{k1}}, zmm1",
+            "vmovdqu32 [{a}]{{k1}}, zmm4",
             // total_t5 = tile_t0 for vector +5
-            "vmovdqa64 zmm1, [{scratch} + 320]",
+            "vmovdqa64 zmm4, [{scratch} + 4416]",
             // y_t5 = total_t5 - act_sum[5]
-            "vpbroadcastd zmm2, dword ptr [{act_sums} + 20]",
-            "vpsubd zmm1, zmm1, zmm2",
+            "vpbroadcastd zmm5, dword ptr [{act_sums} + 20]",
+            "vpsubd zmm4, zmm4, zmm5",
             // out[5] = y_t5
             "lea {a}, [{a} + 4*{n}]",
-            "vmovdqu32 [{a}]{{k1}}, zmm1",
+            "vmovdqu32 [{a}]{{k1}}, zmm4",
             // total_t6 = tile_t0 for vector +6
-            "vmovdqa64 zmm1, [{scratch} + 384]",
+            "vmovdqa64 zmm4, [{scratch} + 4480]",
             // y_t6 = total_t6 - act_sum[6]
-            "vpbroadcastd zmm2, dword ptr [{act_sums} + 24]",
-            "vpsubd zmm1, zmm1, zmm2",
+            "vpbroadcastd zmm5, dword ptr [{act_sums} + 24]",
+            "vpsubd zmm4, zmm4, zmm5",
             // out[6] = y_t6
             "lea {a}, [{a} + 4*{n}]",
-            "vmovdqu32 [{a}]{{k1}}, zmm1",
+            "vmovdqu32 [{a}]{{k1}}, zmm4",
             // total_t7 = tile_t0 for vector +7
-            "vmovdqa64 zmm1, [{scratch} + 448]",
+            "vmovdqa64 zmm4, [{scratch} + 4544]",
             // y_t7 = total_t7 - act_sum[7]
-            "vpbroadcastd zmm2, dword ptr [{act_sums} + 28]",
-            "vpsubd zmm1, zmm1, zmm2",
+            "vpbroadcastd zmm5, dword ptr [{act_sums} + 28]",
+            "vpsubd zmm4, zmm4, zmm5",
             // out[7] = y_t7
             "lea {a}, [{a} + 4*{n}]",
-            "vmovdqu32 [{a}]{{k1}}, zmm1",
+            "vmovdqu32 [{a}]{{k1}}, zmm4",
             // total_t8 = tile_t0 for vector +8
-            "vmovdqa64 zmm1, [{scratch} + 512]",
+            "vmovdqa64 zmm4, [{scratch} + 4608]",
             // y_t8 = total_t8 - act_sum[8]
-            "vpbroadcastd zmm2, dword ptr [{act_sums} + 32]",
-            "vpsubd zmm1, zmm1, zmm2",
+            "vpbroadcastd zmm5, dword ptr [{act_sums} + 32]",
+            "vpsubd zmm4, zmm4, zmm5",
             // out[8] = y_t8
             "lea {a}, [{a} + 4*{n}]",
-            "vmovdqu32 [{a}]{{k1}}, zmm1",
+            "vmovdqu32 [{a}]{{k1}}, zmm4",
             // total_t9 = tile_t0 for vector +9
-            "vmovdqa64 zmm1, [{scratch} + 576]",
+            "vmovdqa64 zmm4, [{scratch} + 4672]",
             // y_t9 = total_t9 - act_sum[9]
-            "vpbroadcastd zmm2, dword ptr [{act_sums} + 36]",
-            "vpsubd zmm1, zmm1, zmm2",
+            "vpbroadcastd zmm5, dword ptr [{act_sums} + 36]",
+            "vpsubd zmm4, zmm4, zmm5",
             // out[9] = y_t9
             "lea {a}, [{a} + 4*{n}]",
-            "vmovdqu32 [{a}]{{k1}}, zmm1",
+            "vmovdqu32 [{a}]{{k1}}, zmm4",
             // total_t10 = tile_t0 for vector +10
-            "vmovdqa64 zmm1, [{scratch} + 640]",
+            "vmovdqa64 zmm4, [{scratch} + 4736]",
             // y_t10 = total_t10 - act_sum[10]
-            "vpbroadcastd zmm2, dword ptr [{act_sums} + 40]",
-            "vpsubd zmm1, zmm1, zmm2",
+            "vpbroadcastd zmm5, dword ptr [{act_sums} + 40]",
+            "vpsubd zmm4, zmm4, zmm5",
             // out[10] = y_t10
             "lea {a}, [{a} + 4*{n}]",
-            "vmovdqu32 [{a}]{{k1}}, zmm1",
+            "vmovdqu32 [{a}]{{k1}}, zmm4",
             // total_t11 = tile_t0 for vector +11
-            "vmovdqa64 zmm1, [{scratch} + 704]",
+            "vmovdqa64 zmm4, [{scratch} + 4800]",
             // y_t11 = total_t11 - act_sum[11]
-            "vpbroadcastd zmm2, dword ptr [{act_sums} + 44]",
-            "vpsubd zmm1, zmm1, zmm2",
+            "vpbroadcastd zmm5, dword ptr [{act_sums} + 44]",
+            "vpsubd zmm4, zmm4, zmm5",
             // out[11] = y_t11
             "lea {a}, [{a} + 4*{n}]",
-            "vmovdqu32 [{a}]{{k1}}, zmm1",
+            "vmovdqu32 [{a}]{{k1}}, zmm4",
             // total_t12 = tile_t0 for vector +12
-            "vmovdqa64 zmm1, [{scratch} + 768]",
+            "vmovdqa64 zmm4, [{scratch} + 4864]",
             // y_t12 = total_t12 - act_sum[12]
-            "vpbroadcastd zmm2, dword ptr [{act_sums} + 48]",
-            "vpsubd zmm1, zmm1, zmm2",
+            "vpbroadcastd zmm5, dword ptr [{act_sums} + 48]",
+            "vpsubd zmm4, zmm4, zmm5",
             // out[12] = y_t12
             "lea {a}, [{a} + 4*{n}]",
-            "vmovdqu32 [{a}]{{k1}}, zmm1",
+            "vmovdqu32 [{a}]{{k1}}, zmm4",
             // total_t13 = tile_t0 for vector +13
-            "vmovdqa64 zmm1, [{scratch} + 832]",
+            "vmovdqa64 zmm4, [{scratch} + 4928]",
             // y_t13 = total_t13 - act_sum[13]
-            "vpbroadcastd zmm2, dword ptr [{act_sums} + 52]",
-            "vpsubd zmm1, zmm1, zmm2",
+            "vpbroadcastd zmm5, dword ptr [{act_sums} + 52]",
+            "vpsubd zmm4, zmm4, zmm5",
             // out[13] = y_t13
             "lea {a}, [{a} + 4*{n}]",
-            "vmovdqu32 [{a}]{{k1}}, zmm1",
+            "vmovdqu32 [{a}]{{k1}}, zmm4",
             // total_t14 = tile_t0 for vector +14
-            "vmovdqa64 zmm1, [{scratch} + 896]",
+            "vmovdqa64 zmm4, [{scratch} + 4992]",
             // y_t14 = total_t14 - act_sum[14]
-            "vpbroadcastd zmm2, dword ptr [{act_sums} + 56]",
-            "vpsubd zmm1, zmm1, zmm2",
+            "vpbroadcastd zmm5, dword ptr [{act_sums} + 56]",
+            "vpsubd zmm4, zmm4, zmm5",
             // out[14] = y_t14
             "lea {a}, [{a} + 4*{n}]",
-            "vmovdqu32 [{a}]{{k1}}, zmm1",
+            "vmovdqu32 [{a}]{{k1}}, zmm4",
             // total_t15 = tile_t0 for vector +15
-            "vmovdqa64 zmm1, [{scratch} + 960]",
+            "vmovdqa64 zmm4, [{scratch} + 5056]",
             // y_t15 = total_t15 - act_sum[15]
-            "vpbroadcastd zmm2, dword ptr [{act_sums} + 60]",
-            "vpsubd zmm1, zmm1, zmm2",
+            "vpbroadcastd zmm5, dword ptr [{act_sums} + 60]",
+            "vpsubd zmm4, zmm4, zmm5",
             // out[15] = y_t15
             "lea {a}, [{a} + 4*{n}]",
-            "vmovdqu32 [{a}]{{k1}}, zmm1",
+            "vmovdqu32 [{a}]{{k1}}, zmm4",
             // spill tile_t16
-            "tilestored [{scratch} + {line}], tmm1",
+            "tilestored [{scratch} + {line} + 4096], tmm1",
             // total_t16 = tile_t16 for vector +0
-            "vmovdqa64 zmm1, [{scratch}]",
+            "vmovdqa64 zmm4, [{scratch} + 4096]",
             // y_t16 = total_t16 - act_sum[16]
-            "vpbroadcastd zmm2, dword ptr [{act_sums} + 64]",
-            "vpsubd zmm1, zmm1, zmm2",
+            "vpbroadcastd zmm5, dword ptr [{act_sums} + 64]",
+            "vpsubd zmm4, zmm4, zmm5",
             // out[16] = y_t16
             "lea {a}, [{a} + 4*{n}]",
-            "vmovdqu32 [{a}]{{k1}}, zmm1",
+            "vmovdqu32 [{a}]{{k1}}, zmm4",
             // total_t17 = tile_t16 for vector +1
-            "vmovdqa64 zmm1, [{scratch} + 64]",
+            "vmovdqa64 zmm4, [{scratch} + 4160]",
             // y_t17 = total_t17 - act_sum[17]
-            "vpbroadcastd zmm2, dword ptr [{act_sums} + 68]",
-            "vpsubd zmm1, zmm1, zmm2",
+            "vpbroadcastd zmm5, dword ptr [{act_sums} + 68]",
+            "vpsubd zmm4, zmm4, zmm5",
             // out[17] = y_t17
             "lea {a}, [{a} + 4*{n}]",
-            "vmovdqu32 [{a}]{{k1}}, zmm1",
+            "vmovdqu32 [{a}]{{k1}}, zmm4",
             // total_t18 = tile_t16 for vector +2
-            "vmovdqa64 zmm1, [{scratch} + 128]",
+            "vmovdqa64 zmm4, [{scratch} + 4224]",
             // y_t18 = total_t18 - act_sum[18]
-            "vpbroadcastd zmm2, dword ptr [{act_sums} + 72]",
-            "vpsubd zmm1, zmm1, zmm2",
+            "vpbroadcastd zmm5, dword ptr [{act_sums} + 72]",
+            "vpsubd zmm4, zmm4, zmm5",
             // out[18] = y_t18
             "lea {a}, [{a} + 4*{n}]",
-            "vmovdqu32 [{a}]{{k1}}, zmm1",
+            "vmovdqu32 [{a}]{{k1}}, zmm4",
             // total_t19 = tile_t16 for vector +3
-            "vmovdqa64 zmm1, [{scratch} + 192]",
+            "vmovdqa64 zmm4, [{scratch} + 4288]",
             // y_t19 = total_t19 - act_sum[19]
-            "vpbroadcastd zmm2, dword ptr [{act_sums} + 76]",
-            "vpsubd zmm1, zmm1, zmm2",
+            "vpbroadcastd zmm5, dword ptr [{act_sums} + 76]",
+            "vpsubd zmm4, zmm4, zmm5",
             // out[19] = y_t19
             "lea {a}, [{a} + 4*{n}]",
-            "vmovdqu32 [{a}]{{k1}}, zmm1",
+            "vmovdqu32 [{a}]{{k1}}, zmm4",
             // total_t20 = tile_t16 for vector +4
-            "vmovdqa64 zmm1, [{scratch} + 256]",
+            "vmovdqa64 zmm4, [{scratch} + 4352]",
             // y_t20 = total_t20 - act_sum[20]
-            "vpbroadcastd zmm2, dword ptr [{act_sums} + 80]",
-            "vpsubd zmm1, zmm1, zmm2",
+            "vpbroadcastd zmm5, dword ptr [{act_sums} + 80]",
+            "vpsubd zmm4, zmm4, zmm5",
             // out[20] = y_t20
             "lea {a}, [{a} + 4*{n}]",
-            "vmovdqu32 [{a}]{{k1}}, zmm1",
+            "vmovdqu32 [{a}]{{k1}}, zmm4",
             // total_t21 = tile_t16 for vector +5
-            "vmovdqa64 zmm1, [{scratch} + 320]",
+            "vmovdqa64 zmm4, [{scratch} + 4416]",
             // y_t21 = total_t21 - act_sum[21]
-            "vpbroadcastd zmm2, dword ptr [{act_sums} + 84]",
-            "vpsubd zmm1, zmm1, zmm2",
+            "vpbroadcastd zmm5, dword ptr [{act_sums} + 84]",
+            "vpsubd zmm4, zmm4, zmm5",
             // out[21] = y_t21
             "lea {a}, [{a} + 4*{n}]",
-            "vmovdqu32 [{a}]{{k1}}, zmm1",
+            "vmovdqu32 [{a}]{{k1}}, zmm4",
             // total_t22 = tile_t16 for vector +6
-            "vmovdqa64 zmm1, [{scratch} + 384]",
+            "vmovdqa64 zmm4, [{scratch} + 4480]",
             // y_t22 = total_t22 - act_sum[22]
-            "vpbroadcastd zmm2, dword ptr [{act_sums} + 88]",
-            "vpsubd zmm1, zmm1, zmm2",
+            "vpbroadcastd zmm5, dword ptr [{act_sums} + 88]",
+            "vpsubd zmm4, zmm4, zmm5",
             // out[22] = y_t22
             "lea {a}, [{a} + 4*{n}]",
-            "vmovdqu32 [{a}]{{k1}}, zmm1",
+            "vmovdqu32 [{a}]{{k1}}, zmm4",
             // total_t23 = tile_t16 for vector +7
-            "vmovdqa64 zmm1, [{scratch} + 448]",
+            "vmovdqa64 zmm4, [{scratch} + 4544]",
             // y_t23 = total_t23 - act_sum[23]
-            "vpbroadcastd zmm2, dword ptr [{act_sums} + 92]",
-            "vpsubd zmm1, zmm1, zmm2",
+            "vpbroadcastd zmm5, dword ptr [{act_sums} + 92]",
+            "vpsubd zmm4, zmm4, zmm5",
             // out[23] = y_t23
             "lea {a}, [{a} + 4*{n}]",
-            "vmovdqu32 [{a}]{{k1}}, zmm1",
+            "vmovdqu32 [{a}]{{k1}}, zmm4",
             // total_t24 = tile_t16 for vector +8
-            "vmovdqa64 zmm1, [{scratch} + 512]",
+            "vmovdqa64 zmm4, [{scratch} + 4608]",
             // y_t24 = total_t24 - act_sum[24]
-            "vpbroadcastd zmm2, dword ptr [{act_sums} + 96]",
-            "vpsubd zmm1, zmm1, zmm2",
+            "vpbroadcastd zmm5, dword ptr [{act_sums} + 96]",
+            "vpsubd zmm4, zmm4, zmm5",
             // out[24] = y_t24
             "lea {a}, [{a} + 4*{n}]",
-            "vmovdqu32 [{a}]{{k1}}, zmm1",
+            "vmovdqu32 [{a}]{{k1}}, zmm4",
             // total_t25 = tile_t16 for vector +9
-            "vmovdqa64 zmm1, [{scratch} + 576]",
+            "vmovdqa64 zmm4, [{scratch} + 4672]",
             // y_t25 = total_t25 - act_sum[25]
-            "vpbroadcastd zmm2, dword ptr [{act_sums} + 100]",
-            "vpsubd zmm1, zmm1, zmm2",
+            "vpbroadcastd zmm5, dword ptr [{act_sums} + 100]",
+            "vpsubd zmm4, zmm4, zmm5",
             // out[25] = y_t25
             "lea {a}, [{a} + 4*{n}]",
-            "vmovdqu32 [{a}]{{k1}}, zmm1",
+            "vmovdqu32 [{a}]{{k1}}, zmm4",
             // total_t26 = tile_t16 for vector +10
-            "vmovdqa64 zmm1, [{scratch} + 640]",
+            "vmovdqa64 zmm4, [{scratch} + 4736]",
             // y_t26 = total_t26 - act_sum[26]
-            "vpbroadcastd zmm2, dword ptr [{act_sums} + 104]",
-            "vpsubd zmm1, zmm1, zmm2",
+            "vpbroadcastd zmm5, dword ptr [{act_sums} + 104]",
+            "vpsubd zmm4, zmm4, zmm5",
             // out[26] = y_t26
             "lea {a}, [{a} + 4*{n}]",
-            "vmovdqu32 [{a}]{{k1}}, zmm1",
+            "vmovdqu32 [{a}]{{k1}}, zmm4",
             // total_t27 = tile_t16 for vector +11
-            "vmovdqa64 zmm1, [{scratch} + 704]",
+            "vmovdqa64 zmm4, [{scratch} + 4800]",
             // y_t27 = total_t27 - act_sum[27]
-            "vpbroadcastd zmm2, dword ptr [{act_sums} + 108]",
-            "vpsubd zmm1, zmm1, zmm2",
+            "vpbroadcastd zmm5, dword ptr [{act_sums} + 108]",
+            "vpsubd zmm4, zmm4, zmm5",
             // out[27] = y_t27
             "lea {a}, [{a} + 4*{n}]",
-            "vmovdqu32 [{a}]{{k1}}, zmm1",
+            "vmovdqu32 [{a}]{{k1}}, zmm4",
             // total_t28 = tile_t16 for vector +12
-            "vmovdqa64 zmm1, [{scratch} + 768]",
+            "vmovdqa64 zmm4, [{scratch} + 4864]",
             // y_t28 = total_t28 - act_sum[28]
-            "vpbroadcastd zmm2, dword ptr [{act_sums} + 112]",
-            "vpsubd zmm1, zmm1, zmm2",
+            "vpbroadcastd zmm5, dword ptr [{act_sums} + 112]",
+            "vpsubd zmm4, zmm4, zmm5",
             // out[28] = y_t28
             "lea {a}, [{a} + 4*{n}]",
-            "vmovdqu32 [{a}]{{k1}}, zmm1",
+            "vmovdqu32 [{a}]{{k1}}, zmm4",
             // total_t29 = tile_t16 for vector +13
-            "vmovdqa64 zmm1, [{scratch} + 832]",
+            "vmovdqa64 zmm4, [{scratch} + 4928]",
             // y_t29 = total_t29 - act_sum[29]
-            "vpbroadcastd zmm2, dword ptr [{act_sums} + 116]",
-            "vpsubd zmm1, zmm1, zmm2",
+            "vpbroadcastd zmm5, dword ptr [{act_sums} + 116]",
+            "vpsubd zmm4, zmm4, zmm5",
             // out[29] = y_t29
             "lea {a}, [{a} + 4*{n}]",
-            "vmovdqu32 [{a}]{{k1}}, zmm1",
+            "vmovdqu32 [{a}]{{k1}}, zmm4",
             // total_t30 = tile_t16 for vector +14
-            "vmovdqa64 zmm1, [{scratch} + 896]",
+            "vmovdqa64 zmm4, [{scratch} + 4992]",
             // y_t30 = total_t30 - act_sum[30]
-            "vpbroadcastd zmm2, dword ptr [{act_sums} + 120]",
-            "vpsubd zmm1, zmm1, zmm2",
+            "vpbroadcastd zmm5, dword ptr [{act_sums} + 120]",
+            "vpsubd zmm4, zmm4, zmm5",
             // out[30] = y_t30
             "lea {a}, [{a} + 4*{n}]",
-            "vmovdqu32 [{a}]{{k1}}, zmm1",
+            "vmovdqu32 [{a}]{{k1}}, zmm4",
             // total_t31 = tile_t16 for vector +15
-            "vmovdqa64 zmm1, [{scratch} + 960]",
+            "vmovdqa64 zmm4, [{scratch} + 5056]",
             // y_t31 = total_t31 - act_sum[31]
-            "vpbroadcastd zmm2, dword ptr [{act_sums} + 124]",
-            "vpsubd zmm1, zmm1, zmm2",
+            "vpbroadcastd zmm5, dword ptr [{act_sums} + 124]",
+            "vpsubd zmm4, zmm4, zmm5",
             // out[31] = y_t31
             "lea {a}, [{a} + 4*{n}]",
-            "vmovdqu32 [{a}]{{k1}}, zmm1",
+            "vmovdqu32 [{a}]{{k1}}, zmm4",
             // spill tile_t0_s1
-            "tilestored [{scratch} + {line}], tmm2",
+            "tilestored [{scratch} + {line} + 4096], tmm2",
             // total_t0_s1 = tile_t0_s1 for vector +0
-            "vmovdqa64 zmm1, [{scratch}]",
+            "vmovdqa64 zmm4, [{scratch} + 4096]",
             // y_t0_s1 = total_t0_s1 - act_sum[0]
-            "vpbroadcastd zmm2, dword ptr [{act_sums}]",
-            "vpsubd zmm1, zmm1, zmm2",
+            "vpbroadcastd zmm5, dword ptr [{act_sums}]",
+            "vpsubd zmm4, zmm4, zmm5",
             // out[0] of stream 1 = y_t0_s1
             "mov {n}, [{p} + {stream_out_at}]",
             "imul {n}, {n}, 4",
             "lea {a}, [{out} + {n}]",
             "mov {n}, [{p} + {out_stride_at}]",
-            "vmovdqu32 [{a}]{{k2}}, zmm1",
+            "vmovdqu32 [{a}]{{k2}}, zmm4",
             // total_t1_s1 = tile_t0_s1 for vector +1
-            "vmovdqa64 zmm1, [{scratch} + 64]",
+            "vmovdqa64 zmm4, [{scratch} + 4160]",
             // y_t1_s1 = total_t1_s1 - act_sum[1]
-            "vpbroadcastd zmm2, dword ptr [{act_sums} + 4]",
-            "vpsubd zmm1, zmm1, zmm2",
+            "vpbroadcastd zmm5, dword ptr [{act_sums} + 4]",
+            "vpsubd zmm4, zmm4, zmm5",
             // out[1] of stream 1 = y_t1_s1
             "lea {a}, [{a} + 4*{n}]",
-            "vmovdqu32 [{a}]{{k2}}, zmm1",
+            "vmovdqu32 [{a}]{{k2}}, zmm4",
             // total_t2_s1 = tile_t0_s1 for vector +2
-            "vmovdqa64 zmm1, [{scratch} + 128]",
+            "vmovdqa64 zmm4, [{scratch} + 4224]",
             // y_t2_s1 = total_t2_s1 - act_sum[2]
-            "vpbroadcastd zmm2, dword ptr [{act_sums} + 8]",
-            "vpsubd zmm1, zmm1, zmm2",
+            "vpbroadcastd zmm5, dword ptr [{act_sums} + 8]",
+            "vpsubd zmm4, zmm4, zmm5",
             // out[2] of stream 1 = y_t2_s1
             "lea {a}, [{a} + 4*{n}]",
-            "vmovdqu32 [{a}]{{k2}}, zmm1",
+            "vmovdqu32 [{a}]{{k2}}, zmm4",
             // total_t3_s1 = tile_t0_s1 for vector +3
-            "vmovdqa64 zmm1, [{scratch} + 192]",
+            "vmovdqa64 zmm4, [{scratch} + 4288]",
             // y_t3_s1 = total_t3_s1 - act_sum[3]
-            "vpbroadcastd zmm2, dword ptr [{act_sums} + 12]",
-            "vpsubd zmm1, zmm1, zmm2",
+            "vpbroadcastd zmm5, dword ptr [{act_sums} + 12]",
+            "vpsubd zmm4, zmm4, zmm5",
             // out[3] of stream 1 = y_t3_s1
             "lea {a}, [{a} + 4*{n}]",
-            "vmovdqu32 [{a}]{{k2}}, zmm1",
+            "vmovdqu32 [{a}]{{k2}}, zmm4",
             // total_t4_s1 = tile_t0_s1 for vector +4
-            "vmovdqa64 zmm1, [{scratch} + 256]",
+            "vmovdqa64 zmm4, [{scratch} + 4352]",
             // y_t4_s1 = total_t4_s1 - act_sum[4]
-            "vpbroadcastd zmm2, dword ptr [{act_sums} + 16]",
-            "vpsubd zmm1, zmm1, zmm2",
+            "vpbroadcastd zmm5, dword ptr [{act_sums} + 16]",
+            "vpsubd zmm4, zmm4, zmm5",
             // out[4] of stream 1 = y_t4_s1
             "lea {a}, [{a} + 4*{n}]",
-            "vmovdqu32 [{a}]{{k2}}, zmm1",
+            "vmovdqu32 [{a}]{{k2}}, zmm4",
             // total_t5_s1 = tile_t0_s1 for vector +5
-            "vmovdqa64 zmm1, [{scratch} + 320]",
+            "vmovdqa64 zmm4, [{scratch} + 4416]",
             // y_t5_s1 = total_t5_s1 - act_sum[5]
-            "vpbroadcastd zmm2, dword ptr [{act_sums} + 20]",
-            "vpsubd zmm1, zmm1, zmm2",
+            "vpbroadcastd zmm5, dword ptr [{act_sums} + 20]",
+            "vpsubd zmm4, zmm4, zmm5",
             // out[5] of stream 1 = y_t5_s1
             "lea {a}, [{a} + 4*{n}]",
-            "vmovdqu32 [{a}]{{k2}}, zmm1",
+            "vmovdqu32 [{a}]{{k2}}, zmm4",
             // total_t6_s1 = tile_t0_s1 for vector +6
-            "vmovdqa64 zmm1, [{scratch} + 384]",
+            "vmovdqa64 zmm4, [{scratch} + 4480]",
             // y_t6_s1 = total_t6_s1 - act_sum[6]
-            "vpbroadcastd zmm2, dword ptr [{act_sums} + 24]",
-            "vpsubd zmm1, zmm1, zmm2",
+            "vpbroadcastd zmm5, dword ptr [{act_sums} + 24]",
+            "vpsubd zmm4, zmm4, zmm5",
             // out[6] of stream 1 = y_t6_s1
             "lea {a}, [{a} + 4*{n}]",
-            "vmovdqu32 [{a}]{{k2}}, zmm1",
+            "vmovdqu32 [{a}]{{k2}}, zmm4",
             // total_t7_s1 = tile_t0_s1 for vector +7
-            "vmovdqa64 zmm1, [{scratch} + 448]",
+            "vmovdqa64 zmm4, [{scratch} + 4544]",
             // y_t7_s1 = total_t7_s1 - act_sum[7]
-            "vpbroadcastd zmm2, dword ptr [{act_sums} + 28]",
-            "vpsubd zmm1, zmm1, zmm2",
+            "vpbroadcastd zmm5, dword ptr [{act_sums} + 28]",
+            "vpsubd zmm4, zmm4, zmm5",
             // out[7] of stream 1 = y_t7_s1
             "lea {a}, [{a} + 4*{n}]",
-            "vmovdqu32 [{a}]{{k2}}, zmm1",
+            "vmovdqu32 [{a}]{{k2}}, zmm4",
             // total_t8_s1 = tile_t0_s1 for vector +8
-            "vmovdqa64 zmm1, [{scratch} + 512]",
+            "vmovdqa64 zmm4, [{scratch} + 4608]",
             // y_t8_s1 = total_t8_s1 - act_sum[8]
-            "vpbroadcastd zmm2, dword ptr [{act_sums} + 32]",
-            "vpsubd zmm1, zmm1, zmm2",
+            "vpbroadcastd zmm5, dword ptr [{act_sums} + 32]",
+            "vpsubd zmm4, zmm4, zmm5",
             // out[8] of stream 1 = y_t8_s1
             "lea {a}, [{a} + 4*{n}]",
-            "vmovdqu32 [{a}]{{k2}}, zmm1",
+            "vmovdqu32 [{a}]{{k2}}, zmm4",
             // total_t9_s1 = tile_t0_s1 for vector +9
-            "vmovdqa64 zmm1, [{scratch} + 576]",
+            "vmovdqa64 zmm4, [{scratch} + 4672]",
             // y_t9_s1 = total_t9_s1 - act_sum[9]
-            "vpbroadcastd zmm2, dword ptr [{act_sums} + 36]",
-            "vpsubd zmm1, zmm1, zmm2",
+            "vpbroadcastd zmm5, dword ptr [{act_sums} + 36]",
+            "vpsubd zmm4, zmm4, zmm5",
             // out[9] of stream 1 = y_t9_s1
             "lea {a}, [{a} + 4*{n}]",
-            "vmovdqu32 [{a}]{{k2}}, zmm1",
+            "vmovdqu32 [{a}]{{k2}}, zmm4",
             // total_t10_s1 = tile_t0_s1 for vector +10
-            "vmovdqa64 zmm1, [{scratch} + 640]",
+            "vmovdqa64 zmm4, [{scratch} + 4736]",
             // y_t10_s1 = total_t10_s1 - act_sum[10]
-            "vpbroadcastd zmm2, dword ptr [{act_sums} + 40]",
-            "vpsubd zmm1, zmm1, zmm2",
+            "vpbroadcastd zmm5, dword ptr [{act_sums} + 40]",
+            "vpsubd zmm4, zmm4, zmm5",
             // out[10] of stream 1 = y_t10_s1
             "lea {a}, [{a} + 4*{n}]",
-            "vmovdqu32 [{a}]{{k2}}, zmm1",
+            "vmovdqu32 [{a}]{{k2}}, zmm4",
             // total_t11_s1 = tile_t0_s1 for vector +11
-            "vmovdqa64 zmm1, [{scratch} + 704]",
+            "vmovdqa64 zmm4, [{scratch} + 4800]",
             // y_t11_s1 = total_t11_s1 - act_sum[11]
-            "vpbroadcastd zmm2, dword ptr [{act_sums} + 44]",
-            "vpsubd zmm1, zmm1, zmm2",
+            "vpbroadcastd zmm5, dword ptr [{act_sums} + 44]",
+            "vpsubd zmm4, zmm4, zmm5",
             // out[11] of stream 1 = y_t11_s1
             "lea {a}, [{a} + 4*{n}]",
-            "vmovdqu32 [{a}]{{k2}}, zmm1",
+            "vmovdqu32 [{a}]{{k2}}, zmm4",
             // total_t12_s1 = tile_t0_s1 for vector +12
-            "vmovdqa64 zmm1, [{scratch} + 768]",
+            "vmovdqa64 zmm4, [{scratch} + 4864]",
             // y_t12_s1 = total_t12_s1 - act_sum[12]
-            "vpbroadcastd zmm2, dword ptr [{act_sums} + 48]",
-            "vpsubd zmm1, zmm1, zmm2",
+            "vpbroadcastd zmm5, dword ptr [{act_sums} + 48]",
+            "vpsubd zmm4, zmm4, zmm5",
             // out[12] of stream 1 = y_t12_s1
             "lea {a}, [{a} + 4*{n}]",
-            "vmovdqu32 [{a}]{{k2}}, zmm1",
+            "vmovdqu32 [{a}]{{k2}}, zmm4",
             // total_t13_s1 = tile_t0_s1 for vector +13
-            "vmovdqa64 zmm1, [{scratch} + 832]",
+            "vmovdqa64 zmm4, [{scratch} + 4928]",
             // y_t13_s1 = total_t13_s1 - act_sum[13]
-            "vpbroadcastd zmm2, dword ptr [{act_sums} + 52]",
-            "vpsubd zmm1, zmm1, zmm2",
+            "vpbroadcastd zmm5, dword ptr [{act_sums} + 52]",
+            "vpsubd zmm4, zmm4, zmm5",
             // out[13] of stream 1 = y_t13_s1
             "lea {a}, [{a} + 4*{n}]",
-            "vmovdqu32 [{a}]{{k2}}, zmm1",
+            "vmovdqu32 [{a}]{{k2}}, zmm4",
             // total_t14_s1 = tile_t0_s1 for vector +14
-            "vmovdqa64 zmm1, [{scratch} + 896]",
+            "vmovdqa64 zmm4, [{scratch} + 4992]",
             // y_t14_s1 = total_t14_s1 - act_sum[14]
-            "vpbroadcastd zmm2, dword ptr [{act_sums} + 56]",
-            "vpsubd zmm1, zmm1, zmm2",
+            "vpbroadcastd zmm5, dword ptr [{act_sums} + 56]",
+            "vpsubd zmm4, zmm4, zmm5",
             // out[14] of stream 1 = y_t14_s1
             "lea {a}, [{a} + 4*{n}]",
-            "vmovdqu32 [{a}]{{k2}}, zmm1",
+            "vmovdqu32 [{a}]{{k2}}, zmm4",
             // total_t15_s1 = tile_t0_s1 for vector +15
-            "vmovdqa64 zmm1, [{scratch} + 960]",
+            "vmovdqa64 zmm4, [{scratch} + 5056]",
             // y_t15_s1 = total_t15_s1 - act_sum[15]
-            "vpbroadcastd zmm2, dword ptr [{act_sums} + 60]",
-            "vpsubd zmm1, zmm1, zmm2",
+            "vpbroadcastd zmm5, dword ptr [{act_sums} + 60]",
+            "vpsubd zmm4, zmm4, zmm5",
             // out[15] of stream 1 = y_t15_s1
             "lea {a}, [{a} + 4*{n}]",
-            "vmovdqu32 [{a}]{{k2}}, zmm1",
+            "vmovdqu32 [{a}]{{k2}}, zmm4",
             // spill tile_t16_s1
-            "tilestored [{scratch} + {line}], tmm3",
+            "tilestored [{scratch} + {line} + 4096], tmm3",
             // total_t16_s1 = tile_t16_s1 for vector +0
-            "vmovdqa64 zmm1, [{scratch}]",
+            "vmovdqa64 zmm4, [{scratch} + 4096]",
             // y_t16_s1 = total_t16_s1 - act_sum[16]
-            "vpbroadcastd zmm2, dword ptr [{act_sums} + 64]",
-            "vpsubd zmm1, zmm1, zmm2",
+            "vpbroadcastd zmm5, dword ptr [{act_sums} + 64]",
+            "vpsubd zmm4, zmm4, zmm5",
             // out[16] of stream 1 = y_t16_s1
             "lea {a}, [{a} + 4*{n}]",
-            "vmovdqu32 [{a}]{{k2}}, zmm1",
+            "vmovdqu32 [{a}]{{k2}}, zmm4",
             // total_t17_s1 = tile_t16_s1 for vector +1
-            "vmovdqa64 zmm1, [{scratch} + 64]",
+            "vmovdqa64 zmm4, [{scratch} + 4160]",
             // y_t17_s1 = total_t17_s1 - act_sum[17]
-            "vpbroadcastd zmm2, dword ptr [{act_sums} + 68]",
-            "vpsubd zmm1, zmm1, zmm2",
+            "vpbroadcastd zmm5, dword ptr [{act_sums} + 68]",
+            "vpsubd zmm4, zmm4, zmm5",
             // out[17] of stream 1 = y_t17_s1
             "lea {a}, [{a} + 4*{n}]",
-            "vmovdqu32 [{a}]{{k2}}, zmm1",
+            "vmovdqu32 [{a}]{{k2}}, zmm4",
             // total_t18_s1 = tile_t16_s1 for vector +2
-            "vmovdqa64 zmm1, [{scratch} + 128]",
+            "vmovdqa64 zmm4, [{scratch} + 4224]",
             // y_t18_s1 = total_t18_s1 - act_sum[18]
-            "vpbroadcastd zmm2, dword ptr [{act_sums} + 72]",
-            "vpsubd zmm1, zmm1, zmm2",
+            "vpbroadcastd zmm5, dword ptr [{act_sums} + 72]",
+            "vpsubd zmm4, zmm4, zmm5",
             // out[18] of stream 1 = y_t18_s1
             "lea {a}, [{a} + 4*{n}]",
-            "vmovdqu32 [{a}]{{k2}}, zmm1",
+            "vmovdqu32 [{a}]{{k2}}, zmm4",
             // total_t19_s1 = tile_t16_s1 for vector +3
-            "vmovdqa64 zmm1, [{scratch} + 192]",
+            "vmovdqa64 zmm4, [{scratch} + 4288]",
             // y_t19_s1 = total_t19_s1 - act_sum[19]
-            "vpbroadcastd zmm2, dword ptr [{act_sums} + 76]",
-            "vpsubd zmm1, zmm1, zmm2",
+            "vpbroadcastd zmm5, dword ptr [{act_sums} + 76]",
+            "vpsubd zmm4, zmm4, zmm5",
             // out[19] of stream 1 = y_t19_s1
             "lea {a}, [{a} + 4*{n}]",
-            "vmovdqu32 [{a}]{{k2}}, zmm1",
+            "vmovdqu32 [{a}]{{k2}}, zmm4",
             // total_t20_s1 = tile_t16_s1 for vector +4
-            "vmovdqa64 zmm1, [{scratch} + 256]",
+            "vmovdqa64 zmm4, [{scratch} + 4352]",
             // y_t20_s1 = total_t20_s1 - act_sum[20]
-            "vpbroadcastd zmm2, dword ptr [{act_sums} + 80]",
-            "vpsubd zmm1, zmm1, zmm2",
+            "vpbroadcastd zmm5, dword ptr [{act_sums} + 80]",
+            "vpsubd zmm4, zmm4, zmm5",
             // out[20] of stream 1 = y_t20_s1
             "lea {a}, [{a} + 4*{n}]",
-            "vmovdqu32 [{a}]{{k2}}, zmm1",
+            "vmovdqu32 [{a}]{{k2}}, zmm4",
             // total_t21_s1 = tile_t16_s1 for vector +5
-            "vmovdqa64 zmm1, [{scratch} + 320]",
+            "vmovdqa64 zmm4, [{scratch} + 4416]",
             // y_t21_s1 = total_t21_s1 - act_sum[21]
-            "vpbroadcastd zmm2, dword ptr [{act_sums} + 84]",
-            "vpsubd zmm1, zmm1, zmm2",
+            "vpbroadcastd zmm5, dword ptr [{act_sums} + 84]",
+            "vpsubd zmm4, zmm4, zmm5",
             // out[21] of stream 1 = y_t21_s1
             "lea {a}, [{a} + 4*{n}]",
-            "vmovdqu32 [{a}]{{k2}}, zmm1",
+            "vmovdqu32 [{a}]{{k2}}, zmm4",
             // total_t22_s1 = tile_t16_s1 for vector +6
-            "vmovdqa64 zmm1, [{scratch} + 384]",
+            "vmovdqa64 zmm4, [{scratch} + 4480]",
             // y_t22_s1 = total_t22_s1 - act_sum[22]
-            "vpbroadcastd zmm2, dword ptr [{act_sums} + 88]",
-            "vpsubd zmm1, zmm1, zmm2",
+            "vpbroadcastd zmm5, dword ptr [{act_sums} + 88]",
+            "vpsubd zmm4, zmm4, zmm5",
             // out[22] of stream 1 = y_t22_s1
             "lea {a}, [{a} + 4*{n}]",
-            "vmovdqu32 [{a}]{{k2}}, zmm1",
+            "vmovdqu32 [{a}]{{k2}}, zmm4",
             // total_t23_s1 = tile_t16_s1 for vector +7
-            "vmovdqa64 zmm1, [{scratch} + 448]",
+            "vmovdqa64 zmm4, [{scratch} + 4544]",
             // y_t23_s1 = total_t23_s1 - act_sum[23]
-            "vpbroadcastd zmm2, dword ptr [{act_sums} + 92]",
-            "vpsubd zmm1, zmm1, zmm2",
+            "vpbroadcastd zmm5, dword ptr [{act_sums} + 92]",
+            "vpsubd zmm4, zmm4, zmm5",
             // out[23] of stream 1 = y_t23_s1
             "lea {a}, [{a} + 4*{n}]",
-            "vmovdqu32 [{a}]{{k2}}, zmm1",
+            "vmovdqu32 [{a}]{{k2}}, zmm4",
             // total_t24_s1 = tile_t16_s1 for vector +8
-            "vmovdqa64 zmm1, [{scratch} + 512]",
+            "vmovdqa64 zmm4, [{scratch} + 4608]",
             // y_t24_s1 = total_t24_s1 - act_sum[24]
-            "vpbroadcastd zmm2, dword ptr [{act_sums} + 96]",
-            "vpsubd zmm1, zmm1, zmm2",
+            "vpbroadcastd zmm5, dword ptr [{act_sums} + 96]",
+            "vpsubd zmm4, zmm4, zmm5",
             // out[24] of stream 1 = y_t24_s1
             "lea {a}, [{a} + 4*{n}]",
-            "vmovdqu32 [{a}]{{k2}}, zmm1",
+            "vmovdqu32 [{a}]{{k2}}, zmm4",
             // total_t25_s1 = tile_t16_s1 for vector +9
-            "vmovdqa64 zmm1, [{scratch} + 576]",
+            "vmovdqa64 zmm4, [{scratch} + 4672]",
             // y_t25_s1 = total_t25_s1 - act_sum[25]
-            "vpbroadcastd zmm2, dword ptr [{act_sums} + 100]",
-            "vpsubd zmm1, zmm1, zmm2",
+            "vpbroadcastd zmm5, dword ptr [{act_sums} + 100]",
+            "vpsubd zmm4, zmm4, zmm5",
             // out[25] of stream 1 = y_t25_s1
             "lea {a}, [{a} + 4*{n}]",
-            "vmovdqu32 [{a}]{{k2}}, zmm1",
+            "vmovdqu32 [{a}]{{k2}}, zmm4",
             // total_t26_s1 = tile_t16_s1 for vector +10
-            "vmovdqa64 zmm1, [{scratch} + 640]",
+            "vmovdqa64 zmm4, [{scratch} + 4736]",
             // y_t26_s1 = total_t26_s1 - act_sum[26]
-            "vpbroadcastd zmm2, dword ptr [{act_sums} + 104]",
-            "vpsubd zmm1, zmm1, zmm2",
+            "vpbroadcastd zmm5, dword ptr [{act_sums} + 104]",
+            "vpsubd zmm4, zmm4, zmm5",
             // out[26] of stream 1 = y_t26_s1
             "lea {a}, [{a} + 4*{n}]",
-            "vmovdqu32 [{a}]{{k2}}, zmm1",
+            "vmovdqu32 [{a}]{{k2}}, zmm4",
             // total_t27_s1 = tile_t16_s1 for vector +11
-            "vmovdqa64 zmm1, [{scratch} + 704]",
+            "vmovdqa64 zmm4, [{scratch} + 4800]",
             // y_t27_s1 = total_t27_s1 - act_sum[27]
-            "vpbroadcastd zmm2, dword ptr [{act_sums} + 108]",
-            "vpsubd zmm1, zmm1, zmm2",
+            "vpbroadcastd zmm5, dword ptr [{act_sums} + 108]",
+            "vpsubd zmm4, zmm4, zmm5",
             // out[27] of stream 1 = y_t27_s1
             "lea {a}, [{a} + 4*{n}]",
-            "vmovdqu32 [{a}]{{k2}}, zmm1",
+            "vmovdqu32 [{a}]{{k2}}, zmm4",
             // total_t28_s1 = tile_t16_s1 for vector +12
-            "vmovdqa64 zmm1, [{scratch} + 768]",
+            "vmovdqa64 zmm4, [{scratch} + 4864]",
             // y_t28_s1 = total_t28_s1 - act_sum[28]
-            "vpbroadcastd zmm2, dword ptr [{act_sums} + 112]",
-            "vpsubd zmm1, zmm1, zmm2",
+            "vpbroadcastd zmm5, dword ptr [{act_sums} + 112]",
+            "vpsubd zmm4, zmm4, zmm5",
             // out[28] of stream 1 = y_t28_s1
             "lea {a}, [{a} + 4*{n}]",
-            "vmovdqu32 [{a}]{{k2}}, zmm1",
+            "vmovdqu32 [{a}]{{k2}}, zmm4",
             // total_t29_s1 = tile_t16_s1 for vector +13
-            "vmovdqa64 zmm1, [{scratch} + 832]",
+            "vmovdqa64 zmm4, [{scratch} + 4928]",
             // y_t29_s1 = total_t29_s1 - act_sum[29]
-            "vpbroadcastd zmm2, dword ptr [{act_sums} + 116]",
-            "vpsubd zmm1, zmm1, zmm2",
+            "vpbroadcastd zmm5, dword ptr [{act_sums} + 116]",
+            "vpsubd zmm4, zmm4, zmm5",
             // out[29] of stream 1 = y_t29_s1
             "lea {a}, [{a} + 4*{n}]",
-            "vmovdqu32 [{a}]{{k2}}, zmm1",
+            "vmovdqu32 [{a}]{{k2}}, zmm4",
             // total_t30_s1 = tile_t16_s1 for vector +14
-            "vmovdqa64 zmm1, [{scratch} + 896]",
+            "vmovdqa64 zmm4, [{scratch} + 4992]",
             // y_t30_s1 = total_t30_s1 - act_sum[30]
-            "vpbroadcastd zmm2, dword ptr [{act_sums} + 120]",
-            "vpsubd zmm1, zmm1, zmm2",
+            "vpbroadcastd zmm5, dword ptr [{act_sums} + 120]",
+            "vpsubd zmm4, zmm4, zmm5",
             // out[30] of stream 1 = y_t30_s1
             "lea {a}, [{a} + 4*{n}]",
-            "vmovdqu32 [{a}]{{k2}}, zmm1",
+            "vmovdqu32 [{a}]{{k2}}, zmm4",
             // total_t31_s1 = tile_t16_s1 for vector +15
-            "vmovdqa64 zmm1, [{scratch} + 960]",
+            "vmovdqa64 zmm4, [{scratch} + 5056]",
             // y_t31_s1 = total_t31_s1 - act_sum[31]
-            "vpbroadcastd zmm2, dword ptr [{act_sums} + 124]",
-            "vpsubd zmm1, zmm1, zmm2",
+            "vpbroadcastd zmm5, dword ptr [{act_sums} + 124]",
+            "vpsubd zmm4, zmm4, zmm5",
             // out[31] of stream 1 = y_t31_s1
             "lea {a}, [{a} + 4*{n}]",
-            "vmovdqu32 [{a}]{{k2}}, zmm1",
+            "vmovdqu32 [{a}]{{k2}}, zmm4",
             // the next row tile
             "add {out}, 64",
             "dec {row_tiles}",
@@ -1485,6 +1318,8 @@ pub unsafe extern "C" fn gemm32_i2a16_128x256_u8c1sr1p2048t2bi__amx(p: &abi::Ope
             p = in(reg) p,
             acts_at = const std::mem::offset_of!(abi::Operands, acts),
             out_stride_at = const std::mem::offset_of!(abi::Operands, out_stride),
+            first_tile_at = const std::mem::offset_of!(abi::Operands, first_tile),
+            end_tile_at = const std::mem::offset_of!(abi::Operands, end_tile),
             stream_out_at = const std::mem::offset_of!(abi::Operands, stream_out),
             w = inout(reg) p.weights.add(p.first_tile * 1024) => _,
             w_s1 = inout(reg) p.weights.add((p.first_tile + p.stream_tiles) * 1024) => _,
@@ -1500,8 +1335,11 @@ pub unsafe extern "C" fn gemm32_i2a16_128x256_u8c1sr1p2048t2bi__amx(p: &abi::Ope
             n = out(reg) _,
             row_tiles = inout(reg) p.end_tile - p.first_tile => _,
             in("zmm0") v5,
-            out("zmm1") _,
-            out("zmm2") _,
+            in("zmm1") v7,
+            in("zmm2") v9,
+            in("zmm3") v11,
+            out("zmm4") _,
+            out("zmm5") _,
             out("tmm0") _,
             out("tmm1") _,
             out("tmm2") _,

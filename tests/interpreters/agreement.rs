@@ -14,8 +14,10 @@ use tritforge_tests::{CANARY, Case, shared};
 
 /// Shapes for the kernels of any shape: less than a granule, exactly one, and ones with every kind of rest.
 ///
-/// Ten row tiles are several steps of every stream, and some left over.
-const GENERIC_SHAPES: [(usize, usize); 6] = [(1, 1), (16, 16), (5, 100), (37, 1003), (17, 4500), (151, 203)];
+/// Ten row tiles are several steps of every stream, and some left over; eight atoms are whole runs of the loops of kernels on
+/// tiles.
+const GENERIC_SHAPES: [(usize, usize); 7] =
+    [(1, 1), (16, 16), (5, 100), (37, 1003), (17, 4500), (151, 203), (200, 128)];
 
 /// The trials of one kernel.
 pub fn trials(kernel: Kernel) -> Vec<Trial> {

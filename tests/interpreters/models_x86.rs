@@ -6,7 +6,7 @@ use kernelgen::interp::models::{Value, model, stored};
 use kernelgen::x86_ops::add_epi16__avx2;
 use libtest_mimic::Trial;
 use tritforge::kernels::ISAS;
-use tritforge_tests::trials::on_cpu;
+use tritforge_tests::trials::{ignored, on_cpu};
 use tritforge_tests::{CANARY, Placed, Random};
 
 use crate::used::CHECKED_X86;
@@ -24,19 +24,26 @@ const EXTREMES: [[u8; 4]; 7] = [
     [0x00, 0x80, 0x00, 0x80],
 ];
 
+/// The one instruction of GFNI.
+const AFFINE: &str = "_mm512_gf2p8affine_epi64_epi8";
+
 /// One trial an instruction.
 pub fn trials() -> Vec<Trial> {
     let isa = |id: &str| ISAS.iter().find(|isa| isa.id == id).expect("an ISA that kernels are generated for");
     let names = CHECKED_X86.iter().filter(|name| !name.starts_with("abi::"));
     names
         .map(|&name| {
+            let trial = format!("models::{name}");
+            if name == AFFINE && !is_x86_feature_detected!("gfni") {
+                return ignored(trial, "this CPU lacks gfni", "this CPU lacks gfni");
+            }
             let isa = isa(match name {
                 "_mm256_dpbusd_avx_epi32" => "avxvnni",
                 "_mm512_dpbusd_epi32" => "avx512vnni",
                 _ if name.starts_with("_mm512") => "avx512bw",
                 _ => "avx2",
             });
-            on_cpu(format!("models::{name}"), isa, move || compare(name))
+            on_cpu(trial, isa, move || compare(name))
         })
         .collect()
 }
@@ -50,6 +57,8 @@ enum Takes {
     Lanes,
     /// A constant shift and a vector.
     Shift,
+    /// A constant byte, a vector and one of matrices.
+    Affine,
     /// So many vectors.
     Vectors(usize),
     /// An address, and for a partial store its mask, and a vector.
@@ -70,6 +79,8 @@ fn takes(name: &str) -> Takes {
         "_mm256_set1_epi8" | "_mm512_set1_epi8" => Takes::Scalar(8),
         "_mm256_set1_epi16" | "_mm512_set1_epi16" => Takes::Scalar(16),
         "_mm256_set1_epi32" | "_mm512_set1_epi32" => Takes::Scalar(32),
+        "_mm512_set1_epi64" => Takes::Scalar(64),
+        AFFINE => Takes::Affine,
         "_mm256_setr_epi32" => Takes::Lanes,
         "_mm256_load_si256" | "_mm512_load_si512" => Takes::Vectors(1),
         "_mm256_dpbusd_avx_epi32" | "_mm512_dpbusd_epi32" => Takes::Vectors(3),
@@ -89,7 +100,10 @@ fn operands(name: &str) -> Vec<Vec<Value>> {
     let mut vector = || Value::Bytes((0..width).map(|_| random.bits() as u8).collect());
     let mut sets = Vec::new();
     let mut bits = Random::new(6);
-    let mut scalar = |of: u32| Value::Scalar(i64::from(bits.bits() as i32 >> (32 - of)));
+    let mut scalar = |of: u32| {
+        let (high, low) = (i64::from(bits.bits() as i32), i64::from(bits.bits()));
+        Value::Scalar((high << 32 | low) >> (64 - of))
+    };
     match takes(name) {
         Takes::Nothing => sets.push(Vec::new()),
         Takes::Scalar(of) => sets.extend((0..ROUNDS).map(|_| vec![scalar(of)])),
@@ -99,6 +113,11 @@ fn operands(name: &str) -> Vec<Vec<Value>> {
                 let shift = |x: Value| vec![Value::Scalar(by), x];
                 sets.extend(extremes.iter().cloned().map(shift));
                 sets.extend((0..ROUNDS).map(|_| shift(vector())));
+            }
+        }
+        Takes::Affine => {
+            for constant in [0, 0x9c] {
+                sets.extend((0..ROUNDS).map(|_| vec![Value::Scalar(constant), vector(), vector()]));
             }
         }
         Takes::Vectors(count) => {
@@ -136,6 +155,8 @@ fn compare(name: &str) -> Result<(), String> {
             "_mm256_dpbusd_avx_epi32" => unsafe { avxvnni(&args) },
             // SAFETY: as above.
             "_mm512_dpbusd_epi32" => unsafe { avx512vnni(&args) },
+            // SAFETY: as above.
+            AFFINE => unsafe { gfni(&args) },
             // SAFETY: as above.
             _ if name.starts_with("_mm512") => unsafe { avx512bw(name, &args) },
             // SAFETY: as above.
@@ -223,6 +244,7 @@ fn avx512bw(name: &str, args: &[Value]) -> Option<Vec<u8>> {
         ("_mm512_set1_epi8", [Scalar(x)]) => _mm512_set1_epi8(*x as i8),
         ("_mm512_set1_epi16", [Scalar(x)]) => _mm512_set1_epi16(*x as i16),
         ("_mm512_set1_epi32", [Scalar(x)]) => _mm512_set1_epi32(*x as i32),
+        ("_mm512_set1_epi64", [Scalar(x)]) => _mm512_set1_epi64(*x),
         ("_mm512_load_si512", [Bytes(x)]) => {
             let aligned = Placed::copy_of(x, 0);
             // SAFETY: 64 bytes at a multiple of 64.
@@ -265,6 +287,26 @@ fn avx512bw(name: &str, args: &[Value]) -> Option<Vec<u8>> {
     // SAFETY: the buffer has 64 bytes.
     unsafe { _mm512_storeu_si512(bytes.as_mut_ptr().cast(), result) };
     Some(bytes)
+}
+
+/// `vgf2p8affineqb` on 512 bits.
+#[target_feature(enable = "avx512f,avx512bw,gfni")]
+fn gfni(args: &[Value]) -> Option<Vec<u8>> {
+    let [Value::Scalar(constant), Value::Bytes(x), Value::Bytes(matrices)] = args else { return None };
+    // SAFETY: 64 bytes are read, and every buffer has 64.
+    let load = |bytes: &[u8]| unsafe {
+        assert_eq!(bytes.len(), 64);
+        _mm512_loadu_si512(bytes.as_ptr().cast())
+    };
+    let mapped = match constant {
+        0 => _mm512_gf2p8affine_epi64_epi8::<0>(load(x), load(matrices)),
+        0x9c => _mm512_gf2p8affine_epi64_epi8::<0x9c>(load(x), load(matrices)),
+        _ => return None,
+    };
+    let mut result = vec![0; 64];
+    // SAFETY: the buffer has 64 bytes.
+    unsafe { _mm512_storeu_si512(result.as_mut_ptr().cast(), mapped) };
+    Some(result)
 }
 
 /// `vpdpbusd` on 256 bits, VEX encoded.

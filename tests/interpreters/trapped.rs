@@ -16,8 +16,8 @@ use tritforge_tests::{CANARY, Case, GENERIC_SHAPE, Placed};
 
 use crate::agreement::random;
 
-/// Rows and columns: less than an atom, every rest of a tile of four, rests of rows, long rows.
-const SHAPES: [(usize, usize); 10] = [
+/// Rows and columns: less than an atom, every rest of a tile of four, rests of rows, long rows, whole tiles in several steps.
+const SHAPES: [(usize, usize); 11] = [
     (1, 1),
     (16, 16),
     (5, 30),
@@ -27,6 +27,7 @@ const SHAPES: [(usize, usize); 10] = [
     (17, 100),
     (20, 112),
     (35, 5460),
+    (200, 128),
     GENERIC_SHAPE,
 ];
 
@@ -37,9 +38,10 @@ pub fn trials() -> Vec<Trial> {
     kernels
         .map(|descriptor| {
             let name = format!("{}::trapped_equals_naive", descriptor.name);
-            let ignored = match (available("amx"), available("avx512vnni")) {
+            let vectors = available("avx512vnni") && is_x86_feature_detected!("gfni");
+            let ignored = match (available("amx"), vectors) {
                 (true, _) => Some("this CPU has tiles, nothing is trapped"),
-                (_, false) => Some("this CPU lacks avx512f+avx512bw+avx512vnni"),
+                (_, false) => Some("this CPU lacks avx512f+avx512bw+avx512vnni+gfni"),
                 _ => None,
             };
             let trial = Trial::test(name, move || Ok(check(descriptor)?));

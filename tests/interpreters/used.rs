@@ -11,7 +11,7 @@ use tritforge::kernels::DESCRIPTORS;
 use crate::{models_amx, models_arm, models_simd128};
 
 /// Instructions whose models are compared with what they model.
-pub const CHECKED_X86: [&str; 38] = [
+pub const CHECKED_X86: [&str; 40] = [
     "_mm256_add_epi32",
     "_mm256_and_si256",
     "_mm256_cmpgt_epi32",
@@ -34,12 +34,14 @@ pub const CHECKED_X86: [&str; 38] = [
     "_mm512_add_epi32",
     "_mm512_and_si512",
     "_mm512_dpbusd_epi32",
+    "_mm512_gf2p8affine_epi64_epi8",
     "_mm512_load_si512",
     "_mm512_madd_epi16",
     "_mm512_maddubs_epi16",
     "_mm512_mask_storeu_epi32",
     "_mm512_set1_epi16",
     "_mm512_set1_epi32",
+    "_mm512_set1_epi64",
     "_mm512_set1_epi8",
     "_mm512_setzero_si512",
     "_mm512_srai_epi16",

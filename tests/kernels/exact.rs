@@ -10,6 +10,9 @@ use crate::shape;
 /// Tiles up to which every sub-range is tried.
 const ALL_RANGES: usize = 64;
 
+/// Rows of several steps of every number of streams, columns of 32 atoms.
+const WHOLE_RUNS: (usize, usize) = (259, 512);
+
 /// The sub-ranges to try: all of them for small matrices; else single tiles, short runs and the shortest of any
 /// unroll from every start, every prefix and every suffix.
 fn ranges(tiles: usize) -> Vec<Range<usize>> {
@@ -25,6 +28,15 @@ fn ranges(tiles: usize) -> Vec<Range<usize>> {
 /// Random weights and activations, over sub-ranges of the row tiles.
 pub fn sub_ranges(kernel: &Kernel) -> Result<(), String> {
     let case = shared(shape(kernel));
+    ranges(case.tiles())
+        .into_iter()
+        .try_for_each(|tiles| run(kernel, &case, &case.problem(), tiles, Call::default()))
+}
+
+/// The same where the columns are whole runs of every schedule's loops: kernels on tiles then begin with the next row tiles
+/// while they end with these.
+pub fn whole_runs(kernel: &Kernel) -> Result<(), String> {
+    let case = shared(WHOLE_RUNS);
     ranges(case.tiles())
         .into_iter()
         .try_for_each(|tiles| run(kernel, &case, &case.problem(), tiles, Call::default()))

@@ -35,10 +35,11 @@ const fn generic_check(name: &'static str, run: fn(&Kernel) -> Result<(), String
     Check { name, generic_only: true, run }
 }
 
-const CHECKS: [Check; 12] = [
+const CHECKS: [Check; 13] = [
     check("sub_ranges_of_random_data", exact::sub_ranges),
     check("extremes", exact::extremes),
     check("one_hot_weights", exact::one_hot),
+    generic_check("whole_runs", exact::whole_runs),
     generic_check("long_rows", exact::long_rows),
     generic_check("greatest_proven_k", exact::greatest_k),
     generic_check("every_small_shape", small::shapes),

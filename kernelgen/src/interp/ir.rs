@@ -5,7 +5,7 @@ use std::collections::BTreeMap;
 use super::{Data, Fault};
 use crate::abi::EXPANSION;
 use crate::compile::Kernel;
-use crate::ir::{Op, STAGE_HALF, Stmt, Var};
+use crate::ir::{Ends, Op, STAGE_HALF, Stmt, Var};
 use crate::layout::{ATOM_BYTES, ATOM_COLS, TILE_ROWS};
 use crate::passes::range::{self, Interval};
 
@@ -27,14 +27,15 @@ pub fn run(kernel: &Kernel, data: &Data<'_>) -> Result<Vec<i32>, Fault> {
         hulls,
         values: vec![None; kernel.program.vars.len()],
         tiles: Vec::new(),
+        ends: Ends { first: true, last: true },
         rows: 0..0,
         atom: 0,
         staged: BTreeMap::new(),
         spilled: None,
         out: vec![0; data.out_rows() * kernel.program.tokens],
     };
-    for tiles in data.rounds(kernel.program.streams) {
-        state.tiles = tiles;
+    for (tiles, ends) in data.rounds(kernel.program.streams) {
+        (state.tiles, state.ends) = (tiles, ends);
         state.block(&kernel.program.body)?;
     }
     Ok(state.out)
@@ -47,6 +48,8 @@ struct State<'a> {
     values: Vec<Option<Value>>,
     /// The row tile of each stream.
     tiles: Vec<usize>,
+    /// Which of its call's they are.
+    ends: Ends,
     rows: std::ops::Range<usize>,
     /// Atoms past the start of the tiles.
     atom: usize,
@@ -81,7 +84,7 @@ impl State<'_> {
                 Stmt::Spill { tile } => self.spilled = Some((*tile, self.get(*tile)?.clone())),
                 Stmt::Store { stream, value, token } => self.store(*stream, *value, *token)?,
                 Stmt::Repeat { count, atoms, body } => {
-                    for _ in 0..count.at(self.data.k_atoms()) {
+                    for _ in 0..count.in_call(self.data.k_atoms(), self.ends) {
                         self.block(body)?;
                         self.atom += atoms;
                     }
@@ -144,6 +147,7 @@ impl State<'_> {
             }
             Op::ShiftRight { packed, by } => self.map(*packed, |x| x >> by)?,
             Op::MaskField { packed, position } => self.map(*packed, |x| x & (3 << position))?,
+            Op::MoveField { packed, position } => self.map(*packed, |x| x >> position & 3)?,
             Op::LoadActs { token, col } => {
                 let offset = col % ATOM_COLS;
                 let acts = self.data.acts_at(*token, self.atom + col / ATOM_COLS, offset, 4)?;

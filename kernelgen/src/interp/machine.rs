@@ -5,6 +5,7 @@ use super::tiles::Tiles;
 use super::{Data, Fault};
 use crate::abi::{SCRATCH_BYTES, tail_mask16};
 use crate::compile::Kernel;
+use crate::ir::Ends;
 use crate::layout::{ATOM_COLS, TILE_ROWS};
 use crate::machine::{Arg, File, Inst, MProgram, MStmt, Memory, Reg};
 
@@ -21,6 +22,7 @@ pub fn run(kernel: &Kernel, data: &Data<'_>, untouched: i32) -> Result<Vec<i32>,
         data,
         registers: vec![None; kernel.machine.files.len()],
         tiles_at: Vec::new(),
+        ends: Ends { first: true, last: true },
         stream: 0,
         atom: 0,
         tiles: Tiles::new(),
@@ -33,8 +35,8 @@ pub fn run(kernel: &Kernel, data: &Data<'_>, untouched: i32) -> Result<Vec<i32>,
     if let Some(region) = &kernel.machine.region {
         state.tiles.configure(&region.tiles)?;
     }
-    for tiles in data.rounds(kernel.machine.streams) {
-        state.tiles_at = tiles;
+    for (tiles, ends) in data.rounds(kernel.machine.streams) {
+        (state.tiles_at, state.ends) = (tiles, ends);
         state.block(&kernel.machine.body)?;
     }
     Ok(state.out)
@@ -47,6 +49,8 @@ struct State<'a> {
     registers: Vec<Option<Value>>,
     /// The row tile of each stream.
     tiles_at: Vec<usize>,
+    /// Which of its call's they are.
+    ends: Ends,
     /// The stream whose results are stored.
     stream: usize,
     atom: usize,
@@ -79,7 +83,7 @@ impl State<'_> {
                     self.block(body)?;
                 }
                 MStmt::Repeat { count, atoms, body } => {
-                    for _ in 0..count.at(self.data.k_atoms()) {
+                    for _ in 0..count.in_call(self.data.k_atoms(), self.ends) {
                         self.block(body)?;
                         self.atom += atoms;
                     }

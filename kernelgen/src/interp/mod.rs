@@ -11,6 +11,7 @@ use std::borrow::Cow;
 
 use crate::abi::{EXPANSION, Streams, expand};
 use crate::compile::Kernel;
+use crate::ir::Ends;
 use crate::layout::{ATOM_COLS, TILE_ROWS};
 
 /// A matrix product for an interpreter: the operands of a kernel.
@@ -47,10 +48,14 @@ impl<'a> Data<'a> {
         self.cols.div_ceil(ATOM_COLS)
     }
 
-    /// The row tiles that a kernel with so many weight streams works on at a time, one of each stream.
-    fn rounds(&self, streams: usize) -> Vec<Vec<usize>> {
+    /// The row tiles that a kernel with so many weight streams works on at a time, one of each stream, and which of its call's
+    /// they are.
+    fn rounds(&self, streams: usize) -> Vec<(Vec<usize>, Ends)> {
         let calls = Streams::covering(self.first_tile..self.end_tile, streams);
-        let round = |call: Streams, step| (0..streams).map(|stream| call.tile(stream, step)).collect();
+        let round = |call: Streams, step| {
+            let tiles = (0..streams).map(|stream| call.tile(stream, step)).collect();
+            (tiles, Ends { first: step == 0, last: step + 1 == call.steps })
+        };
         calls.flat_map(|call| (0..call.steps).map(move |step| round(call, step))).collect()
     }
 

@@ -29,6 +29,10 @@ pub fn model(name: &str, args: &[Value]) -> Option<Value> {
         ("portable_ops::zero_narrow", []) => Bytes(vec![0; 128]),
         ("_mm512_set1_epi8", [Scalar(x)]) => Bytes(vec![*x as u8; 64]),
         ("_mm256_set1_epi8", [Scalar(x)]) => Bytes(vec![*x as u8; 32]),
+        ("_mm512_set1_epi64", [Scalar(x)]) => Bytes(x.to_le_bytes().repeat(8)),
+        ("_mm512_gf2p8affine_epi64_epi8", [Scalar(constant), Bytes(x), Bytes(matrices)]) => {
+            affine(*constant as u8, x, matrices)
+        }
         ("_mm512_set1_epi16", [Scalar(x)]) => Bytes((*x as i16).to_le_bytes().repeat(32)),
         ("_mm256_set1_epi16", [Scalar(x)]) => Bytes((*x as i16).to_le_bytes().repeat(16)),
         ("_mm512_set1_epi32", [Scalar(x)]) => Bytes((*x as i32).to_le_bytes().repeat(16)),
@@ -120,6 +124,18 @@ pub fn stored(name: &str, args: &[Value]) -> Option<Vec<Option<i32>>> {
         }
         _ => return arm::stored(name, args).or_else(|| simd128::stored(name, args)),
     })
+}
+
+/// `vgf2p8affineqb`: bit i of each byte is the parity of those of its bits that byte 7 - i of the matrix of its eight bytes
+/// has, turned over where bit i of the constant is set.
+fn affine(constant: u8, x: &[u8], matrices: &[u8]) -> Value {
+    let bytes = x.chunks_exact(8).zip(matrices.chunks_exact(8)).flat_map(|(bytes, matrix)| {
+        bytes.iter().map(move |byte| {
+            let parity = |i: usize| (byte & matrix[7 - i]).count_ones() as u8 & 1;
+            (0..8).fold(constant, |bits, i| bits ^ parity(i) << i)
+        })
+    });
+    Value::Bytes(bytes.collect())
 }
 
 /// `vpdpbusd`: unsigned bytes times signed bytes, four products added to each i32 without saturation.

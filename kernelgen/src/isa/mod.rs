@@ -99,6 +99,10 @@ pub trait Isa: Sync {
     }
     /// Its contraction.
     fn atom(&self) -> Atom;
+    /// Whether one instruction shifts a field down and masks it, so that kernels need not do the two apart.
+    fn moves_fields(&self) -> bool {
+        false
+    }
     /// The CPU whose figures cost its kernels where no other is asked for.
     fn typical_cpu(&self) -> &'static Cpu;
     /// The vectors that its operations stand for: one, as wide as the contraction, where an operation is one

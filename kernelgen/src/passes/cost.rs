@@ -3,7 +3,7 @@
 use std::collections::{BTreeMap, BTreeSet};
 
 use crate::cpus::{CostModel, Ports};
-use crate::ir::Cursor;
+use crate::ir::{Cursor, Ends};
 use crate::isa::Isa;
 use crate::layout::{ATOM_BYTES, ATOM_COLS, TILE_ROWS};
 use crate::machine::{Arg, Class, Inst, Intrinsic, MProgram, MStmt, Reg};
@@ -90,8 +90,10 @@ fn overfetch(program: &MProgram) -> usize {
                     })
                     .max()
                     .unwrap_or(0),
-                MStmt::Repeat { body, atoms, .. } => {
-                    farthest(body, atom_bytes).saturating_sub(atoms * atom_bytes)
+                MStmt::Repeat { count, body, atoms } => {
+                    // What is staged is consumed by the next run.
+                    let consumed = atoms + if count.is_of_call() { count.div } else { 0 };
+                    farthest(body, atom_bytes).saturating_sub(consumed * atom_bytes)
                 }
                 MStmt::Pass(body) => farthest(body, atom_bytes),
                 _ => 0,
@@ -156,7 +158,8 @@ impl Costing<'_> {
                     let overhead = scalar as f64;
                     each.scalar += overhead;
                     self.text += scalar;
-                    let times = count.at(self.k_atoms) as f64;
+                    // Most row tiles have others before and behind them.
+                    let times = count.in_call(self.k_atoms, Ends { first: false, last: false }) as f64;
                     nested_cycles += times * (cycles + overhead / self.model.issue);
                     nested.add(&each, times);
                 }

@@ -295,7 +295,7 @@ impl<'a> Proof<'a> {
         Ok(match op {
             Op::ZeroNarrow | Op::ZeroWide | Op::ZeroTile => Interval::new(0, 0, 32),
             Op::LoadPacked { .. } | Op::ShiftRight { .. } => BYTES,
-            Op::LoadCodes { .. } => Interval::new(0, CODE_MAX, 0),
+            Op::LoadCodes { .. } | Op::MoveField { .. } => Interval::new(0, CODE_MAX, 0),
             Op::MaskField { position, .. } => Interval::new(0, CODE_MAX << position, *position),
             Op::LoadActs { .. } | Op::LoadActTile { .. } => ACTS,
             Op::Dot { acc, codes, acts } => {

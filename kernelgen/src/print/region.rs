@@ -19,7 +19,7 @@ const LINE: usize = 64;
 
 /// Prints the body of the function.
 pub fn print(printer: &mut Printer<'_>, region: &Region) {
-    let swaps = swaps(&printer.kernel.machine.body);
+    let swaps = any(&printer.kernel.machine.body, &|stmt| matches!(stmt, MStmt::SwapStage));
     Assembly { printer, region, labels: ROW_TILES, stream: 0, stored: None, swaps }.body();
 }
 
@@ -102,6 +102,13 @@ impl Assembly<'_, '_> {
         self.line("p = in(reg) p,");
         self.line(offset("acts"));
         self.line(offset("out_stride"));
+        if any(
+            &machine.body,
+            &|stmt| matches!(stmt, MStmt::Repeat { count, .. } if count.is_of_call() && count.fixed.is_none()),
+        ) {
+            self.line(offset("first_tile"));
+            self.line(offset("end_tile"));
+        }
         if machine.streams > 1 {
             self.line(offset("stream_out"));
         }
@@ -183,38 +190,74 @@ impl Assembly<'_, '_> {
 
     fn repeat(&mut self, count: &Count, atoms: usize, body: &[MStmt]) {
         let (head, end) = (self.label(), self.label());
-        let once = count.but == But::Once || count.fixed == Some(1);
-        match count.fixed {
-            Some(1) => {}
-            Some(times) => self.asm(format!("mov {{n:e}}, {times}")),
-            None => {
-                self.asm("mov {n}, [{p} + {k_atoms_at}]");
-                // Schedules of tiles have unrolls that are powers of two.
-                if let Some(modulo) = count.modulo {
-                    self.asm(format!("and {{n}}, {}", modulo - 1));
-                }
-                if count.div > 1 {
-                    self.asm(format!("shr {{n}}, {}", count.div.ilog2()));
-                }
-                match count.but {
-                    // Sets the flag itself.
-                    But::OneLess => self.asm("dec {n}"),
-                    But::Nothing | But::Once => self.asm("test {n}, {n}"),
-                }
+        let is_loop = matches!(count.but, But::Nothing | But::LessLast) && count.fixed != Some(1);
+        match (count.fixed, count.but) {
+            (Some(1), _) => {}
+            (Some(times), _) => self.asm(format!("mov {{n:e}}, {times}")),
+            (None, But::Nothing | But::Once) => {
+                self.quotient(count);
+                self.asm("test {n}, {n}");
                 self.asm(format!("jz {end}f"));
             }
+            (None, But::First) => {
+                self.if_alone(count, head);
+                self.asm("mov {n}, [{p} + {end_tile_at}]");
+                self.asm("sub {n}, [{p} + {first_tile_at}]");
+                self.asm("cmp {n}, {row_tiles}");
+                self.asm(format!("jne {end}f"));
+            }
+            (None, But::LessLast) => {
+                let less = self.label();
+                self.quotient(count);
+                self.if_alone(count, less);
+                self.asm("cmp {row_tiles}, 1");
+                self.asm(format!("jne {head}f"));
+                self.asm(format!("{less}:"));
+                self.asm("dec {n}");
+                self.asm(format!("jz {end}f"));
+            }
+            (None, But::Last) => {
+                self.if_alone(count, head);
+                self.asm("cmp {row_tiles}, 1");
+                self.asm(format!("jne {end}f"));
+            }
         }
-        if !once {
+        if is_loop || (count.fixed.is_none() && count.is_of_call()) {
             self.asm(format!("{head}:"));
         }
         self.block(body);
         self.advance(atoms);
-        if !once {
+        if is_loop {
             self.asm("dec {n}");
             self.asm(format!("jnz {head}b"));
         }
         if count.fixed.is_none() {
             self.asm(format!("{end}:"));
+        }
+    }
+
+    /// The quotient that a count is of.
+    fn quotient(&mut self, count: &Count) {
+        if let Some(k_atoms) = self.printer.kernel.machine.k_atoms {
+            let quotient = Count { fixed: None, but: But::Nothing, ..*count }.at(k_atoms);
+            return self.asm(format!("mov {{n:e}}, {quotient}"));
+        }
+        self.asm("mov {n}, [{p} + {k_atoms_at}]");
+        // Schedules of tiles have unrolls that are powers of two.
+        if let Some(modulo) = count.modulo {
+            self.asm(format!("and {{n}}, {}", modulo - 1));
+        }
+        if count.div > 1 {
+            self.asm(format!("shr {{n}}, {}", count.div.ilog2()));
+        }
+    }
+
+    /// Goes on at a label where something is left of a row tile, which then is the first and the last. Of a fixed shape that
+    /// is known, and its counts do not depend on the call.
+    fn if_alone(&mut self, count: &Count, label: usize) {
+        if self.printer.kernel.machine.k_atoms.is_none() {
+            self.asm(format!("test qword ptr [{{p}} + {{k_atoms_at}}], {}", count.div - 1));
+            self.asm(format!("jnz {label}f"));
         }
     }
 
@@ -277,6 +320,14 @@ impl Assembly<'_, '_> {
         self.stored = Some((self.stream, token));
     }
 
+    /// Where a place of the scratch is: from an address on, so many bytes.
+    fn half(&self, offset: usize) -> (&'static str, usize) {
+        match offset.checked_sub(SCRATCH_BYTES / 2) {
+            Some(offset) if self.swaps => ("next", offset),
+            _ => ("scratch", offset),
+        }
+    }
+
     fn argument(&self, arg: &Arg) -> String {
         let at = |base: &str, offset: usize| match offset {
             0 => format!("[{{{base}}}]"),
@@ -301,11 +352,14 @@ impl Assembly<'_, '_> {
                 let is_last = self.stream + 1 == self.printer.kernel.machine.streams;
                 format!("{{{{{}}}}}", mask(if is_last { self.stream } else { 0 }))
             }
-            Arg::Scratch(offset) => match offset.checked_sub(SCRATCH_BYTES / 2) {
-                Some(offset) if self.swaps => at("next", offset),
-                _ => at("scratch", offset),
-            },
-            Arg::ScratchRows(offset) => at("scratch} + {line", offset),
+            Arg::Scratch(offset) => {
+                let (half, offset) = self.half(offset);
+                at(half, offset)
+            }
+            Arg::ScratchRows(offset) => {
+                let (half, offset) = self.half(offset);
+                at(&format!("{half}}} + {{line"), offset)
+            }
             // Run by run, of each vector in turn.
             Arg::ActRows(token, col, _) => {
                 at("a} + {line", col * self.printer.kernel.machine.tokens + LINE * token)
@@ -317,11 +371,14 @@ impl Assembly<'_, '_> {
     }
 }
 
-fn swaps(stmts: &[MStmt]) -> bool {
-    stmts.iter().any(|stmt| match stmt {
-        MStmt::SwapStage => true,
-        MStmt::Repeat { body, .. } | MStmt::Pass(body) => swaps(body),
-        _ => false,
+/// Whether any statement is such a one.
+fn any(stmts: &[MStmt], is_one: &dyn Fn(&MStmt) -> bool) -> bool {
+    stmts.iter().any(|stmt| {
+        is_one(stmt)
+            || match stmt {
+                MStmt::Repeat { body, .. } | MStmt::Pass(body) => any(body, is_one),
+                _ => false,
+            }
     })
 }
 
