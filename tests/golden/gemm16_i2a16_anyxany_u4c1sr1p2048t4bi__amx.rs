@@ -67,12 +67,6 @@ pub unsafe extern "C" fn gemm16_i2a16_anyxany_u4c1sr1p2048t4bi__amx(p: &abi::Ope
             "24:",
             // prefetch atom +0, 2048 bytes ahead
             "prefetcht0 [{w} + 2048]",
-            // prefetch atom +1, 2048 bytes ahead
-            "prefetcht0 [{w} + 2112]",
-            // prefetch atom +2, 2048 bytes ahead
-            "prefetcht0 [{w} + 2176]",
-            // prefetch atom +3, 2048 bytes ahead
-            "prefetcht0 [{w} + 2240]",
             // w0 = weights of atom +0
             "vmovdqa64 zmm5, [{w}]",
             // codes0_0 = field at bit 0 of w0, moved to bit 0
@@ -91,6 +85,8 @@ pub unsafe extern "C" fn gemm16_i2a16_anyxany_u4c1sr1p2048t4bi__amx(p: &abi::Ope
             "vgf2p8affineqb zmm5, zmm5, zmm3, 0",
             // stage[3] = codes0_3
             "vmovdqa64 [{scratch} + 192], zmm5",
+            // prefetch atom +1, 2048 bytes ahead
+            "prefetcht0 [{w} + 2112]",
             // w1 = weights of atom +1
             "vmovdqa64 zmm5, [{w} + 64]",
             // codes1_0 = field at bit 0 of w1, moved to bit 0
@@ -109,6 +105,8 @@ pub unsafe extern "C" fn gemm16_i2a16_anyxany_u4c1sr1p2048t4bi__amx(p: &abi::Ope
             "vgf2p8affineqb zmm5, zmm5, zmm3, 0",
             // stage[7] = codes1_3
             "vmovdqa64 [{scratch} + 448], zmm5",
+            // prefetch atom +2, 2048 bytes ahead
+            "prefetcht0 [{w} + 2176]",
             // w2 = weights of atom +2
             "vmovdqa64 zmm5, [{w} + 128]",
             // codes2_0 = field at bit 0 of w2, moved to bit 0
@@ -127,6 +125,8 @@ pub unsafe extern "C" fn gemm16_i2a16_anyxany_u4c1sr1p2048t4bi__amx(p: &abi::Ope
             "vgf2p8affineqb zmm5, zmm5, zmm3, 0",
             // stage[11] = codes2_3
             "vmovdqa64 [{scratch} + 704], zmm5",
+            // prefetch atom +3, 2048 bytes ahead
+            "prefetcht0 [{w} + 2240]",
             // w3 = weights of atom +3
             "vmovdqa64 zmm5, [{w} + 192]",
             // codes3_0 = field at bit 0 of w3, moved to bit 0
@@ -147,12 +147,6 @@ pub unsafe extern "C" fn gemm16_i2a16_anyxany_u4c1sr1p2048t4bi__amx(p: &abi::Ope
             "vmovdqa64 [{scratch} + 960], zmm5",
             // prefetch atom +0 of stream 1, 2048 bytes ahead
             "prefetcht0 [{w_s1} + 2048]",
-            // prefetch atom +1 of stream 1, 2048 bytes ahead
-            "prefetcht0 [{w_s1} + 2112]",
-            // prefetch atom +2 of stream 1, 2048 bytes ahead
-            "prefetcht0 [{w_s1} + 2176]",
-            // prefetch atom +3 of stream 1, 2048 bytes ahead
-            "prefetcht0 [{w_s1} + 2240]",
             // w0_s1 = weights of atom +0 of stream 1
             "vmovdqa64 zmm5, [{w_s1}]",
             // codes0_0_s1 = field at bit 0 of w0_s1, moved to bit 0
@@ -171,6 +165,8 @@ pub unsafe extern "C" fn gemm16_i2a16_anyxany_u4c1sr1p2048t4bi__amx(p: &abi::Ope
             "vgf2p8affineqb zmm5, zmm5, zmm3, 0",
             // stage[19] = codes0_3_s1
             "vmovdqa64 [{scratch} + 1216], zmm5",
+            // prefetch atom +1 of stream 1, 2048 bytes ahead
+            "prefetcht0 [{w_s1} + 2112]",
             // w1_s1 = weights of atom +1 of stream 1
             "vmovdqa64 zmm5, [{w_s1} + 64]",
             // codes1_0_s1 = field at bit 0 of w1_s1, moved to bit 0
@@ -189,6 +185,8 @@ pub unsafe extern "C" fn gemm16_i2a16_anyxany_u4c1sr1p2048t4bi__amx(p: &abi::Ope
             "vgf2p8affineqb zmm5, zmm5, zmm3, 0",
             // stage[23] = codes1_3_s1
             "vmovdqa64 [{scratch} + 1472], zmm5",
+            // prefetch atom +2 of stream 1, 2048 bytes ahead
+            "prefetcht0 [{w_s1} + 2176]",
             // w2_s1 = weights of atom +2 of stream 1
             "vmovdqa64 zmm5, [{w_s1} + 128]",
             // codes2_0_s1 = field at bit 0 of w2_s1, moved to bit 0
@@ -207,6 +205,8 @@ pub unsafe extern "C" fn gemm16_i2a16_anyxany_u4c1sr1p2048t4bi__amx(p: &abi::Ope
             "vgf2p8affineqb zmm5, zmm5, zmm3, 0",
             // stage[27] = codes2_3_s1
             "vmovdqa64 [{scratch} + 1728], zmm5",
+            // prefetch atom +3 of stream 1, 2048 bytes ahead
+            "prefetcht0 [{w_s1} + 2240]",
             // w3_s1 = weights of atom +3 of stream 1
             "vmovdqa64 zmm5, [{w_s1} + 192]",
             // codes3_0_s1 = field at bit 0 of w3_s1, moved to bit 0
@@ -227,12 +227,6 @@ pub unsafe extern "C" fn gemm16_i2a16_anyxany_u4c1sr1p2048t4bi__amx(p: &abi::Ope
             "vmovdqa64 [{scratch} + 1984], zmm5",
             // prefetch atom +0 of stream 2, 2048 bytes ahead
             "prefetcht0 [{w_s2} + 2048]",
-            // prefetch atom +1 of stream 2, 2048 bytes ahead
-            "prefetcht0 [{w_s2} + 2112]",
-            // prefetch atom +2 of stream 2, 2048 bytes ahead
-            "prefetcht0 [{w_s2} + 2176]",
-            // prefetch atom +3 of stream 2, 2048 bytes ahead
-            "prefetcht0 [{w_s2} + 2240]",
             // w0_s2 = weights of atom +0 of stream 2
             "vmovdqa64 zmm5, [{w_s2}]",
             // codes0_0_s2 = field at bit 0 of w0_s2, moved to bit 0
@@ -251,6 +245,8 @@ pub unsafe extern "C" fn gemm16_i2a16_anyxany_u4c1sr1p2048t4bi__amx(p: &abi::Ope
             "vgf2p8affineqb zmm5, zmm5, zmm3, 0",
             // stage[35] = codes0_3_s2
             "vmovdqa64 [{scratch} + 2240], zmm5",
+            // prefetch atom +1 of stream 2, 2048 bytes ahead
+            "prefetcht0 [{w_s2} + 2112]",
             // w1_s2 = weights of atom +1 of stream 2
             "vmovdqa64 zmm5, [{w_s2} + 64]",
             // codes1_0_s2 = field at bit 0 of w1_s2, moved to bit 0
@@ -269,6 +265,8 @@ pub unsafe extern "C" fn gemm16_i2a16_anyxany_u4c1sr1p2048t4bi__amx(p: &abi::Ope
             "vgf2p8affineqb zmm5, zmm5, zmm3, 0",
             // stage[39] = codes1_3_s2
             "vmovdqa64 [{scratch} + 2496], zmm5",
+            // prefetch atom +2 of stream 2, 2048 bytes ahead
+            "prefetcht0 [{w_s2} + 2176]",
             // w2_s2 = weights of atom +2 of stream 2
             "vmovdqa64 zmm5, [{w_s2} + 128]",
             // codes2_0_s2 = field at bit 0 of w2_s2, moved to bit 0
@@ -287,6 +285,8 @@ pub unsafe extern "C" fn gemm16_i2a16_anyxany_u4c1sr1p2048t4bi__amx(p: &abi::Ope
             "vgf2p8affineqb zmm5, zmm5, zmm3, 0",
             // stage[43] = codes2_3_s2
             "vmovdqa64 [{scratch} + 2752], zmm5",
+            // prefetch atom +3 of stream 2, 2048 bytes ahead
+            "prefetcht0 [{w_s2} + 2240]",
             // w3_s2 = weights of atom +3 of stream 2
             "vmovdqa64 zmm5, [{w_s2} + 192]",
             // codes3_0_s2 = field at bit 0 of w3_s2, moved to bit 0
@@ -307,12 +307,6 @@ pub unsafe extern "C" fn gemm16_i2a16_anyxany_u4c1sr1p2048t4bi__amx(p: &abi::Ope
             "vmovdqa64 [{scratch} + 3008], zmm5",
             // prefetch atom +0 of stream 3, 2048 bytes ahead
             "prefetcht0 [{w_s3} + 2048]",
-            // prefetch atom +1 of stream 3, 2048 bytes ahead
-            "prefetcht0 [{w_s3} + 2112]",
-            // prefetch atom +2 of stream 3, 2048 bytes ahead
-            "prefetcht0 [{w_s3} + 2176]",
-            // prefetch atom +3 of stream 3, 2048 bytes ahead
-            "prefetcht0 [{w_s3} + 2240]",
             // w0_s3 = weights of atom +0 of stream 3
             "vmovdqa64 zmm5, [{w_s3}]",
             // codes0_0_s3 = field at bit 0 of w0_s3, moved to bit 0
@@ -331,6 +325,8 @@ pub unsafe extern "C" fn gemm16_i2a16_anyxany_u4c1sr1p2048t4bi__amx(p: &abi::Ope
             "vgf2p8affineqb zmm5, zmm5, zmm3, 0",
             // stage[51] = codes0_3_s3
             "vmovdqa64 [{scratch} + 3264], zmm5",
+            // prefetch atom +1 of stream 3, 2048 bytes ahead
+            "prefetcht0 [{w_s3} + 2112]",
             // w1_s3 = weights of atom +1 of stream 3
             "vmovdqa64 zmm5, [{w_s3} + 64]",
             // codes1_0_s3 = field at bit 0 of w1_s3, moved to bit 0
@@ -349,6 +345,8 @@ pub unsafe extern "C" fn gemm16_i2a16_anyxany_u4c1sr1p2048t4bi__amx(p: &abi::Ope
             "vgf2p8affineqb zmm5, zmm5, zmm3, 0",
             // stage[55] = codes1_3_s3
             "vmovdqa64 [{scratch} + 3520], zmm5",
+            // prefetch atom +2 of stream 3, 2048 bytes ahead
+            "prefetcht0 [{w_s3} + 2176]",
             // w2_s3 = weights of atom +2 of stream 3
             "vmovdqa64 zmm5, [{w_s3} + 128]",
             // codes2_0_s3 = field at bit 0 of w2_s3, moved to bit 0
@@ -367,6 +365,8 @@ pub unsafe extern "C" fn gemm16_i2a16_anyxany_u4c1sr1p2048t4bi__amx(p: &abi::Ope
             "vgf2p8affineqb zmm5, zmm5, zmm3, 0",
             // stage[59] = codes2_3_s3
             "vmovdqa64 [{scratch} + 3776], zmm5",
+            // prefetch atom +3 of stream 3, 2048 bytes ahead
+            "prefetcht0 [{w_s3} + 2240]",
             // w3_s3 = weights of atom +3 of stream 3
             "vmovdqa64 zmm5, [{w_s3} + 192]",
             // codes3_0_s3 = field at bit 0 of w3_s3, moved to bit 0
@@ -407,12 +407,6 @@ pub unsafe extern "C" fn gemm16_i2a16_anyxany_u4c1sr1p2048t4bi__amx(p: &abi::Ope
             "tileloadd tmm5, [{scratch} + {line} + 1024]",
             // prefetch atom +4, 2048 bytes ahead
             "prefetcht0 [{w} + 2304]",
-            // prefetch atom +5, 2048 bytes ahead
-            "prefetcht0 [{w} + 2368]",
-            // prefetch atom +6, 2048 bytes ahead
-            "prefetcht0 [{w} + 2432]",
-            // prefetch atom +7, 2048 bytes ahead
-            "prefetcht0 [{w} + 2496]",
             // w4 = weights of atom +4
             "vmovdqa64 zmm5, [{w} + 256]",
             // codes4_0 = field at bit 0 of w4, moved to bit 0
@@ -431,6 +425,8 @@ pub unsafe extern "C" fn gemm16_i2a16_anyxany_u4c1sr1p2048t4bi__amx(p: &abi::Ope
             "vgf2p8affineqb zmm5, zmm5, zmm3, 0",
             // stage[67] = codes4_3
             "vmovdqa64 [{next} + 192], zmm5",
+            // prefetch atom +5, 2048 bytes ahead
+            "prefetcht0 [{w} + 2368]",
             // w5 = weights of atom +5
             "vmovdqa64 zmm5, [{w} + 320]",
             // codes5_0 = field at bit 0 of w5, moved to bit 0
@@ -449,6 +445,8 @@ pub unsafe extern "C" fn gemm16_i2a16_anyxany_u4c1sr1p2048t4bi__amx(p: &abi::Ope
             "vgf2p8affineqb zmm5, zmm5, zmm3, 0",
             // stage[71] = codes5_3
             "vmovdqa64 [{next} + 448], zmm5",
+            // prefetch atom +6, 2048 bytes ahead
+            "prefetcht0 [{w} + 2432]",
             // w6 = weights of atom +6
             "vmovdqa64 zmm5, [{w} + 384]",
             // codes6_0 = field at bit 0 of w6, moved to bit 0
@@ -467,6 +465,8 @@ pub unsafe extern "C" fn gemm16_i2a16_anyxany_u4c1sr1p2048t4bi__amx(p: &abi::Ope
             "vgf2p8affineqb zmm5, zmm5, zmm3, 0",
             // stage[75] = codes6_3
             "vmovdqa64 [{next} + 704], zmm5",
+            // prefetch atom +7, 2048 bytes ahead
+            "prefetcht0 [{w} + 2496]",
             // w7 = weights of atom +7
             "vmovdqa64 zmm5, [{w} + 448]",
             // codes7_0 = field at bit 0 of w7, moved to bit 0
@@ -491,12 +491,6 @@ pub unsafe extern "C" fn gemm16_i2a16_anyxany_u4c1sr1p2048t4bi__amx(p: &abi::Ope
             "tileloadd tmm5, [{scratch} + {line} + 2048]",
             // prefetch atom +4 of stream 1, 2048 bytes ahead
             "prefetcht0 [{w_s1} + 2304]",
-            // prefetch atom +5 of stream 1, 2048 bytes ahead
-            "prefetcht0 [{w_s1} + 2368]",
-            // prefetch atom +6 of stream 1, 2048 bytes ahead
-            "prefetcht0 [{w_s1} + 2432]",
-            // prefetch atom +7 of stream 1, 2048 bytes ahead
-            "prefetcht0 [{w_s1} + 2496]",
             // w4_s1 = weights of atom +4 of stream 1
             "vmovdqa64 zmm5, [{w_s1} + 256]",
             // codes4_0_s1 = field at bit 0 of w4_s1, moved to bit 0
@@ -515,6 +509,8 @@ pub unsafe extern "C" fn gemm16_i2a16_anyxany_u4c1sr1p2048t4bi__amx(p: &abi::Ope
             "vgf2p8affineqb zmm5, zmm5, zmm3, 0",
             // stage[83] = codes4_3_s1
             "vmovdqa64 [{next} + 1216], zmm5",
+            // prefetch atom +5 of stream 1, 2048 bytes ahead
+            "prefetcht0 [{w_s1} + 2368]",
             // w5_s1 = weights of atom +5 of stream 1
             "vmovdqa64 zmm5, [{w_s1} + 320]",
             // codes5_0_s1 = field at bit 0 of w5_s1, moved to bit 0
@@ -533,6 +529,8 @@ pub unsafe extern "C" fn gemm16_i2a16_anyxany_u4c1sr1p2048t4bi__amx(p: &abi::Ope
             "vgf2p8affineqb zmm5, zmm5, zmm3, 0",
             // stage[87] = codes5_3_s1
             "vmovdqa64 [{next} + 1472], zmm5",
+            // prefetch atom +6 of stream 1, 2048 bytes ahead
+            "prefetcht0 [{w_s1} + 2432]",
             // w6_s1 = weights of atom +6 of stream 1
             "vmovdqa64 zmm5, [{w_s1} + 384]",
             // codes6_0_s1 = field at bit 0 of w6_s1, moved to bit 0
@@ -551,6 +549,8 @@ pub unsafe extern "C" fn gemm16_i2a16_anyxany_u4c1sr1p2048t4bi__amx(p: &abi::Ope
             "vgf2p8affineqb zmm5, zmm5, zmm3, 0",
             // stage[91] = codes6_3_s1
             "vmovdqa64 [{next} + 1728], zmm5",
+            // prefetch atom +7 of stream 1, 2048 bytes ahead
+            "prefetcht0 [{w_s1} + 2496]",
             // w7_s1 = weights of atom +7 of stream 1
             "vmovdqa64 zmm5, [{w_s1} + 448]",
             // codes7_0_s1 = field at bit 0 of w7_s1, moved to bit 0
@@ -575,12 +575,6 @@ pub unsafe extern "C" fn gemm16_i2a16_anyxany_u4c1sr1p2048t4bi__amx(p: &abi::Ope
             "tileloadd tmm5, [{scratch} + {line} + 3072]",
             // prefetch atom +4 of stream 2, 2048 bytes ahead
             "prefetcht0 [{w_s2} + 2304]",
-            // prefetch atom +5 of stream 2, 2048 bytes ahead
-            "prefetcht0 [{w_s2} + 2368]",
-            // prefetch atom +6 of stream 2, 2048 bytes ahead
-            "prefetcht0 [{w_s2} + 2432]",
-            // prefetch atom +7 of stream 2, 2048 bytes ahead
-            "prefetcht0 [{w_s2} + 2496]",
             // w4_s2 = weights of atom +4 of stream 2
             "vmovdqa64 zmm5, [{w_s2} + 256]",
             // codes4_0_s2 = field at bit 0 of w4_s2, moved to bit 0
@@ -599,6 +593,8 @@ pub unsafe extern "C" fn gemm16_i2a16_anyxany_u4c1sr1p2048t4bi__amx(p: &abi::Ope
             "vgf2p8affineqb zmm5, zmm5, zmm3, 0",
             // stage[99] = codes4_3_s2
             "vmovdqa64 [{next} + 2240], zmm5",
+            // prefetch atom +5 of stream 2, 2048 bytes ahead
+            "prefetcht0 [{w_s2} + 2368]",
             // w5_s2 = weights of atom +5 of stream 2
             "vmovdqa64 zmm5, [{w_s2} + 320]",
             // codes5_0_s2 = field at bit 0 of w5_s2, moved to bit 0
@@ -617,6 +613,8 @@ pub unsafe extern "C" fn gemm16_i2a16_anyxany_u4c1sr1p2048t4bi__amx(p: &abi::Ope
             "vgf2p8affineqb zmm5, zmm5, zmm3, 0",
             // stage[103] = codes5_3_s2
             "vmovdqa64 [{next} + 2496], zmm5",
+            // prefetch atom +6 of stream 2, 2048 bytes ahead
+            "prefetcht0 [{w_s2} + 2432]",
             // w6_s2 = weights of atom +6 of stream 2
             "vmovdqa64 zmm5, [{w_s2} + 384]",
             // codes6_0_s2 = field at bit 0 of w6_s2, moved to bit 0
@@ -635,6 +633,8 @@ pub unsafe extern "C" fn gemm16_i2a16_anyxany_u4c1sr1p2048t4bi__amx(p: &abi::Ope
             "vgf2p8affineqb zmm5, zmm5, zmm3, 0",
             // stage[107] = codes6_3_s2
             "vmovdqa64 [{next} + 2752], zmm5",
+            // prefetch atom +7 of stream 2, 2048 bytes ahead
+            "prefetcht0 [{w_s2} + 2496]",
             // w7_s2 = weights of atom +7 of stream 2
             "vmovdqa64 zmm5, [{w_s2} + 448]",
             // codes7_0_s2 = field at bit 0 of w7_s2, moved to bit 0
@@ -657,12 +657,6 @@ pub unsafe extern "C" fn gemm16_i2a16_anyxany_u4c1sr1p2048t4bi__amx(p: &abi::Ope
             "tdpbsud tmm3, tmm4, tmm5",
             // prefetch atom +4 of stream 3, 2048 bytes ahead
             "prefetcht0 [{w_s3} + 2304]",
-            // prefetch atom +5 of stream 3, 2048 bytes ahead
-            "prefetcht0 [{w_s3} + 2368]",
-            // prefetch atom +6 of stream 3, 2048 bytes ahead
-            "prefetcht0 [{w_s3} + 2432]",
-            // prefetch atom +7 of stream 3, 2048 bytes ahead
-            "prefetcht0 [{w_s3} + 2496]",
             // w4_s3 = weights of atom +4 of stream 3
             "vmovdqa64 zmm5, [{w_s3} + 256]",
             // codes4_0_s3 = field at bit 0 of w4_s3, moved to bit 0
@@ -681,6 +675,8 @@ pub unsafe extern "C" fn gemm16_i2a16_anyxany_u4c1sr1p2048t4bi__amx(p: &abi::Ope
             "vgf2p8affineqb zmm5, zmm5, zmm3, 0",
             // stage[115] = codes4_3_s3
             "vmovdqa64 [{next} + 3264], zmm5",
+            // prefetch atom +5 of stream 3, 2048 bytes ahead
+            "prefetcht0 [{w_s3} + 2368]",
             // w5_s3 = weights of atom +5 of stream 3
             "vmovdqa64 zmm5, [{w_s3} + 320]",
             // codes5_0_s3 = field at bit 0 of w5_s3, moved to bit 0
@@ -699,6 +695,8 @@ pub unsafe extern "C" fn gemm16_i2a16_anyxany_u4c1sr1p2048t4bi__amx(p: &abi::Ope
             "vgf2p8affineqb zmm5, zmm5, zmm3, 0",
             // stage[119] = codes5_3_s3
             "vmovdqa64 [{next} + 3520], zmm5",
+            // prefetch atom +6 of stream 3, 2048 bytes ahead
+            "prefetcht0 [{w_s3} + 2432]",
             // w6_s3 = weights of atom +6 of stream 3
             "vmovdqa64 zmm5, [{w_s3} + 384]",
             // codes6_0_s3 = field at bit 0 of w6_s3, moved to bit 0
@@ -717,6 +715,8 @@ pub unsafe extern "C" fn gemm16_i2a16_anyxany_u4c1sr1p2048t4bi__amx(p: &abi::Ope
             "vgf2p8affineqb zmm5, zmm5, zmm3, 0",
             // stage[123] = codes6_3_s3
             "vmovdqa64 [{next} + 3776], zmm5",
+            // prefetch atom +7 of stream 3, 2048 bytes ahead
+            "prefetcht0 [{w_s3} + 2496]",
             // w7_s3 = weights of atom +7 of stream 3
             "vmovdqa64 zmm5, [{w_s3} + 448]",
             // codes7_0_s3 = field at bit 0 of w7_s3, moved to bit 0

@@ -60,12 +60,6 @@ pub unsafe extern "C" fn gemm32_i2a16_128x256_u8c1sr1p2048t2bi__amx(p: &abi::Ope
             "24:",
             // prefetch atom +0, 2048 bytes ahead
             "prefetcht0 [{w} + 2048]",
-            // prefetch atom +1, 2048 bytes ahead
-            "prefetcht0 [{w} + 2112]",
-            // prefetch atom +2, 2048 bytes ahead
-            "prefetcht0 [{w} + 2176]",
-            // prefetch atom +3, 2048 bytes ahead
-            "prefetcht0 [{w} + 2240]",
             // w0 = weights of atom +0
             "vmovdqa64 zmm4, [{w}]",
             // codes0_0 = field at bit 0 of w0, moved to bit 0
@@ -84,6 +78,8 @@ pub unsafe extern "C" fn gemm32_i2a16_128x256_u8c1sr1p2048t2bi__amx(p: &abi::Ope
             "vgf2p8affineqb zmm4, zmm4, zmm3, 0",
             // stage[3] = codes0_3
             "vmovdqa64 [{scratch} + 192], zmm4",
+            // prefetch atom +1, 2048 bytes ahead
+            "prefetcht0 [{w} + 2112]",
             // w1 = weights of atom +1
             "vmovdqa64 zmm4, [{w} + 64]",
             // codes1_0 = field at bit 0 of w1, moved to bit 0
@@ -102,6 +98,8 @@ pub unsafe extern "C" fn gemm32_i2a16_128x256_u8c1sr1p2048t2bi__amx(p: &abi::Ope
             "vgf2p8affineqb zmm4, zmm4, zmm3, 0",
             // stage[7] = codes1_3
             "vmovdqa64 [{scratch} + 448], zmm4",
+            // prefetch atom +2, 2048 bytes ahead
+            "prefetcht0 [{w} + 2176]",
             // w2 = weights of atom +2
             "vmovdqa64 zmm4, [{w} + 128]",
             // codes2_0 = field at bit 0 of w2, moved to bit 0
@@ -120,6 +118,8 @@ pub unsafe extern "C" fn gemm32_i2a16_128x256_u8c1sr1p2048t2bi__amx(p: &abi::Ope
             "vgf2p8affineqb zmm4, zmm4, zmm3, 0",
             // stage[11] = codes2_3
             "vmovdqa64 [{scratch} + 704], zmm4",
+            // prefetch atom +3, 2048 bytes ahead
+            "prefetcht0 [{w} + 2240]",
             // w3 = weights of atom +3
             "vmovdqa64 zmm4, [{w} + 192]",
             // codes3_0 = field at bit 0 of w3, moved to bit 0
@@ -140,12 +140,6 @@ pub unsafe extern "C" fn gemm32_i2a16_128x256_u8c1sr1p2048t2bi__amx(p: &abi::Ope
             "vmovdqa64 [{scratch} + 960], zmm4",
             // prefetch atom +0 of stream 1, 2048 bytes ahead
             "prefetcht0 [{w_s1} + 2048]",
-            // prefetch atom +1 of stream 1, 2048 bytes ahead
-            "prefetcht0 [{w_s1} + 2112]",
-            // prefetch atom +2 of stream 1, 2048 bytes ahead
-            "prefetcht0 [{w_s1} + 2176]",
-            // prefetch atom +3 of stream 1, 2048 bytes ahead
-            "prefetcht0 [{w_s1} + 2240]",
             // w0_s1 = weights of atom +0 of stream 1
             "vmovdqa64 zmm4, [{w_s1}]",
             // codes0_0_s1 = field at bit 0 of w0_s1, moved to bit 0
@@ -164,6 +158,8 @@ pub unsafe extern "C" fn gemm32_i2a16_128x256_u8c1sr1p2048t2bi__amx(p: &abi::Ope
             "vgf2p8affineqb zmm4, zmm4, zmm3, 0",
             // stage[19] = codes0_3_s1
             "vmovdqa64 [{scratch} + 1216], zmm4",
+            // prefetch atom +1 of stream 1, 2048 bytes ahead
+            "prefetcht0 [{w_s1} + 2112]",
             // w1_s1 = weights of atom +1 of stream 1
             "vmovdqa64 zmm4, [{w_s1} + 64]",
             // codes1_0_s1 = field at bit 0 of w1_s1, moved to bit 0
@@ -182,6 +178,8 @@ pub unsafe extern "C" fn gemm32_i2a16_128x256_u8c1sr1p2048t2bi__amx(p: &abi::Ope
             "vgf2p8affineqb zmm4, zmm4, zmm3, 0",
             // stage[23] = codes1_3_s1
             "vmovdqa64 [{scratch} + 1472], zmm4",
+            // prefetch atom +2 of stream 1, 2048 bytes ahead
+            "prefetcht0 [{w_s1} + 2176]",
             // w2_s1 = weights of atom +2 of stream 1
             "vmovdqa64 zmm4, [{w_s1} + 128]",
             // codes2_0_s1 = field at bit 0 of w2_s1, moved to bit 0
@@ -200,6 +198,8 @@ pub unsafe extern "C" fn gemm32_i2a16_128x256_u8c1sr1p2048t2bi__amx(p: &abi::Ope
             "vgf2p8affineqb zmm4, zmm4, zmm3, 0",
             // stage[27] = codes2_3_s1
             "vmovdqa64 [{scratch} + 1728], zmm4",
+            // prefetch atom +3 of stream 1, 2048 bytes ahead
+            "prefetcht0 [{w_s1} + 2240]",
             // w3_s1 = weights of atom +3 of stream 1
             "vmovdqa64 zmm4, [{w_s1} + 192]",
             // codes3_0_s1 = field at bit 0 of w3_s1, moved to bit 0
@@ -220,12 +220,6 @@ pub unsafe extern "C" fn gemm32_i2a16_128x256_u8c1sr1p2048t2bi__amx(p: &abi::Ope
             "vmovdqa64 [{scratch} + 1984], zmm4",
             // prefetch atom +4, 2048 bytes ahead
             "prefetcht0 [{w} + 2304]",
-            // prefetch atom +5, 2048 bytes ahead
-            "prefetcht0 [{w} + 2368]",
-            // prefetch atom +6, 2048 bytes ahead
-            "prefetcht0 [{w} + 2432]",
-            // prefetch atom +7, 2048 bytes ahead
-            "prefetcht0 [{w} + 2496]",
             // w4 = weights of atom +4
             "vmovdqa64 zmm4, [{w} + 256]",
             // codes4_0 = field at bit 0 of w4, moved to bit 0
@@ -244,6 +238,8 @@ pub unsafe extern "C" fn gemm32_i2a16_128x256_u8c1sr1p2048t2bi__amx(p: &abi::Ope
             "vgf2p8affineqb zmm4, zmm4, zmm3, 0",
             // stage[35] = codes4_3
             "vmovdqa64 [{scratch} + 2240], zmm4",
+            // prefetch atom +5, 2048 bytes ahead
+            "prefetcht0 [{w} + 2368]",
             // w5 = weights of atom +5
             "vmovdqa64 zmm4, [{w} + 320]",
             // codes5_0 = field at bit 0 of w5, moved to bit 0
@@ -262,6 +258,8 @@ pub unsafe extern "C" fn gemm32_i2a16_128x256_u8c1sr1p2048t2bi__amx(p: &abi::Ope
             "vgf2p8affineqb zmm4, zmm4, zmm3, 0",
             // stage[39] = codes5_3
             "vmovdqa64 [{scratch} + 2496], zmm4",
+            // prefetch atom +6, 2048 bytes ahead
+            "prefetcht0 [{w} + 2432]",
             // w6 = weights of atom +6
             "vmovdqa64 zmm4, [{w} + 384]",
             // codes6_0 = field at bit 0 of w6, moved to bit 0
@@ -280,6 +278,8 @@ pub unsafe extern "C" fn gemm32_i2a16_128x256_u8c1sr1p2048t2bi__amx(p: &abi::Ope
             "vgf2p8affineqb zmm4, zmm4, zmm3, 0",
             // stage[43] = codes6_3
             "vmovdqa64 [{scratch} + 2752], zmm4",
+            // prefetch atom +7, 2048 bytes ahead
+            "prefetcht0 [{w} + 2496]",
             // w7 = weights of atom +7
             "vmovdqa64 zmm4, [{w} + 448]",
             // codes7_0 = field at bit 0 of w7, moved to bit 0
@@ -300,12 +300,6 @@ pub unsafe extern "C" fn gemm32_i2a16_128x256_u8c1sr1p2048t2bi__amx(p: &abi::Ope
             "vmovdqa64 [{scratch} + 3008], zmm4",
             // prefetch atom +4 of stream 1, 2048 bytes ahead
             "prefetcht0 [{w_s1} + 2304]",
-            // prefetch atom +5 of stream 1, 2048 bytes ahead
-            "prefetcht0 [{w_s1} + 2368]",
-            // prefetch atom +6 of stream 1, 2048 bytes ahead
-            "prefetcht0 [{w_s1} + 2432]",
-            // prefetch atom +7 of stream 1, 2048 bytes ahead
-            "prefetcht0 [{w_s1} + 2496]",
             // w4_s1 = weights of atom +4 of stream 1
             "vmovdqa64 zmm4, [{w_s1} + 256]",
             // codes4_0_s1 = field at bit 0 of w4_s1, moved to bit 0
@@ -324,6 +318,8 @@ pub unsafe extern "C" fn gemm32_i2a16_128x256_u8c1sr1p2048t2bi__amx(p: &abi::Ope
             "vgf2p8affineqb zmm4, zmm4, zmm3, 0",
             // stage[51] = codes4_3_s1
             "vmovdqa64 [{scratch} + 3264], zmm4",
+            // prefetch atom +5 of stream 1, 2048 bytes ahead
+            "prefetcht0 [{w_s1} + 2368]",
             // w5_s1 = weights of atom +5 of stream 1
             "vmovdqa64 zmm4, [{w_s1} + 320]",
             // codes5_0_s1 = field at bit 0 of w5_s1, moved to bit 0
@@ -342,6 +338,8 @@ pub unsafe extern "C" fn gemm32_i2a16_128x256_u8c1sr1p2048t2bi__amx(p: &abi::Ope
             "vgf2p8affineqb zmm4, zmm4, zmm3, 0",
             // stage[55] = codes5_3_s1
             "vmovdqa64 [{scratch} + 3520], zmm4",
+            // prefetch atom +6 of stream 1, 2048 bytes ahead
+            "prefetcht0 [{w_s1} + 2432]",
             // w6_s1 = weights of atom +6 of stream 1
             "vmovdqa64 zmm4, [{w_s1} + 384]",
             // codes6_0_s1 = field at bit 0 of w6_s1, moved to bit 0
@@ -360,6 +358,8 @@ pub unsafe extern "C" fn gemm32_i2a16_128x256_u8c1sr1p2048t2bi__amx(p: &abi::Ope
             "vgf2p8affineqb zmm4, zmm4, zmm3, 0",
             // stage[59] = codes6_3_s1
             "vmovdqa64 [{scratch} + 3776], zmm4",
+            // prefetch atom +7 of stream 1, 2048 bytes ahead
+            "prefetcht0 [{w_s1} + 2496]",
             // w7_s1 = weights of atom +7 of stream 1
             "vmovdqa64 zmm4, [{w_s1} + 448]",
             // codes7_0_s1 = field at bit 0 of w7_s1, moved to bit 0
@@ -397,12 +397,6 @@ pub unsafe extern "C" fn gemm32_i2a16_128x256_u8c1sr1p2048t2bi__amx(p: &abi::Ope
             "tileloadd tmm6, [{scratch} + {line} + 1024]",
             // prefetch atom +8, 2048 bytes ahead
             "prefetcht0 [{w} + 2560]",
-            // prefetch atom +9, 2048 bytes ahead
-            "prefetcht0 [{w} + 2624]",
-            // prefetch atom +10, 2048 bytes ahead
-            "prefetcht0 [{w} + 2688]",
-            // prefetch atom +11, 2048 bytes ahead
-            "prefetcht0 [{w} + 2752]",
             // w8 = weights of atom +8
             "vmovdqa64 zmm4, [{w} + 512]",
             // codes8_0 = field at bit 0 of w8, moved to bit 0
@@ -421,6 +415,8 @@ pub unsafe extern "C" fn gemm32_i2a16_128x256_u8c1sr1p2048t2bi__amx(p: &abi::Ope
             "vgf2p8affineqb zmm4, zmm4, zmm3, 0",
             // stage[3] = codes8_3
             "vmovdqa64 [{scratch} + 192], zmm4",
+            // prefetch atom +9, 2048 bytes ahead
+            "prefetcht0 [{w} + 2624]",
             // w9 = weights of atom +9
             "vmovdqa64 zmm4, [{w} + 576]",
             // codes9_0 = field at bit 0 of w9, moved to bit 0
@@ -439,6 +435,8 @@ pub unsafe extern "C" fn gemm32_i2a16_128x256_u8c1sr1p2048t2bi__amx(p: &abi::Ope
             "vgf2p8affineqb zmm4, zmm4, zmm3, 0",
             // stage[7] = codes9_3
             "vmovdqa64 [{scratch} + 448], zmm4",
+            // prefetch atom +10, 2048 bytes ahead
+            "prefetcht0 [{w} + 2688]",
             // w10 = weights of atom +10
             "vmovdqa64 zmm4, [{w} + 640]",
             // codes10_0 = field at bit 0 of w10, moved to bit 0
@@ -457,6 +455,8 @@ pub unsafe extern "C" fn gemm32_i2a16_128x256_u8c1sr1p2048t2bi__amx(p: &abi::Ope
             "vgf2p8affineqb zmm4, zmm4, zmm3, 0",
             // stage[11] = codes10_3
             "vmovdqa64 [{scratch} + 704], zmm4",
+            // prefetch atom +11, 2048 bytes ahead
+            "prefetcht0 [{w} + 2752]",
             // w11 = weights of atom +11
             "vmovdqa64 zmm4, [{w} + 704]",
             // codes11_0 = field at bit 0 of w11, moved to bit 0
@@ -483,12 +483,6 @@ pub unsafe extern "C" fn gemm32_i2a16_128x256_u8c1sr1p2048t2bi__amx(p: &abi::Ope
             "tdpbsud tmm1, tmm4, tmm5",
             // prefetch atom +8 of stream 1, 2048 bytes ahead
             "prefetcht0 [{w_s1} + 2560]",
-            // prefetch atom +9 of stream 1, 2048 bytes ahead
-            "prefetcht0 [{w_s1} + 2624]",
-            // prefetch atom +10 of stream 1, 2048 bytes ahead
-            "prefetcht0 [{w_s1} + 2688]",
-            // prefetch atom +11 of stream 1, 2048 bytes ahead
-            "prefetcht0 [{w_s1} + 2752]",
             // w8_s1 = weights of atom +8 of stream 1
             "vmovdqa64 zmm4, [{w_s1} + 512]",
             // codes8_0_s1 = field at bit 0 of w8_s1, moved to bit 0
@@ -507,6 +501,8 @@ pub unsafe extern "C" fn gemm32_i2a16_128x256_u8c1sr1p2048t2bi__amx(p: &abi::Ope
             "vgf2p8affineqb zmm4, zmm4, zmm3, 0",
             // stage[19] = codes8_3_s1
             "vmovdqa64 [{scratch} + 1216], zmm4",
+            // prefetch atom +9 of stream 1, 2048 bytes ahead
+            "prefetcht0 [{w_s1} + 2624]",
             // w9_s1 = weights of atom +9 of stream 1
             "vmovdqa64 zmm4, [{w_s1} + 576]",
             // codes9_0_s1 = field at bit 0 of w9_s1, moved to bit 0
@@ -525,6 +521,8 @@ pub unsafe extern "C" fn gemm32_i2a16_128x256_u8c1sr1p2048t2bi__amx(p: &abi::Ope
             "vgf2p8affineqb zmm4, zmm4, zmm3, 0",
             // stage[23] = codes9_3_s1
             "vmovdqa64 [{scratch} + 1472], zmm4",
+            // prefetch atom +10 of stream 1, 2048 bytes ahead
+            "prefetcht0 [{w_s1} + 2688]",
             // w10_s1 = weights of atom +10 of stream 1
             "vmovdqa64 zmm4, [{w_s1} + 640]",
             // codes10_0_s1 = field at bit 0 of w10_s1, moved to bit 0
@@ -543,6 +541,8 @@ pub unsafe extern "C" fn gemm32_i2a16_128x256_u8c1sr1p2048t2bi__amx(p: &abi::Ope
             "vgf2p8affineqb zmm4, zmm4, zmm3, 0",
             // stage[27] = codes10_3_s1
             "vmovdqa64 [{scratch} + 1728], zmm4",
+            // prefetch atom +11 of stream 1, 2048 bytes ahead
+            "prefetcht0 [{w_s1} + 2752]",
             // w11_s1 = weights of atom +11 of stream 1
             "vmovdqa64 zmm4, [{w_s1} + 704]",
             // codes11_0_s1 = field at bit 0 of w11_s1, moved to bit 0
@@ -573,12 +573,6 @@ pub unsafe extern "C" fn gemm32_i2a16_128x256_u8c1sr1p2048t2bi__amx(p: &abi::Ope
             "tileloadd tmm6, [{scratch} + {line} + 3072]",
             // prefetch atom +12, 2048 bytes ahead
             "prefetcht0 [{w} + 2816]",
-            // prefetch atom +13, 2048 bytes ahead
-            "prefetcht0 [{w} + 2880]",
-            // prefetch atom +14, 2048 bytes ahead
-            "prefetcht0 [{w} + 2944]",
-            // prefetch atom +15, 2048 bytes ahead
-            "prefetcht0 [{w} + 3008]",
             // w12 = weights of atom +12
             "vmovdqa64 zmm4, [{w} + 768]",
             // codes12_0 = field at bit 0 of w12, moved to bit 0
@@ -597,6 +591,8 @@ pub unsafe extern "C" fn gemm32_i2a16_128x256_u8c1sr1p2048t2bi__amx(p: &abi::Ope
             "vgf2p8affineqb zmm4, zmm4, zmm3, 0",
             // stage[35] = codes12_3
             "vmovdqa64 [{scratch} + 2240], zmm4",
+            // prefetch atom +13, 2048 bytes ahead
+            "prefetcht0 [{w} + 2880]",
             // w13 = weights of atom +13
             "vmovdqa64 zmm4, [{w} + 832]",
             // codes13_0 = field at bit 0 of w13, moved to bit 0
@@ -615,6 +611,8 @@ pub unsafe extern "C" fn gemm32_i2a16_128x256_u8c1sr1p2048t2bi__amx(p: &abi::Ope
             "vgf2p8affineqb zmm4, zmm4, zmm3, 0",
             // stage[39] = codes13_3
             "vmovdqa64 [{scratch} + 2496], zmm4",
+            // prefetch atom +14, 2048 bytes ahead
+            "prefetcht0 [{w} + 2944]",
             // w14 = weights of atom +14
             "vmovdqa64 zmm4, [{w} + 896]",
             // codes14_0 = field at bit 0 of w14, moved to bit 0
@@ -633,6 +631,8 @@ pub unsafe extern "C" fn gemm32_i2a16_128x256_u8c1sr1p2048t2bi__amx(p: &abi::Ope
             "vgf2p8affineqb zmm4, zmm4, zmm3, 0",
             // stage[43] = codes14_3
             "vmovdqa64 [{scratch} + 2752], zmm4",
+            // prefetch atom +15, 2048 bytes ahead
+            "prefetcht0 [{w} + 3008]",
             // w15 = weights of atom +15
             "vmovdqa64 zmm4, [{w} + 960]",
             // codes15_0 = field at bit 0 of w15, moved to bit 0
@@ -659,12 +659,6 @@ pub unsafe extern "C" fn gemm32_i2a16_128x256_u8c1sr1p2048t2bi__amx(p: &abi::Ope
             "tdpbsud tmm1, tmm4, tmm5",
             // prefetch atom +12 of stream 1, 2048 bytes ahead
             "prefetcht0 [{w_s1} + 2816]",
-            // prefetch atom +13 of stream 1, 2048 bytes ahead
-            "prefetcht0 [{w_s1} + 2880]",
-            // prefetch atom +14 of stream 1, 2048 bytes ahead
-            "prefetcht0 [{w_s1} + 2944]",
-            // prefetch atom +15 of stream 1, 2048 bytes ahead
-            "prefetcht0 [{w_s1} + 3008]",
             // w12_s1 = weights of atom +12 of stream 1
             "vmovdqa64 zmm4, [{w_s1} + 768]",
             // codes12_0_s1 = field at bit 0 of w12_s1, moved to bit 0
@@ -683,6 +677,8 @@ pub unsafe extern "C" fn gemm32_i2a16_128x256_u8c1sr1p2048t2bi__amx(p: &abi::Ope
             "vgf2p8affineqb zmm4, zmm4, zmm3, 0",
             // stage[51] = codes12_3_s1
             "vmovdqa64 [{scratch} + 3264], zmm4",
+            // prefetch atom +13 of stream 1, 2048 bytes ahead
+            "prefetcht0 [{w_s1} + 2880]",
             // w13_s1 = weights of atom +13 of stream 1
             "vmovdqa64 zmm4, [{w_s1} + 832]",
             // codes13_0_s1 = field at bit 0 of w13_s1, moved to bit 0
@@ -701,6 +697,8 @@ pub unsafe extern "C" fn gemm32_i2a16_128x256_u8c1sr1p2048t2bi__amx(p: &abi::Ope
             "vgf2p8affineqb zmm4, zmm4, zmm3, 0",
             // stage[55] = codes13_3_s1
             "vmovdqa64 [{scratch} + 3520], zmm4",
+            // prefetch atom +14 of stream 1, 2048 bytes ahead
+            "prefetcht0 [{w_s1} + 2944]",
             // w14_s1 = weights of atom +14 of stream 1
             "vmovdqa64 zmm4, [{w_s1} + 896]",
             // codes14_0_s1 = field at bit 0 of w14_s1, moved to bit 0
@@ -719,6 +717,8 @@ pub unsafe extern "C" fn gemm32_i2a16_128x256_u8c1sr1p2048t2bi__amx(p: &abi::Ope
             "vgf2p8affineqb zmm4, zmm4, zmm3, 0",
             // stage[59] = codes14_3_s1
             "vmovdqa64 [{scratch} + 3776], zmm4",
+            // prefetch atom +15 of stream 1, 2048 bytes ahead
+            "prefetcht0 [{w_s1} + 3008]",
             // w15_s1 = weights of atom +15 of stream 1
             "vmovdqa64 zmm4, [{w_s1} + 960]",
             // codes15_0_s1 = field at bit 0 of w15_s1, moved to bit 0

@@ -2,7 +2,7 @@
 //! activations that all streams share.
 
 use super::{Builder, Unpacked, of_stream};
-use crate::ir::{But, Count, Cursor, Kind, Op, STAGE_HALF, Stmt, Var};
+use crate::ir::{But, Count, Kind, Op, STAGE_HALF, Stmt, Var};
 use crate::isa::Atom;
 use crate::layout::ATOM_COLS;
 
@@ -176,8 +176,7 @@ impl Builder {
         }
     }
 
-    /// Stages some atoms of a stream, after it has asked for those that lie ahead of all of them: between the lines the same
-    /// costs a seventh more in some runs and nothing in others, on Emerald Rapids with four activation vectors.
+    /// Stages some atoms of a stream.
     fn stage(
         &mut self,
         stream: usize,
@@ -186,12 +185,8 @@ impl Builder {
         body: &mut Vec<Stmt>,
     ) {
         let first = slots + stream * SLOTS;
-        let atoms = atom..atom + atoms;
-        if prefetch {
-            atoms.clone().for_each(|atom| self.prefetch(Cursor::Weights(stream), atom, body));
-        }
-        for atom in atoms {
-            self.unpack(stream..stream + 1, atom, false, body, |_, body, Unpacked { col, codes, .. }| {
+        for atom in atom..atom + atoms {
+            self.unpack(stream..stream + 1, atom, prefetch, body, |_, body, Unpacked { col, codes, .. }| {
                 let slot = first + (col / 4) % SLOTS;
                 body.extend(codes.into_iter().map(|codes| Stmt::Stage { codes, slot }));
             });
