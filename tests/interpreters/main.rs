@@ -28,7 +28,7 @@ use tritforge_tests::default_builder;
 use tritforge_tests::trials::conclude;
 
 /// Kernels besides the default ones, so that every way to unpack and to split is lowered for every instruction set.
-const MORE_KERNELS: [&str; 64] = [
+const MORE_KERNELS: [&str; 65] = [
     "gemv_i2a16_37x1003_u2c2mr1p64__portable",
     "gemv_i2a16_37x1003_u4c3nr1p0__portable",
     "gemm3_i2a16_anyxany_u2c2sr1p0__portable",
@@ -80,6 +80,7 @@ const MORE_KERNELS: [&str; 64] = [
     "gemm16_i2a16_87x203_u4c1sr1p64t3bi__amx",
     "gemm4_i2a16_137x1003_u8c1sr1p64t4bi__amx",
     "gemm16_i2a16_87x203_u4c1sr1p64t4bi__amx",
+    "gemm16_i2a16_200x256_u4c1sr1p64t4bi__amx",
     "gemm32_i2a16_37x1000_u8c1sr1p0t2bi__amx",
     "gemm48_i2a16_37x1008_u8c1sr1p0i__amx",
     "gemm64_i2a16_anyxany_u4c1sr1p0i__amx",
