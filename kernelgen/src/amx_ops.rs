@@ -36,8 +36,8 @@ pub fn available() -> bool {
     *AVAILABLE.get_or_init(|| cpu_has_tiles() && system_permits_tiles())
 }
 
-/// GFNI (leaf 7, ECX bit 8), AMX-TILE and AMX-INT8 (EDX bits 24 and 25), and that the operating system saves both parts of the tile state
-/// (XCR0 bits 17 and 18).
+/// GFNI (leaf 7, ECX bit 8), AMX-TILE and AMX-INT8 (EDX bits 24 and 25), and that the operating system saves both parts of the
+/// tile state (XCR0 bits 17 and 18).
 fn cpu_has_tiles() -> bool {
     const OSXSAVE: u32 = 1 << 27;
     const GFNI: u32 = 1 << 8;
