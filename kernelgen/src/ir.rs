@@ -245,7 +245,7 @@ impl Count {
     /// The count for a matrix of so many atoms a row tile, with some of the row tiles of a call.
     pub fn in_call(&self, k_atoms: usize, Ends { first, last }: Ends) -> usize {
         let quotient = self.modulo.map_or(k_atoms, |m| k_atoms % m) / self.div;
-        let alone = !k_atoms.is_multiple_of(self.div);
+        let alone = self.is_alone(k_atoms);
         self.fixed.unwrap_or(match self.but {
             But::Nothing => quotient,
             But::Once => quotient.min(1),
@@ -257,9 +257,14 @@ impl Count {
         })
     }
 
-    /// Whether it depends on which of a call's row tiles it is for.
+    /// Whether it is of those that can depend on which of a call's row tiles they are for.
     pub fn is_of_call(&self) -> bool {
         matches!(self.but, But::First | But::LessLast | But::Last)
+    }
+
+    /// Whether something is left over of a row tile of so many atoms, which then is the first and the last.
+    pub fn is_alone(&self, k_atoms: usize) -> bool {
+        !k_atoms.is_multiple_of(self.div)
     }
 }
 

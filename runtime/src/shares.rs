@@ -147,8 +147,9 @@ impl Shares {
 const SUMS_BYTES: usize = 32 << 10;
 
 /// As many whole groups as there are in some tiles, or one more, so that they are an odd number. A kernel's streams are as far
-/// apart as it has groups of tiles to compute. A CPU reads ahead in a stream up to the end of a page, and streams that are whole pages apart all come to that at
-/// once: of many sizes of tiles (10240 bytes for 2560 columns) an even number is whole pages, an odd one is not.
+/// apart as it has groups of tiles to compute. A CPU reads ahead in a stream up to the end of a page, and streams that are
+/// whole pages apart all come to that at once: of many sizes of tiles (10240 bytes for 2560 columns) an even number is whole
+/// pages, an odd one is not.
 fn odd_groups(tiles: u32, group: u32) -> u32 {
     ((tiles / group) | 1).saturating_mul(group)
 }

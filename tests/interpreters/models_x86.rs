@@ -169,15 +169,40 @@ fn compare(name: &str) -> Result<(), String> {
     Ok(())
 }
 
+#[target_feature(enable = "avx")]
+fn load256(bytes: &[u8]) -> __m256i {
+    assert_eq!(bytes.len(), 32);
+    // SAFETY: there are 32 bytes.
+    unsafe { _mm256_loadu_si256(bytes.as_ptr().cast()) }
+}
+
+#[target_feature(enable = "avx")]
+fn bytes256(x: __m256i) -> Vec<u8> {
+    let mut bytes = vec![0; 32];
+    // SAFETY: the buffer has 32 bytes.
+    unsafe { _mm256_storeu_si256(bytes.as_mut_ptr().cast(), x) };
+    bytes
+}
+
+#[target_feature(enable = "avx512f")]
+fn load512(bytes: &[u8]) -> __m512i {
+    assert_eq!(bytes.len(), 64);
+    // SAFETY: there are 64 bytes.
+    unsafe { _mm512_loadu_si512(bytes.as_ptr().cast()) }
+}
+
+#[target_feature(enable = "avx512f")]
+fn bytes512(x: __m512i) -> Vec<u8> {
+    let mut bytes = vec![0; 64];
+    // SAFETY: the buffer has 64 bytes.
+    unsafe { _mm512_storeu_si512(bytes.as_mut_ptr().cast(), x) };
+    bytes
+}
+
 /// Runs a 256-bit instruction; a store's result is what stands at its address afterwards.
 #[target_feature(enable = "avx2")]
 fn avx2(name: &str, args: &[Value]) -> Option<Vec<u8>> {
     use Value::{Bytes, Pointer, Scalar};
-    // SAFETY: 32 bytes are read and written, and every buffer has 32; the aligned load gets aligned ones.
-    let load = |bytes: &[u8]| unsafe {
-        assert_eq!(bytes.len(), 32);
-        _mm256_loadu_si256(bytes.as_ptr().cast())
-    };
     let mut memory = [CANARY; 8];
     let result = match (name, args) {
         ("_mm256_setzero_si256", []) => _mm256_setzero_si256(),
@@ -195,49 +220,41 @@ fn avx2(name: &str, args: &[Value]) -> Option<Vec<u8>> {
             // SAFETY: 32 bytes at a multiple of 64.
             unsafe { _mm256_load_si256(aligned.as_ptr().cast()) }
         }
-        ("_mm256_srli_epi16", [Scalar(2), Bytes(x)]) => _mm256_srli_epi16::<2>(load(x)),
-        ("_mm256_srli_epi16", [Scalar(4), Bytes(x)]) => _mm256_srli_epi16::<4>(load(x)),
-        ("_mm256_srli_epi16", [Scalar(6), Bytes(x)]) => _mm256_srli_epi16::<6>(load(x)),
-        ("_mm256_srai_epi32", [Scalar(2), Bytes(x)]) => _mm256_srai_epi32::<2>(load(x)),
-        ("_mm256_srai_epi32", [Scalar(4), Bytes(x)]) => _mm256_srai_epi32::<4>(load(x)),
-        ("_mm256_srai_epi32", [Scalar(6), Bytes(x)]) => _mm256_srai_epi32::<6>(load(x)),
-        ("_mm256_srai_epi16", [Scalar(2), Bytes(x)]) => _mm256_srai_epi16::<2>(load(x)),
-        ("_mm256_srai_epi16", [Scalar(4), Bytes(x)]) => _mm256_srai_epi16::<4>(load(x)),
-        ("_mm256_srai_epi16", [Scalar(6), Bytes(x)]) => _mm256_srai_epi16::<6>(load(x)),
-        ("_mm256_and_si256", [Bytes(a), Bytes(b)]) => _mm256_and_si256(load(a), load(b)),
-        ("_mm256_cmpgt_epi32", [Bytes(a), Bytes(b)]) => _mm256_cmpgt_epi32(load(a), load(b)),
-        ("_mm256_maddubs_epi16", [Bytes(a), Bytes(b)]) => _mm256_maddubs_epi16(load(a), load(b)),
-        ("_mm256_madd_epi16", [Bytes(a), Bytes(b)]) => _mm256_madd_epi16(load(a), load(b)),
-        ("x86_ops::add_epi16__avx2", [Bytes(a), Bytes(b)]) => add_epi16__avx2(load(a), load(b)),
-        ("_mm256_add_epi32", [Bytes(a), Bytes(b)]) => _mm256_add_epi32(load(a), load(b)),
-        ("_mm256_sub_epi32", [Bytes(a), Bytes(b)]) => _mm256_sub_epi32(load(a), load(b)),
+        ("_mm256_srli_epi16", [Scalar(2), Bytes(x)]) => _mm256_srli_epi16::<2>(load256(x)),
+        ("_mm256_srli_epi16", [Scalar(4), Bytes(x)]) => _mm256_srli_epi16::<4>(load256(x)),
+        ("_mm256_srli_epi16", [Scalar(6), Bytes(x)]) => _mm256_srli_epi16::<6>(load256(x)),
+        ("_mm256_srai_epi32", [Scalar(2), Bytes(x)]) => _mm256_srai_epi32::<2>(load256(x)),
+        ("_mm256_srai_epi32", [Scalar(4), Bytes(x)]) => _mm256_srai_epi32::<4>(load256(x)),
+        ("_mm256_srai_epi32", [Scalar(6), Bytes(x)]) => _mm256_srai_epi32::<6>(load256(x)),
+        ("_mm256_srai_epi16", [Scalar(2), Bytes(x)]) => _mm256_srai_epi16::<2>(load256(x)),
+        ("_mm256_srai_epi16", [Scalar(4), Bytes(x)]) => _mm256_srai_epi16::<4>(load256(x)),
+        ("_mm256_srai_epi16", [Scalar(6), Bytes(x)]) => _mm256_srai_epi16::<6>(load256(x)),
+        ("_mm256_and_si256", [Bytes(a), Bytes(b)]) => _mm256_and_si256(load256(a), load256(b)),
+        ("_mm256_cmpgt_epi32", [Bytes(a), Bytes(b)]) => _mm256_cmpgt_epi32(load256(a), load256(b)),
+        ("_mm256_maddubs_epi16", [Bytes(a), Bytes(b)]) => _mm256_maddubs_epi16(load256(a), load256(b)),
+        ("_mm256_madd_epi16", [Bytes(a), Bytes(b)]) => _mm256_madd_epi16(load256(a), load256(b)),
+        ("x86_ops::add_epi16__avx2", [Bytes(a), Bytes(b)]) => add_epi16__avx2(load256(a), load256(b)),
+        ("_mm256_add_epi32", [Bytes(a), Bytes(b)]) => _mm256_add_epi32(load256(a), load256(b)),
+        ("_mm256_sub_epi32", [Bytes(a), Bytes(b)]) => _mm256_sub_epi32(load256(a), load256(b)),
         ("_mm256_storeu_si256", [Pointer, Bytes(x)]) => {
             // SAFETY: the memory has eight lanes.
-            unsafe { _mm256_storeu_si256(memory.as_mut_ptr().cast(), load(x)) };
+            unsafe { _mm256_storeu_si256(memory.as_mut_ptr().cast(), load256(x)) };
             return Some(memory.iter().flat_map(|lane| lane.to_le_bytes()).collect());
         }
         ("_mm256_maskstore_epi32", [Pointer, Bytes(mask), Bytes(x)]) => {
             // SAFETY: the memory has eight lanes.
-            unsafe { _mm256_maskstore_epi32(memory.as_mut_ptr(), load(mask), load(x)) };
+            unsafe { _mm256_maskstore_epi32(memory.as_mut_ptr(), load256(mask), load256(x)) };
             return Some(memory.iter().flat_map(|lane| lane.to_le_bytes()).collect());
         }
         _ => return None,
     };
-    let mut bytes = vec![0; 32];
-    // SAFETY: the buffer has 32 bytes.
-    unsafe { _mm256_storeu_si256(bytes.as_mut_ptr().cast(), result) };
-    Some(bytes)
+    Some(bytes256(result))
 }
 
 /// Runs a 512-bit instruction; a store's result is what stands at its address afterwards.
 #[target_feature(enable = "avx512f,avx512bw")]
 fn avx512bw(name: &str, args: &[Value]) -> Option<Vec<u8>> {
     use Value::{Bytes, Pointer, Scalar};
-    // SAFETY: 64 bytes are read, and every buffer has 64.
-    let load = |bytes: &[u8]| unsafe {
-        assert_eq!(bytes.len(), 64);
-        _mm512_loadu_si512(bytes.as_ptr().cast())
-    };
     let mut memory = [CANARY; 16];
     let result = match (name, args) {
         ("_mm512_setzero_si512", []) => _mm512_setzero_si512(),
@@ -250,93 +267,63 @@ fn avx512bw(name: &str, args: &[Value]) -> Option<Vec<u8>> {
             // SAFETY: 64 bytes at a multiple of 64.
             unsafe { _mm512_load_si512(aligned.as_ptr().cast()) }
         }
-        ("_mm512_srli_epi16", [Scalar(2), Bytes(x)]) => _mm512_srli_epi16::<2>(load(x)),
-        ("_mm512_srli_epi16", [Scalar(4), Bytes(x)]) => _mm512_srli_epi16::<4>(load(x)),
-        ("_mm512_srli_epi16", [Scalar(6), Bytes(x)]) => _mm512_srli_epi16::<6>(load(x)),
-        ("_mm512_srai_epi16", [Scalar(2), Bytes(x)]) => _mm512_srai_epi16::<2>(load(x)),
-        ("_mm512_srai_epi16", [Scalar(4), Bytes(x)]) => _mm512_srai_epi16::<4>(load(x)),
-        ("_mm512_srai_epi16", [Scalar(6), Bytes(x)]) => _mm512_srai_epi16::<6>(load(x)),
-        ("_mm512_srai_epi32", [Scalar(2), Bytes(x)]) => _mm512_srai_epi32::<2>(load(x)),
-        ("_mm512_srai_epi32", [Scalar(4), Bytes(x)]) => _mm512_srai_epi32::<4>(load(x)),
-        ("_mm512_srai_epi32", [Scalar(6), Bytes(x)]) => _mm512_srai_epi32::<6>(load(x)),
-        ("_mm512_and_si512", [Bytes(a), Bytes(b)]) => _mm512_and_si512(load(a), load(b)),
-        ("_mm512_add_epi32", [Bytes(a), Bytes(b)]) => _mm512_add_epi32(load(a), load(b)),
-        ("_mm512_sub_epi32", [Bytes(a), Bytes(b)]) => _mm512_sub_epi32(load(a), load(b)),
-        ("_mm512_add_epi16", [Bytes(a), Bytes(b)]) => _mm512_add_epi16(load(a), load(b)),
-        ("_mm512_maddubs_epi16", [Bytes(a), Bytes(b)]) => _mm512_maddubs_epi16(load(a), load(b)),
-        ("_mm512_madd_epi16", [Bytes(a), Bytes(b)]) => _mm512_madd_epi16(load(a), load(b)),
+        ("_mm512_srli_epi16", [Scalar(2), Bytes(x)]) => _mm512_srli_epi16::<2>(load512(x)),
+        ("_mm512_srli_epi16", [Scalar(4), Bytes(x)]) => _mm512_srli_epi16::<4>(load512(x)),
+        ("_mm512_srli_epi16", [Scalar(6), Bytes(x)]) => _mm512_srli_epi16::<6>(load512(x)),
+        ("_mm512_srai_epi16", [Scalar(2), Bytes(x)]) => _mm512_srai_epi16::<2>(load512(x)),
+        ("_mm512_srai_epi16", [Scalar(4), Bytes(x)]) => _mm512_srai_epi16::<4>(load512(x)),
+        ("_mm512_srai_epi16", [Scalar(6), Bytes(x)]) => _mm512_srai_epi16::<6>(load512(x)),
+        ("_mm512_srai_epi32", [Scalar(2), Bytes(x)]) => _mm512_srai_epi32::<2>(load512(x)),
+        ("_mm512_srai_epi32", [Scalar(4), Bytes(x)]) => _mm512_srai_epi32::<4>(load512(x)),
+        ("_mm512_srai_epi32", [Scalar(6), Bytes(x)]) => _mm512_srai_epi32::<6>(load512(x)),
+        ("_mm512_and_si512", [Bytes(a), Bytes(b)]) => _mm512_and_si512(load512(a), load512(b)),
+        ("_mm512_add_epi32", [Bytes(a), Bytes(b)]) => _mm512_add_epi32(load512(a), load512(b)),
+        ("_mm512_sub_epi32", [Bytes(a), Bytes(b)]) => _mm512_sub_epi32(load512(a), load512(b)),
+        ("_mm512_add_epi16", [Bytes(a), Bytes(b)]) => _mm512_add_epi16(load512(a), load512(b)),
+        ("_mm512_maddubs_epi16", [Bytes(a), Bytes(b)]) => _mm512_maddubs_epi16(load512(a), load512(b)),
+        ("_mm512_madd_epi16", [Bytes(a), Bytes(b)]) => _mm512_madd_epi16(load512(a), load512(b)),
         ("_mm512_storeu_si512", [Pointer, Bytes(x)]) => {
             // SAFETY: the memory has sixteen lanes.
-            unsafe { _mm512_storeu_si512(memory.as_mut_ptr().cast(), load(x)) };
+            unsafe { _mm512_storeu_si512(memory.as_mut_ptr().cast(), load512(x)) };
             return Some(memory.iter().flat_map(|lane| lane.to_le_bytes()).collect());
         }
         ("_mm512_store_si512", [Pointer, Bytes(x)]) => {
             let mut aligned = Placed::copy_of(&memory, 0);
             // SAFETY: the memory has sixteen lanes and starts at a multiple of 64.
-            unsafe { _mm512_store_si512(aligned.as_mut_ptr().cast(), load(x)) };
+            unsafe { _mm512_store_si512(aligned.as_mut_ptr().cast(), load512(x)) };
             return Some(aligned.iter().flat_map(|lane| lane.to_le_bytes()).collect());
         }
         ("_mm512_mask_storeu_epi32", [Pointer, Scalar(mask), Bytes(x)]) => {
             // SAFETY: the memory has sixteen lanes.
-            unsafe { _mm512_mask_storeu_epi32(memory.as_mut_ptr(), *mask as u16, load(x)) };
+            unsafe { _mm512_mask_storeu_epi32(memory.as_mut_ptr(), *mask as u16, load512(x)) };
             return Some(memory.iter().flat_map(|lane| lane.to_le_bytes()).collect());
         }
         _ => return None,
     };
-    let mut bytes = vec![0; 64];
-    // SAFETY: the buffer has 64 bytes.
-    unsafe { _mm512_storeu_si512(bytes.as_mut_ptr().cast(), result) };
-    Some(bytes)
+    Some(bytes512(result))
 }
 
 /// `vgf2p8affineqb` on 512 bits.
 #[target_feature(enable = "avx512f,avx512bw,gfni")]
 fn gfni(args: &[Value]) -> Option<Vec<u8>> {
     let [Value::Scalar(constant), Value::Bytes(x), Value::Bytes(matrices)] = args else { return None };
-    // SAFETY: 64 bytes are read, and every buffer has 64.
-    let load = |bytes: &[u8]| unsafe {
-        assert_eq!(bytes.len(), 64);
-        _mm512_loadu_si512(bytes.as_ptr().cast())
-    };
-    let mapped = match constant {
-        0 => _mm512_gf2p8affine_epi64_epi8::<0>(load(x), load(matrices)),
-        0x9c => _mm512_gf2p8affine_epi64_epi8::<0x9c>(load(x), load(matrices)),
-        _ => return None,
-    };
-    let mut result = vec![0; 64];
-    // SAFETY: the buffer has 64 bytes.
-    unsafe { _mm512_storeu_si512(result.as_mut_ptr().cast(), mapped) };
-    Some(result)
+    match constant {
+        0 => Some(bytes512(_mm512_gf2p8affine_epi64_epi8::<0>(load512(x), load512(matrices)))),
+        0x9c => Some(bytes512(_mm512_gf2p8affine_epi64_epi8::<0x9c>(load512(x), load512(matrices)))),
+        _ => None,
+    }
 }
 
 /// `vpdpbusd` on 256 bits, VEX encoded.
 #[target_feature(enable = "avx2,avxvnni")]
 fn avxvnni(args: &[Value]) -> Option<Vec<u8>> {
     let [Value::Bytes(acc), Value::Bytes(codes), Value::Bytes(acts)] = args else { return None };
-    // SAFETY: 32 bytes are read, and every buffer has 32.
-    let load = |bytes: &[u8]| unsafe {
-        assert_eq!(bytes.len(), 32);
-        _mm256_loadu_si256(bytes.as_ptr().cast())
-    };
-    let mut result = vec![0; 32];
-    let sums = _mm256_dpbusd_avx_epi32(load(acc), load(codes), load(acts));
-    // SAFETY: the buffer has 32 bytes.
-    unsafe { _mm256_storeu_si256(result.as_mut_ptr().cast(), sums) };
-    Some(result)
+    Some(bytes256(_mm256_dpbusd_avx_epi32(load256(acc), load256(codes), load256(acts))))
 }
 
 /// `vpdpbusd` on 512 bits.
 #[target_feature(enable = "avx512f,avx512vnni")]
 fn avx512vnni(args: &[Value]) -> Option<Vec<u8>> {
     let [Value::Bytes(acc), Value::Bytes(codes), Value::Bytes(acts)] = args else { return None };
-    // SAFETY: 64 bytes are read, and every buffer has 64.
-    let load = |bytes: &[u8]| unsafe {
-        assert_eq!(bytes.len(), 64);
-        _mm512_loadu_si512(bytes.as_ptr().cast())
-    };
-    let mut result = vec![0; 64];
-    let sums = _mm512_dpbusd_epi32(load(acc), load(codes), load(acts));
-    // SAFETY: the buffer has 64 bytes.
-    unsafe { _mm512_storeu_si512(result.as_mut_ptr().cast(), sums) };
-    Some(result)
+    Some(bytes512(_mm512_dpbusd_epi32(load512(acc), load512(codes), load512(acts))))
 }

@@ -27,16 +27,17 @@ fn ranges(tiles: usize) -> Vec<Range<usize>> {
 
 /// Random weights and activations, over sub-ranges of the row tiles.
 pub fn sub_ranges(kernel: &Kernel) -> Result<(), String> {
-    let case = shared(shape(kernel));
-    ranges(case.tiles())
-        .into_iter()
-        .try_for_each(|tiles| run(kernel, &case, &case.problem(), tiles, Call::default()))
+    sub_ranges_of(kernel, shape(kernel))
 }
 
 /// The same where the columns are whole runs of every schedule's loops: kernels on tiles then begin with the next row tiles
 /// while they end with these.
 pub fn whole_runs(kernel: &Kernel) -> Result<(), String> {
-    let case = shared(WHOLE_RUNS);
+    sub_ranges_of(kernel, WHOLE_RUNS)
+}
+
+fn sub_ranges_of(kernel: &Kernel, shape: (usize, usize)) -> Result<(), String> {
+    let case = shared(shape);
     ranges(case.tiles())
         .into_iter()
         .try_for_each(|tiles| run(kernel, &case, &case.problem(), tiles, Call::default()))

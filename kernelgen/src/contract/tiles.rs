@@ -157,12 +157,8 @@ impl Builder {
 
     /// A loop, or nothing where it never runs.
     fn repeat(&self, count: Count, atoms: usize, inner: Vec<Stmt>, body: &mut Vec<Stmt>) {
-        // Of a shape whose tiles are each the first and the last it is known.
-        let alone = self.program.k_atoms.filter(|k_atoms| {
-            let whole = k_atoms.is_multiple_of(count.div) && *k_atoms > 0;
-            !(count.is_of_call() && whole)
-        });
-        let fixed = alone.map(|k_atoms| Count { fixed: None, ..count }.at(k_atoms));
+        let known = self.program.k_atoms.filter(|k_atoms| !count.is_of_call() || count.is_alone(*k_atoms));
+        let fixed = known.map(|k_atoms| Count { fixed: None, ..count }.at(k_atoms));
         let count = Count { fixed, ..count };
         if count.fixed != Some(0) {
             body.push(Stmt::Repeat { count, atoms, body: inner });
