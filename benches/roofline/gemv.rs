@@ -84,7 +84,7 @@ impl<'a> Bench<'a> {
         for _ in 0..effort.rounds {
             engine.region(|team| {
                 read.sample(team);
-                from_memory.push(self.stream(team, effort.window));
+                from_memory.push(self.stream(team, engine.blocks(), effort.window));
                 from_l2.push(self.repeat(team, effort.window));
                 peak.sample(team);
             });
@@ -113,14 +113,13 @@ impl<'a> Bench<'a> {
 
     /// Bytes a second over at least a window of matrices that have not been read for long, shared out as the products of the
     /// same activations are: as if they stood one below the other.
-    fn stream(&mut self, team: &Team<'_>, window: usize) -> f64 {
+    fn stream(&mut self, team: &Team<'_>, blocks: Blocks, window: usize) -> f64 {
         let count = window.div_ceil(self.matrices[0].len());
         let (first, all) = (self.next, self.matrices.len());
         self.next = (first + count) % all;
         let streams = self.kernel.descriptor().streams;
         let tiles = self.tiles();
-        let shares =
-            Shares::streamed(Blocks::default(), count * tiles, self.tile_bytes(), (1, streams), team.size());
+        let shares = Shares::streamed(blocks, count * tiles, self.tile_bytes(), (1, streams), team.size());
         self.run(team, |member, run| {
             while let Some(claimed) = shares.claim(member) {
                 for (index, own) in by_matrix(claimed, tiles) {

@@ -134,8 +134,11 @@ unsafe fn tiles<L: Lanes, F: Packed>(call: Call<'_>) {
     // SAFETY: the caller promises the instruction set, and the lengths were checked.
     unsafe {
         match *call.tokens {
-            [a] if call.walk == Walk::ThreeStreams => in_turn::<L, F, 1, 3>(call, count, [a]),
-            [a] => in_turn::<L, F, 1, 1>(call, count, [a]),
+            [a] => match call.walk {
+                Walk::OneStream => in_turn::<L, F, 1, 1>(call, count, [a]),
+                Walk::ThreeStreams => in_turn::<L, F, 1, 3>(call, count, [a]),
+                Walk::FourStreams => in_turn::<L, F, 1, 4>(call, count, [a]),
+            },
             [a, b] => several::<L, F, 2>(call, count, [a, b]),
             [a, b, c] => several::<L, F, 3>(call, count, [a, b, c]),
             [a, b, c, d] => several::<L, F, 4>(call, count, [a, b, c, d]),
@@ -195,7 +198,7 @@ unsafe fn at_once<L: Lanes, F: Packed, const T: usize, const S: usize>(
     tiles: [usize; S],
     tokens: &[Token<'_>; T],
 ) {
-    let (part_bytes, ahead) = (F::FORMAT.part_bytes, call.walk.ahead());
+    let (part_bytes, ahead) = (F::FORMAT.part_bytes, call.walk.ahead(T == 1 && F::FORMAT.is_swift()));
     let words = |part: usize| call.words.as_ptr().wrapping_add(part * F::FORMAT.part_cols * T);
     // SAFETY: the caller promises the instruction set, and that what the parts read is there.
     unsafe {

@@ -105,6 +105,7 @@ unsafe fn walk<L: Lanes, S: Stored, const T: usize>(call: Call<'_>, count: usize
         match call.walk {
             Walk::OneStream => in_turn::<L, S, T, 1>(call, count, tokens),
             Walk::ThreeStreams => in_turn::<L, S, T, 3>(call, count, tokens),
+            Walk::FourStreams => in_turn::<L, S, T, 4>(call, count, tokens),
         }
     }
 }
@@ -125,7 +126,7 @@ unsafe fn in_turn<L: Lanes, S: Stored, const T: usize, const R: usize>(
         }
     };
     let at = |row: usize| call.rows.as_ptr().wrapping_add(row * call.cols * S::BYTES);
-    let ahead = call.walk.ahead();
+    let ahead = call.walk.ahead(T == 1);
     // SAFETY: the rows are some of the call's; the caller promises the rest.
     unsafe {
         for rows in steps::<R>(count) {

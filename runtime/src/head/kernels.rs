@@ -91,8 +91,8 @@ crate::kernels::with_float_isas! { kernels!
 
 /// The name of a kernel: `head_<format>_anyxany_<schedule>__<isa>`, with the distance of its prefetches, the streams that
 /// one token is multiplied in, and the instruction set that was chosen, which may share the function with another.
-pub fn name(isa: &IsaInfo, format: &str, walk: Walk) -> String {
-    format!("head_{format}_anyxany_p{}t{}__{}", walk.ahead(), walk.streams(), isa.id)
+pub fn name(isa: &IsaInfo, format: &str, ahead: usize, walk: Walk) -> String {
+    format!("head_{format}_anyxany_p{ahead}t{}__{}", walk.streams(), isa.id)
 }
 
 impl BlockKernels {

@@ -13,6 +13,8 @@
 //! | [`Q6_K`] | 16 scales (binary16), 16 x 16 factors (i8), 16 groups of 16 columns: an atom of upper two bits, two of lower four (codes 0..64 for -32..32) | 3360 | 256 |
 //! | [`I8_ROW`] | an atom of bytes; the rows' scales (f32) lie apart | 64 | 4 |
 
+use crate::lanes::LANES;
+
 /// Bytes of an atom.
 pub const ATOM: usize = 64;
 /// Bytes of sixteen binary16 scales.
@@ -70,6 +72,12 @@ impl Format {
     /// Parts of a row of so many columns.
     pub fn parts(&self, cols: usize) -> usize {
         cols.div_ceil(self.part_cols)
+    }
+
+    /// Whether a kernel takes its weights for one token as fast as memory brings them: there are few in a cache line, and they
+    /// are whole bytes.
+    pub fn is_swift(&self) -> bool {
+        self.part_bytes >= self.part_cols * LANES
     }
 
     /// Bytes of a tile; `None` where they overflow.

@@ -36,7 +36,7 @@ impl Head {
             }
             (HeadType::Q4_0, _) => q4_0(matrix, engine)?,
         };
-        let head = Head { rows, cols, weights, walk: engine.head_walk() };
+        let head = Head { rows, cols, weights, walk: engine.head_walk(), blocks: engine.blocks() };
         head.check(engine)?;
         Ok(head)
     }

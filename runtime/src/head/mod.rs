@@ -32,6 +32,7 @@ use std::str::FromStr;
 use crate::engine::Engine;
 use crate::format::{BlockType, FloatType, StorageType, VocabMatrix};
 use crate::os::AlignedBytes;
+use crate::shares;
 
 pub use error::HeadError;
 use layout::Format;
@@ -100,6 +101,7 @@ pub struct Head {
     cols: usize,
     weights: Weights,
     walk: Walk,
+    blocks: shares::Blocks,
 }
 
 impl Head {
@@ -155,7 +157,11 @@ impl Head {
             Weights::Stored { matrix, .. } if matches!(matrix.storage(), StorageType::Blocks(_)) => "f32",
             _ => self.type_name(),
         };
-        kernels::name(engine.numerics().isa(), format, self.walk)
+        let swift = match &self.weights {
+            Weights::Stored { .. } => true,
+            Weights::Packed { format, .. } => format.is_swift(),
+        };
+        kernels::name(engine.numerics().isa(), format, self.walk.ahead(swift), self.walk)
     }
 }
 

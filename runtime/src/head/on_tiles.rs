@@ -159,7 +159,7 @@ mod amx {
                 words = inout(reg) call.words.as_ptr() => _,
                 before_last = inout(reg) before_last => _,
                 back = in(reg) (before_last + 1) * TILE - tile_bytes,
-                ahead = in(reg) call.walk.ahead(),
+                ahead = in(reg) call.walk.ahead(false),
                 sums = in(reg) &raw mut sums,
                 line = in(reg) STEP_COLS,
                 out("tmm0") _, out("tmm1") _, out("tmm2") _, out("tmm3") _,

@@ -14,7 +14,7 @@ use crate::engine::{Engine, EngineError};
 use crate::format::{FloatType, StorageType, VocabMatrix};
 use crate::lanes::{LANES, PAIR};
 use crate::numerics::Numerics;
-use crate::shares::{Blocks, SharedRows, Shares};
+use crate::shares::{self, SharedRows, Shares};
 use crate::team::Team;
 
 /// Multiply-adds below which handing work to other threads costs more than it saves.
@@ -290,7 +290,9 @@ impl Head {
         let tile_bytes = multiply.tile_bytes().max(1);
         let shares = if tokens <= at_once.many {
             // As for one token: the results of a call are no sums that wait to be scaled.
-            Shares::streamed(Blocks::default(), tiles, tile_bytes, (1, multiply.streams()), parts)
+            let stream_bytes = self.walk.piece_bytes(self.blocks.stream_bytes);
+            let blocks = shares::Blocks { stream_bytes, ..self.blocks };
+            Shares::streamed(blocks, tiles, tile_bytes, (1, multiply.streams()), parts)
         } else {
             let chunk = (CHUNK_BYTES / tile_bytes).clamp(1, (tiles / (PIECES_EACH * parts)).max(1));
             // Whole pairs, which share activations.

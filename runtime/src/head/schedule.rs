@@ -2,6 +2,9 @@
 
 use std::ops::Range;
 
+/// Bytes that are many for a stream.
+const LONG: usize = 16 << 20;
+
 /// How one token's kernels go through memory; it changes no result. Which is the fastest depends on the CPU.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
 pub enum Walk {
@@ -10,25 +13,43 @@ pub enum Walk {
     /// Three in turn, far apart, weights asked for 2 KiB ahead: of as many streams more lines are under way than of one.
     #[default]
     ThreeStreams,
+    /// Four in turn, for CPUs that read ahead best by themselves: what is asked for does not start them reading, and no more of
+    /// it is under way than the first-level cache has buffers for (on Zen 3 two thirds of what is read of memory without). A
+    /// kernel that takes weights as fast as memory brings them asks for them 256 bytes ahead, enough for the way from the
+    /// second-level cache; one that has more to do with each, and so is late to reach the next, 2 KiB.
+    FourStreams,
 }
 
 impl Walk {
     /// All of them.
-    pub const ALL: [Walk; 2] = [Walk::OneStream, Walk::ThreeStreams];
+    pub const ALL: [Walk; 3] = [Walk::OneStream, Walk::ThreeStreams, Walk::FourStreams];
 
     /// Tiles or rows that are worked on in turn.
     pub fn streams(self) -> usize {
         match self {
             Walk::OneStream => 1,
             Walk::ThreeStreams => 3,
+            Walk::FourStreams => 4,
         }
     }
 
-    /// How far ahead of their use weights are asked for, in bytes.
-    pub fn ahead(self) -> usize {
+    /// How far ahead of their use weights are asked for, in bytes, by a kernel that takes them as fast as memory brings them
+    /// (`swift`), or one that does not.
+    pub fn ahead(self, swift: bool) -> usize {
         match self {
             Walk::OneStream => 4096,
-            Walk::ThreeStreams => 2048,
+            Walk::FourStreams if swift => 256,
+            Walk::ThreeStreams | Walk::FourStreams => 2048,
+        }
+    }
+
+    /// The most bytes of weights that a thread takes at a time, where of other weights it takes so many: streams that the CPU
+    /// reads ahead in by itself had better be long, for it has to find out about each anew (on Zen 3 2 MiB are read at 0.94 of
+    /// the rate of 32 MiB).
+    pub fn piece_bytes(self, stream_bytes: usize) -> usize {
+        match self {
+            Walk::OneStream | Walk::ThreeStreams => stream_bytes,
+            Walk::FourStreams => stream_bytes.max(LONG),
         }
     }
 

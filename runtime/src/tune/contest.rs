@@ -193,7 +193,6 @@ impl<'a> Contest<'a> {
             places: self.arenas.iter().map(Arena::place).collect(),
             ranked,
             refused: self.refused.clone(),
-            peak: if peak.is_finite() { peak } else { 0.0 },
         }
     }
 

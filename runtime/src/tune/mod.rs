@@ -12,6 +12,7 @@
 
 pub mod arena;
 pub mod contest;
+mod costs;
 mod events;
 mod heads;
 pub mod outcome;

@@ -24,10 +24,6 @@ pub struct Outcome {
     pub ranked: Vec<Ranked>,
     /// Kernels that are not bit-exact: they were not timed.
     pub refused: Vec<Refused>,
-    /// Multiply-adds a second of the instruction set from registers on one thread, probed in turn with the costs; 0 where
-    /// nobody has.
-    #[serde(default)]
-    pub peak: f64,
 }
 
 /// A kernel and how fast it is.
@@ -43,7 +39,7 @@ pub struct Ranked {
     pub of_probe: Vec<f64>,
     /// Half the interquartile range of its rate, of the median, at the place where that is the greatest.
     pub noise: f64,
-    /// Nanoseconds for 256 weights and all tokens of the operation, from the cache on one thread, as fast as that was then.
+    /// Nanoseconds for 256 weights and all tokens of the operation, from the cache on one thread.
     pub cost: f64,
 }
 
@@ -62,10 +58,16 @@ impl Outcome {
         self.ranked.iter().find(|kernel| kernel.name == name)
     }
 
-    /// What a profile says of it. Costs are those of a thread that multiplies `peak` times a second from registers: contests are
-    /// held minutes apart, on a machine that others slow down in between, and their costs are compared. Regrets are those of the default kernel, and of the kernels that other machines' profiles
+    /// Scales all costs, so that the default kernel's is this; leaves them where it is not among those that were left.
+    pub fn set_default_cost(&mut self, cost: f64) {
+        if let Some(was) = self.kernel(&self.default).map(|kernel| kernel.cost).filter(|was| *was > 0.0) {
+            self.ranked.iter_mut().for_each(|kernel| kernel.cost *= cost / was);
+        }
+    }
+
+    /// What a profile says of it. Regrets are those of the default kernel, and of the kernels that other machines' profiles
     /// name for the operation, where they were in the contest; `None` where nothing was ranked.
-    pub fn tuned(&self, others: &[(String, TunedProfile)], peak: f64) -> Option<TunedKernel> {
+    pub fn tuned(&self, others: &[(String, TunedProfile)]) -> Option<TunedKernel> {
         let (winner, rest) = self.ranked.split_first()?;
         let behind = |kernel: &Ranked| round(winner.score / kernel.score - 1.0);
         let mut regret = BTreeMap::new();
@@ -79,12 +81,11 @@ impl Outcome {
             }
         }
         let next = rest.iter().max_by(|a, b| a.score.total_cmp(&b.score));
-        let slowed = if self.peak > 0.0 && peak > 0.0 { self.peak / peak } else { 1.0 };
         let mean = winner.of_probe.iter().sum::<f64>() / winner.of_probe.len().max(1) as f64;
         Some(TunedKernel {
             name: winner.name.clone(),
             class: self.class,
-            cost: round(winner.cost * slowed),
+            cost: round(winner.cost),
             of_probe: round(mean),
             noise: round(winner.noise),
             runner_up: next.map(|next| schedule(&next.name).to_owned()),
@@ -141,11 +142,9 @@ mod tests {
             places: vec![Place { rows: 64, cols: 512, threads: 1 }],
             ranked: all.iter().map(|(schedule, score)| ranked(&name(schedule), *score)).collect(),
             refused: Vec::new(),
-            peak: 200e9,
         };
-        let mine = outcome.tuned(&[], 250e9).unwrap();
-        // A fifth faster where nobody else slows the machine down.
-        assert_eq!((mine.cost, outcome.tuned(&[], 200e9).unwrap().cost), (1.6, 2.0));
+        let mine = outcome.tuned(&[]).unwrap();
+        assert_eq!(mine.cost, 2.0);
         assert_eq!((mine.name.as_str(), mine.runner_up.as_deref()), (&*name("u4c1nr1p0"), Some("u2c1nr1p0")));
         assert_eq!((mine.behind, mine.regret["default"]), (0.0476, 0.1));
         // The profile of a machine on which another was the fastest.
@@ -155,7 +154,7 @@ mod tests {
             name("u2c1nr1p0")
         );
         let other = TunedProfile::parse(&text).unwrap();
-        let mine = outcome.tuned(&[("other".to_owned(), other)], 200e9).unwrap();
+        let mine = outcome.tuned(&[("other".to_owned(), other)]).unwrap();
         assert_eq!(mine.regret["other"], 0.0476);
         assert_eq!(schedule(&name("u4c2mr1p4096t3")), "u4c2mr1p4096t3");
     }

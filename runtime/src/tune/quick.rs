@@ -6,6 +6,7 @@ use kernelgen::tuned::{Kinship, Made, Settings, TunedProfile, VERSION};
 
 use super::arena::Ground;
 use super::contest::Contest;
+use super::costs::compare;
 use super::events::{Event, events};
 use super::heads::{HeadTuning, heads};
 use super::outcome::{Outcome, linked, round};
@@ -84,11 +85,14 @@ impl Stage {
     pub fn finish(
         &self,
         options: &Options,
-        outcomes: Vec<Outcome>,
+        mut outcomes: Vec<Outcome>,
         control: Control<'_>,
     ) -> Result<Tuned, TuneError> {
         let all = outcomes.len();
         (control.progress)(Progress { done: all, all, now: "threads and block sizes".to_owned() });
+        if !compare(&self.ground(), &mut outcomes, control.stop) {
+            return Err(TuneError::Interrupted);
+        }
         let settings = settings(&self.ground(), &outcomes, control.stop);
         let mut settings = settings.ok_or(TuneError::Interrupted)?;
         let mut ends = vec![&self.engines[0]];
@@ -120,9 +124,6 @@ fn profile(
     // A CPU is the same under another name of the market.
     others.retain(|(_, other)| other.cpu.kinship(&cpu) != Kinship::Same);
     let made = Made { date: today(), commit: commit(), by: options.command.clone(), probe: round(probe) };
-    let peak = |isa: &str| {
-        outcomes.iter().filter(|outcome| outcome.isa == isa).map(|outcome| outcome.peak).fold(0.0, f64::max)
-    };
-    let kernels = outcomes.iter().filter_map(|outcome| outcome.tuned(&others, peak(&outcome.isa))).collect();
+    let kernels = outcomes.iter().filter_map(|outcome| outcome.tuned(&others)).collect();
     Ok(TunedProfile { version: VERSION, cpu, made, settings, kernels })
 }

@@ -19,7 +19,7 @@ const ROW_TOKENS: usize = 4;
 /// The prefetch distance at which structures are compared.
 const FIRST_PREFETCH: usize = 3072;
 /// Prefetch distances, in bytes.
-const PREFETCHES: [usize; 7] = [0, 1024, 2048, 3072, 4096, 6144, 8192];
+const PREFETCHES: [usize; 8] = [0, 512, 1024, 2048, 3072, 4096, 6144, 8192];
 
 /// Structures of each number of streams, interleaved or not, that are compiled: those of the least static cost. What is bound by memory is not
 /// told apart by a static cost any finer.
