@@ -290,7 +290,11 @@ impl Head {
         let tile_bytes = multiply.tile_bytes().max(1);
         let shares = if tokens <= at_once.many {
             // As for one token: the results of a call are no sums that wait to be scaled.
-            let stream_bytes = self.walk.piece_bytes(self.blocks.stream_bytes);
+            let stream_bytes = match tokens {
+                1 => self.walk.piece_bytes(self.blocks.stream_bytes),
+                // Several have as many results, which had better stay near until they are copied.
+                _ => self.blocks.stream_bytes,
+            };
             let blocks = shares::Blocks { stream_bytes, ..self.blocks };
             Shares::streamed(blocks, tiles, tile_bytes, (1, multiply.streams()), parts)
         } else {

@@ -10,7 +10,7 @@ use crate::kernels::abi::Kernel;
 use crate::shares::Blocks;
 
 /// Samples of each operation.
-const ROUNDS: usize = 15;
+const ROUNDS: usize = 9;
 
 /// Puts the costs of all outcomes on one scale: that of their default kernels timed in turn, from the cache on one thread.
 ///
