@@ -26,7 +26,7 @@ pub fn benches(criterion: &mut Criterion, memory: &WeightMemory, report: &mut Re
     let rows = if test { TEST_ROWS } else { ROWS };
     for (storage, head_type) in FORMATS {
         let head = head(storage, head_type, rows, &engine);
-        let (state, mut logits) = operands(rows);
+        let (state, mut logits) = operands(rows, 1);
         let mut group = criterion.benchmark_group("head");
         group.throughput(Throughput::BytesDecimal(head.bytes_per_token() as u64));
         for numerics in ISAS.iter().filter_map(|isa| Numerics::new(isa).ok()) {
@@ -36,7 +36,7 @@ pub fn benches(criterion: &mut Criterion, memory: &WeightMemory, report: &mut Re
             let mut checked = false;
             group.bench_function(BenchmarkId::from_parameter(&name), |bencher| {
                 if !checked {
-                    check(&head, &numerics);
+                    check(&head, 1, &numerics);
                     checked = true;
                     limit.probe();
                 }

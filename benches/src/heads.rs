@@ -47,19 +47,19 @@ pub fn head(storage: StorageType, head_type: HeadType, rows: usize, engine: &Eng
     Head::new(&matrix, head_type, engine).expect("a head")
 }
 
-/// A state, and room for its logits.
-pub fn operands(rows: usize) -> (Vec<f32>, Vec<f32>) {
+/// States of so many tokens, and room for their logits.
+pub fn operands(rows: usize, tokens: usize) -> (Vec<f32>, Vec<f32>) {
     let mut random = Pcg32::new(3, 3);
-    let state = (0..COLS).map(|_| random.next_u32() as i32 as f32 / (1u32 << 31) as f32).collect();
-    (state, vec![0.0; rows])
+    let states = (0..tokens * COLS).map(|_| random.next_u32() as i32 as f32 / (1u32 << 31) as f32).collect();
+    (states, vec![0.0; tokens * rows])
 }
 
-/// Compares the logits of a head with those of the portable version.
+/// Compares the logits of a head for so many tokens with those of the portable version.
 ///
 /// # Panics
 /// If a bit differs: a head that is wrong has no speed, and the bench ends.
-pub fn check(head: &Head, numerics: &Numerics) {
-    let (state, mut logits) = operands(head.rows());
+pub fn check(head: &Head, tokens: usize, numerics: &Numerics) {
+    let (state, mut logits) = operands(head.rows(), tokens);
     let mut expected = logits.clone();
     head.logits_on(&Numerics::portable(), &state, &mut expected).expect("operands that fit");
     head.logits_on(numerics, &state, &mut logits).expect("operands that fit");

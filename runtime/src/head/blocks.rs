@@ -12,7 +12,7 @@ mod formats;
 use formats::{ByteRows, Bytes, Nibbles, SixBits};
 
 use super::layout::Format;
-use super::schedule::{Walk, rest, steps};
+use super::schedule::{Turn, Walk, rest, steps};
 use crate::lanes::{LANES, Lanes, MANY, PAIR};
 
 /// Tiles beside each other where tokens are few: a tile has two products in turn for each sum, and one tile's sums would be waited
@@ -44,6 +44,8 @@ pub struct Call<'a> {
     pub tokens: &'a [Token<'a>],
     /// How the tiles are gone through for one token; for several there is one stream.
     pub walk: Walk,
+    /// What is asked for where there are several tokens.
+    pub turn: Turn,
     /// Results, `[tokens][16 * tiles]`.
     pub out: &'a mut [f32],
 }
@@ -198,7 +200,13 @@ unsafe fn at_once<L: Lanes, F: Packed, const T: usize, const S: usize>(
     tiles: [usize; S],
     tokens: &[Token<'_>; T],
 ) {
-    let (part_bytes, ahead) = (F::FORMAT.part_bytes, call.walk.ahead(T == 1 && F::FORMAT.is_swift()));
+    let part_bytes = F::FORMAT.part_bytes;
+    let own = (call.walk.ahead(T == 1 && F::FORMAT.is_swift()), part_bytes);
+    let (all, tile_bytes) = (call.tiles.len(), call.parts * part_bytes);
+    // One token's kernels are for those that come alone.
+    let asks = if T == 1 { None } else { call.turn.asks(all, tile_bytes, part_bytes) };
+    let (first, step) = asks.unwrap_or(own);
+    let ahead = |part: usize| first.wrapping_sub(part * (part_bytes - step));
     let words = |part: usize| call.words.as_ptr().wrapping_add(part * F::FORMAT.part_cols * T);
     // SAFETY: the caller promises the instruction set, and that what the parts read is there.
     unsafe {
@@ -212,7 +220,7 @@ unsafe fn at_once<L: Lanes, F: Packed, const T: usize, const S: usize>(
         if F::SHARES && T > 1 {
             while part < call.parts {
                 let bytes = bytes.map(|tile| tile.add(part * part_bytes));
-                F::part::<L, T, S>(&mut sums, bytes, part, words(part), tokens, ahead);
+                F::part::<L, T, S>(&mut sums, bytes, part, words(part), tokens, ahead(part));
                 part += 1;
             }
         }
@@ -221,7 +229,8 @@ unsafe fn at_once<L: Lanes, F: Packed, const T: usize, const S: usize>(
             for (sums, tile) in sums.iter_mut().zip(bytes) {
                 for part in part..end {
                     let bytes = [tile.add(part * part_bytes)];
-                    F::part::<L, T, 1>(std::array::from_mut(sums), bytes, part, words(part), tokens, ahead);
+                    let sums = std::array::from_mut(&mut *sums);
+                    F::part::<L, T, 1>(sums, bytes, part, words(part), tokens, ahead(part));
                 }
             }
             part = end;

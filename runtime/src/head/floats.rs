@@ -4,8 +4,11 @@
 //! to the lane, columns ascending; then the lanes fold 8, 4, 2, 1. These are the bits of
 //! [`crate::numerics::Numerics::dot_rows`].
 
-use super::schedule::{Walk, rest, steps};
+use super::schedule::{Turn, Walk, rest, steps};
 use crate::lanes::{LANES, Lanes, MANY};
+
+/// Bytes of a cache line.
+const LINE: usize = 64;
 
 /// Whole rows and the tokens that they are multiplied with.
 #[derive(Debug)]
@@ -18,6 +21,8 @@ pub struct Call<'a> {
     pub tokens: &'a [&'a [f32]],
     /// How the rows are gone through.
     pub walk: Walk,
+    /// What is asked for where there are several tokens.
+    pub turn: Turn,
     /// Results, `[tokens][rows]`.
     pub out: &'a mut [f32],
 }
@@ -94,7 +99,7 @@ unsafe fn rows<L: Lanes, S: Stored>(call: Call<'_>) {
     }
 }
 
-/// One row after the other, or some in turn.
+/// One row after the other, or some in turn; of several tokens not so many that their sums would not stay in registers.
 ///
 /// # Safety
 /// The CPU must have the instruction set; operands that belong together.
@@ -103,9 +108,10 @@ unsafe fn walk<L: Lanes, S: Stored, const T: usize>(call: Call<'_>, count: usize
     // SAFETY: the caller promises the same.
     unsafe {
         match call.walk {
+            _ if T > 2 && L::BESIDE == 1 => in_turn::<L, S, T, 1>(call, count, tokens),
             Walk::OneStream => in_turn::<L, S, T, 1>(call, count, tokens),
-            Walk::ThreeStreams => in_turn::<L, S, T, 3>(call, count, tokens),
-            Walk::FourStreams => in_turn::<L, S, T, 4>(call, count, tokens),
+            Walk::FourStreams if T == 1 => in_turn::<L, S, T, 4>(call, count, tokens),
+            Walk::ThreeStreams | Walk::FourStreams => in_turn::<L, S, T, 3>(call, count, tokens),
         }
     }
 }
@@ -126,21 +132,25 @@ unsafe fn in_turn<L: Lanes, S: Stored, const T: usize, const R: usize>(
         }
     };
     let at = |row: usize| call.rows.as_ptr().wrapping_add(row * call.cols * S::BYTES);
-    let ahead = call.walk.ahead(T == 1);
+    let own = (call.walk.ahead(T == 1), LINE);
+    // One token's kernels are for those that come alone.
+    let asks = if T == 1 { None } else { call.turn.asks(call.rows.len(), call.cols * S::BYTES, LINE) };
+    let asks = asks.unwrap_or(own);
     // SAFETY: the rows are some of the call's; the caller promises the rest.
     unsafe {
         for rows in steps::<R>(count) {
-            let sums = dots::<L, S, T, R>(rows.map(at), call.cols, &tokens, ahead);
+            let sums = dots::<L, S, T, R>(rows.map(at), call.cols, &tokens, asks);
             (0..R).for_each(|stream| store(rows[stream], sums[stream]));
         }
         for row in rest::<R>(count) {
-            let [sums] = dots::<L, S, T, 1>([at(row)], call.cols, &tokens, ahead);
+            let [sums] = dots::<L, S, T, 1>([at(row)], call.cols, &tokens, asks);
             store(row, sums);
         }
     }
 }
 
-/// The products of some rows with some tokens, a turn of four vectors of each row after the other.
+/// The products of some rows with some tokens, a turn of four vectors of each row after the other; what is asked for lies so far
+/// ahead of a row's beginning, and goes on by so many bytes a line.
 ///
 /// # Safety
 /// The CPU must have the instruction set; `cols` values in the rows and in every token.
@@ -149,7 +159,7 @@ unsafe fn dots<L: Lanes, S: Stored, const T: usize, const R: usize>(
     rows: [*const u8; R],
     cols: usize,
     tokens: &[&[f32]; T],
-    ahead: usize,
+    (ahead, step): (usize, usize),
 ) -> [[f32; T]; R] {
     // SAFETY: the caller promises the instruction set and the lengths.
     unsafe {
@@ -158,10 +168,11 @@ unsafe fn dots<L: Lanes, S: Stored, const T: usize, const R: usize>(
         while col + 4 * LANES <= cols {
             for r in 0..R {
                 for chunk in 0..4 {
-                    let from = rows[r].add((col + chunk * LANES) * S::BYTES);
-                    // Once a line: a vector is one of 64 bytes, or half.
-                    if (chunk * LANES * S::BYTES).is_multiple_of(64) {
-                        L::prefetch(from, ahead);
+                    let at = (col + chunk * LANES) * S::BYTES;
+                    let from = rows[r].add(at);
+                    // Once a line: a vector is one, or half.
+                    if (chunk * LANES * S::BYTES).is_multiple_of(LINE) {
+                        L::prefetch(from, ahead.wrapping_sub(at / LINE * (LINE - step)));
                     }
                     multiply::<L, T>(&mut lanes[r], S::lanes::<L>(from), tokens, col + chunk * LANES);
                 }

@@ -153,13 +153,12 @@ impl Head {
 
     /// The name of the kernel that an engine runs it with. Stored blocks become rows of f32 for theirs.
     pub fn kernel_name(&self, engine: &Engine) -> String {
-        let format = match &self.weights {
-            Weights::Stored { matrix, .. } if matches!(matrix.storage(), StorageType::Blocks(_)) => "f32",
-            _ => self.type_name(),
-        };
-        let swift = match &self.weights {
-            Weights::Stored { .. } => true,
-            Weights::Packed { format, .. } => format.is_swift(),
+        let (format, swift) = match &self.weights {
+            Weights::Stored { matrix, .. } if matches!(matrix.storage(), StorageType::Blocks(_)) => {
+                ("f32", true)
+            }
+            Weights::Stored { .. } => (self.type_name(), true),
+            Weights::Packed { format, .. } => (format.name, format.is_swift()),
         };
         kernels::name(engine.numerics().isa(), format, self.walk.ahead(swift), self.walk)
     }

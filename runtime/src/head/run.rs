@@ -8,7 +8,7 @@ use super::activations::{Activations, Arrangement, AtOnce};
 use super::blocks::{self, Token};
 use super::kernels::{BlockKernels, FloatKernels};
 use super::on_tiles;
-use super::schedule::Walk;
+use super::schedule::{Turn, Walk};
 use super::{Head, Weights, floats};
 use crate::engine::{Engine, EngineError};
 use crate::format::{FloatType, StorageType, VocabMatrix};
@@ -45,8 +45,8 @@ trait Multiply: Sync {
     fn streams(&self) -> usize;
 
     /// Sets `out` to the results of each of these tokens, a batch, for the rows of the tiles, those past the last row included
-    /// or not.
-    fn run(&self, tiles: &Range<usize>, weights: &[u8], tokens: Range<usize>, out: &mut Vec<f32>);
+    /// or not; asks for its turn's share of what lies behind them.
+    fn run(&self, tiles: &Range<usize>, weights: &[u8], tokens: Range<usize>, turn: Turn, out: &mut Vec<f32>);
 }
 
 /// Rows as they are stored.
@@ -104,10 +104,17 @@ impl Multiply for Rows<'_> {
         self.walk.streams()
     }
 
-    fn run(&self, tiles: &Range<usize>, weights: &[u8], tokens: Range<usize>, out: &mut Vec<f32>) {
+    fn run(
+        &self,
+        tiles: &Range<usize>,
+        weights: &[u8],
+        tokens: Range<usize>,
+        turn: Turn,
+        out: &mut Vec<f32>,
+    ) {
         out.resize(tokens.len() * self.of(tiles).len(), 0.0);
         let (cols, tokens, walk) = (self.matrix.cols(), &self.tokens[tokens], self.walk);
-        let call = floats::Call { rows: weights, cols, tokens, walk, out };
+        let call = floats::Call { rows: weights, cols, tokens, walk, turn, out };
         // SAFETY: the kernel is that of an instruction set that the CPU has.
         unsafe { (self.kernel)(call) }
     }
@@ -146,7 +153,14 @@ impl Multiply for Tiles<'_> {
         }
     }
 
-    fn run(&self, tiles: &Range<usize>, weights: &[u8], tokens: Range<usize>, out: &mut Vec<f32>) {
+    fn run(
+        &self,
+        tiles: &Range<usize>,
+        weights: &[u8],
+        tokens: Range<usize>,
+        turn: Turn,
+        out: &mut Vec<f32>,
+    ) {
         out.resize(tokens.len() * tiles.len() * LANES, 0.0);
         let scales = match self.scales {
             [] => &[],
@@ -154,7 +168,7 @@ impl Multiply for Tiles<'_> {
         };
         let words = self.activations.words(tokens.clone());
         let (parts, tokens, walk) = (self.parts, &self.tokens[tokens], self.walk);
-        let call = blocks::Call { tiles: weights, scales, parts, words, tokens, walk, out };
+        let call = blocks::Call { tiles: weights, scales, parts, words, tokens, walk, turn, out };
         // SAFETY: the kernel is that of an instruction set that the CPU has.
         unsafe { (self.kernel)(call) }
     }
@@ -226,7 +240,7 @@ impl Head {
         self.with(numerics, hidden, &mut Scratch::default(), |multiply| {
             let weights = multiply.weights(&(0..1));
             for tokens in multiply.at_once().batches(hidden.len() / self.cols) {
-                multiply.run(&(0..1), &weights, tokens, &mut out);
+                multiply.run(&(0..1), &weights, tokens, Turn::ALONE, &mut out);
                 bits.extend(out.iter().map(|logit| logit.to_bits()));
             }
         });
@@ -304,13 +318,17 @@ impl Head {
         };
         let results = SharedRows::new(logits, self.rows);
         let finite = AtomicBool::new(true);
+        let turns = at_once.batches(tokens).count();
         let member = |part: usize| {
             let mut out = Vec::new();
             while let Some(tiles) = shares.claim(part) {
                 let weights = multiply.weights(&tiles);
-                for some in at_once.batches(tokens) {
+                // Behind what was made for this call is nothing to ask for.
+                let of = if matches!(weights, Cow::Borrowed(_)) { turns } else { 1 };
+                for (index, some) in at_once.batches(tokens).enumerate() {
                     results.will_write(&some, &tiles);
-                    multiply.run(&tiles, &weights, some.clone(), &mut out);
+                    let turn = Turn { index: index % of, of };
+                    multiply.run(&tiles, &weights, some.clone(), turn, &mut out);
                     let outs = out.chunks_exact(out.len() / some.len());
                     // SAFETY: the tiles were handed out to this call alone, and one token's slice is gone before the next.
                     for ((_, logits), out) in unsafe { results.each(some, &tiles) }.zip(outs) {

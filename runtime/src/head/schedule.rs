@@ -59,6 +59,27 @@ impl Walk {
     }
 }
 
+/// Which of the calls it is that multiply the same weights, each with other tokens. The first of them waits for memory and the
+/// others do not, so each asks for its share of the weights that lie behind them, which are the next: memory is kept busy by all.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Turn {
+    /// Counted from 0.
+    pub index: usize,
+    /// How many they are.
+    pub of: usize,
+}
+
+impl Turn {
+    /// The only one, which asks for weights of its own.
+    pub const ALONE: Turn = Turn { index: 0, of: 1 };
+
+    /// Where it asks, for an item of `item` bytes of `all` that are multiplied: how far behind the item's beginning, and how many
+    /// bytes further with each `part` bytes; `None` where it is alone.
+    pub fn asks(self, all: usize, item: usize, part: usize) -> Option<(usize, usize)> {
+        (self.of > 1).then(|| (all + self.index * item / self.of, part.div_ceil(self.of)))
+    }
+}
+
 /// What is worked on together: an item of each of `S` equal parts of `count` items, step by step.
 pub fn steps<const S: usize>(count: usize) -> impl Iterator<Item = [usize; S]> {
     let each = count / S;
@@ -68,4 +89,26 @@ pub fn steps<const S: usize>(count: usize) -> impl Iterator<Item = [usize; S]> {
 /// The items that these parts leave over.
 pub fn rest<const S: usize>(count: usize) -> Range<usize> {
     count - count % S..count
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn turns_together_ask_for_all_that_lies_behind() {
+        // Two items of three parts of 64 bytes.
+        let (all, item, part) = (384, 192, 64);
+        for of in [2, 3, 4, 7] {
+            let mut asked = Vec::new();
+            for (index, begin) in (0..of).flat_map(|index| [(index, 0), (index, item)]) {
+                let (first, step) = Turn { index, of }.asks(all, item, part).expect("it is not alone");
+                asked.extend((0..item / part).map(|n| (begin + first + n * step) / 64));
+            }
+            asked.sort_unstable();
+            asked.dedup();
+            assert!((all / 64..2 * all / 64).all(|line| asked.contains(&line)), "{of} turns: {asked:?}");
+        }
+        assert_eq!(Turn::ALONE.asks(all, item, part), None);
+    }
 }
