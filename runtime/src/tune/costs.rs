@@ -4,9 +4,7 @@ use std::sync::atomic::{AtomicBool, Ordering};
 
 use super::arena::{Arena, Ground};
 use super::contest::median;
-use super::outcome::Outcome;
-use crate::kernels::DESCRIPTORS;
-use crate::kernels::abi::Kernel;
+use super::outcome::{Outcome, kernel_of};
 use crate::shares::Blocks;
 
 /// Samples of each operation.
@@ -20,14 +18,10 @@ const ROUNDS: usize = 9;
 ///
 /// Returns whether it came to its end: false where the caller has set `stop`.
 pub fn compare(ground: &Ground<'_>, outcomes: &mut [Outcome], stop: &AtomicBool) -> bool {
-    let linked = |outcome: &Outcome| {
-        let descriptor = DESCRIPTORS.iter().find(|descriptor| descriptor.name == outcome.default)?;
-        Some((Kernel::new(descriptor)?, *outcome.places.first()?))
-    };
     let mut timed = Vec::new();
     for (index, outcome) in outcomes.iter().enumerate() {
-        if let Some((kernel, place)) = linked(outcome) {
-            let mut arena = Arena::new(ground, place, kernel.descriptor().tokens, Blocks::default());
+        if let Some((kernel, place)) = kernel_of(&outcome.default).zip(outcome.places.first()) {
+            let mut arena = Arena::new(ground, *place, kernel.descriptor().tokens, Blocks::default());
             arena.prepare(&kernel);
             timed.push((index, kernel, arena, Vec::new()));
         }
@@ -50,6 +44,7 @@ pub fn compare(ground: &Ground<'_>, outcomes: &mut [Outcome], stop: &AtomicBool)
 mod tests {
     use super::*;
     use crate::engine::Engine;
+    use crate::kernels::DESCRIPTORS;
     use crate::kernels::abi::Descriptor;
     use crate::probe::memory::WeightMemory;
     use crate::tune::arena::Place;

@@ -6,6 +6,14 @@ use kernelgen::tuned::{Class, ProfileError, TunedKernel, TunedProfile};
 use serde::{Deserialize, Serialize};
 
 use super::arena::Place;
+use crate::kernels::DESCRIPTORS;
+use crate::kernels::abi::Kernel;
+
+/// The kernel of a name, where it is linked and this CPU has its instructions: what is not linked cannot be run before the next
+/// build.
+pub fn kernel_of(name: &str) -> Option<Kernel> {
+    DESCRIPTORS.iter().find(|descriptor| descriptor.name == name).and_then(Kernel::new)
+}
 
 /// What a contest found.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]

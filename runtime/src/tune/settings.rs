@@ -6,10 +6,9 @@ use kernelgen::tuned::Settings;
 
 use super::arena::{Arena, Ground, Place};
 use super::contest::{WORTHWHILE, median};
-use super::outcome::Outcome;
+use super::outcome::{Outcome, kernel_of};
 use crate::engine::Engine;
 use crate::exact::STREAMED_TOKENS;
-use crate::kernels::DESCRIPTORS;
 use crate::kernels::abi::Kernel;
 use crate::shares::Blocks;
 use crate::team::Team;
@@ -56,10 +55,9 @@ pub fn settings(ground: &Ground<'_>, outcomes: &[Outcome], stop: &AtomicBool) ->
     Some(settings)
 }
 
-/// The winner, where it is linked: what is not cannot be run before the next build.
+/// The best of those that are linked.
 fn winner(outcome: &Outcome) -> Option<Kernel> {
-    let linked = outcome.ranked.iter().find_map(|kernel| DESCRIPTORS.iter().find(|d| d.name == kernel.name));
-    linked.and_then(Kernel::new)
+    outcome.ranked.iter().find_map(|kernel| kernel_of(&kernel.name))
 }
 
 /// The number of threads that streams weights the fastest: of about equal ones the fewest.
