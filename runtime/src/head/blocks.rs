@@ -201,12 +201,10 @@ unsafe fn at_once<L: Lanes, F: Packed, const T: usize, const S: usize>(
     tokens: &[Token<'_>; T],
 ) {
     let part_bytes = F::FORMAT.part_bytes;
-    let own = (call.walk.ahead(T == 1 && F::FORMAT.is_swift()), part_bytes);
-    let (all, tile_bytes) = (call.tiles.len(), call.parts * part_bytes);
     // One token's kernels are for those that come alone.
-    let asks = if T == 1 { None } else { call.turn.asks(all, tile_bytes, part_bytes) };
-    let (first, step) = asks.unwrap_or(own);
-    let ahead = |part: usize| first.wrapping_sub(part * (part_bytes - step));
+    let turn = if T == 1 { Turn::ALONE } else { call.turn };
+    let ahead = call.walk.ahead(T == 1 && F::FORMAT.is_swift());
+    let asks = turn.asks(ahead, call.tiles.len(), call.parts * part_bytes, part_bytes);
     let words = |part: usize| call.words.as_ptr().wrapping_add(part * F::FORMAT.part_cols * T);
     // SAFETY: the caller promises the instruction set, and that what the parts read is there.
     unsafe {
@@ -220,7 +218,7 @@ unsafe fn at_once<L: Lanes, F: Packed, const T: usize, const S: usize>(
         if F::SHARES && T > 1 {
             while part < call.parts {
                 let bytes = bytes.map(|tile| tile.add(part * part_bytes));
-                F::part::<L, T, S>(&mut sums, bytes, part, words(part), tokens, ahead(part));
+                F::part::<L, T, S>(&mut sums, bytes, part, words(part), tokens, asks.ahead(part));
                 part += 1;
             }
         }
@@ -230,7 +228,7 @@ unsafe fn at_once<L: Lanes, F: Packed, const T: usize, const S: usize>(
                 for part in part..end {
                     let bytes = [tile.add(part * part_bytes)];
                     let sums = std::array::from_mut(&mut *sums);
-                    F::part::<L, T, 1>(sums, bytes, part, words(part), tokens, ahead(part));
+                    F::part::<L, T, 1>(sums, bytes, part, words(part), tokens, asks.ahead(part));
                 }
             }
             part = end;

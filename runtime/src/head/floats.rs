@@ -4,7 +4,7 @@
 //! to the lane, columns ascending; then the lanes fold 8, 4, 2, 1. These are the bits of
 //! [`crate::numerics::Numerics::dot_rows`].
 
-use super::schedule::{Turn, Walk, rest, steps};
+use super::schedule::{Asks, Turn, Walk, rest, steps};
 use crate::lanes::{LANES, Lanes, MANY};
 
 /// Bytes of a cache line.
@@ -132,10 +132,9 @@ unsafe fn in_turn<L: Lanes, S: Stored, const T: usize, const R: usize>(
         }
     };
     let at = |row: usize| call.rows.as_ptr().wrapping_add(row * call.cols * S::BYTES);
-    let own = (call.walk.ahead(T == 1), LINE);
     // One token's kernels are for those that come alone.
-    let asks = if T == 1 { None } else { call.turn.asks(call.rows.len(), call.cols * S::BYTES, LINE) };
-    let asks = asks.unwrap_or(own);
+    let turn = if T == 1 { Turn::ALONE } else { call.turn };
+    let asks = turn.asks(call.walk.ahead(T == 1), call.rows.len(), call.cols * S::BYTES, LINE);
     // SAFETY: the rows are some of the call's; the caller promises the rest.
     unsafe {
         for rows in steps::<R>(count) {
@@ -149,8 +148,7 @@ unsafe fn in_turn<L: Lanes, S: Stored, const T: usize, const R: usize>(
     }
 }
 
-/// The products of some rows with some tokens, a turn of four vectors of each row after the other; what is asked for lies so far
-/// ahead of a row's beginning, and goes on by so many bytes a line.
+/// The products of some rows with some tokens, a turn of four vectors of each row after the other.
 ///
 /// # Safety
 /// The CPU must have the instruction set; `cols` values in the rows and in every token.
@@ -159,7 +157,7 @@ unsafe fn dots<L: Lanes, S: Stored, const T: usize, const R: usize>(
     rows: [*const u8; R],
     cols: usize,
     tokens: &[&[f32]; T],
-    (ahead, step): (usize, usize),
+    asks: Asks,
 ) -> [[f32; T]; R] {
     // SAFETY: the caller promises the instruction set and the lengths.
     unsafe {
@@ -172,7 +170,7 @@ unsafe fn dots<L: Lanes, S: Stored, const T: usize, const R: usize>(
                     let from = rows[r].add(at);
                     // Once a line: a vector is one, or half.
                     if (chunk * LANES * S::BYTES).is_multiple_of(LINE) {
-                        L::prefetch(from, ahead.wrapping_sub(at / LINE * (LINE - step)));
+                        L::prefetch(from, asks.ahead(at / LINE));
                     }
                     multiply::<L, T>(&mut lanes[r], S::lanes::<L>(from), tokens, col + chunk * LANES);
                 }

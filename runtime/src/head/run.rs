@@ -30,6 +30,9 @@ const PIECES_EACH: usize = 4;
 #[derive(Debug, Default)]
 pub(crate) struct Scratch(Activations);
 
+/// Some tokens, and their turn with the weights.
+type Batch = (Range<usize>, Turn);
+
 /// What multiplies tiles with tokens.
 trait Multiply: Sync {
     /// Bytes that a tile takes while it is worked on.
@@ -46,7 +49,7 @@ trait Multiply: Sync {
 
     /// Sets `out` to the results of each of these tokens, a batch, for the rows of the tiles, those past the last row included
     /// or not; asks for its turn's share of what lies behind them.
-    fn run(&self, tiles: &Range<usize>, weights: &[u8], tokens: Range<usize>, turn: Turn, out: &mut Vec<f32>);
+    fn run(&self, tiles: &Range<usize>, weights: &[u8], batch: Batch, out: &mut Vec<f32>);
 }
 
 /// Rows as they are stored.
@@ -104,14 +107,7 @@ impl Multiply for Rows<'_> {
         self.walk.streams()
     }
 
-    fn run(
-        &self,
-        tiles: &Range<usize>,
-        weights: &[u8],
-        tokens: Range<usize>,
-        turn: Turn,
-        out: &mut Vec<f32>,
-    ) {
+    fn run(&self, tiles: &Range<usize>, weights: &[u8], (tokens, turn): Batch, out: &mut Vec<f32>) {
         out.resize(tokens.len() * self.of(tiles).len(), 0.0);
         let (cols, tokens, walk) = (self.matrix.cols(), &self.tokens[tokens], self.walk);
         let call = floats::Call { rows: weights, cols, tokens, walk, turn, out };
@@ -153,14 +149,7 @@ impl Multiply for Tiles<'_> {
         }
     }
 
-    fn run(
-        &self,
-        tiles: &Range<usize>,
-        weights: &[u8],
-        tokens: Range<usize>,
-        turn: Turn,
-        out: &mut Vec<f32>,
-    ) {
+    fn run(&self, tiles: &Range<usize>, weights: &[u8], (tokens, turn): Batch, out: &mut Vec<f32>) {
         out.resize(tokens.len() * tiles.len() * LANES, 0.0);
         let scales = match self.scales {
             [] => &[],
@@ -240,7 +229,7 @@ impl Head {
         self.with(numerics, hidden, &mut Scratch::default(), |multiply| {
             let weights = multiply.weights(&(0..1));
             for tokens in multiply.at_once().batches(hidden.len() / self.cols) {
-                multiply.run(&(0..1), &weights, tokens, Turn::ALONE, &mut out);
+                multiply.run(&(0..1), &weights, (tokens, Turn::ALONE), &mut out);
                 bits.extend(out.iter().map(|logit| logit.to_bits()));
             }
         });
@@ -323,12 +312,14 @@ impl Head {
             let mut out = Vec::new();
             while let Some(tiles) = shares.claim(part) {
                 let weights = multiply.weights(&tiles);
-                // Behind what was made for this call is nothing to ask for.
-                let of = if matches!(weights, Cow::Borrowed(_)) { turns } else { 1 };
                 for (index, some) in at_once.batches(tokens).enumerate() {
                     results.will_write(&some, &tiles);
-                    let turn = Turn { index: index % of, of };
-                    multiply.run(&tiles, &weights, some.clone(), turn, &mut out);
+                    let turn = match weights {
+                        Cow::Borrowed(_) => Turn { index, of: turns },
+                        // Behind what was made for this call is nothing to ask for.
+                        Cow::Owned(_) => Turn::ALONE,
+                    };
+                    multiply.run(&tiles, &weights, (some.clone(), turn), &mut out);
                     let outs = out.chunks_exact(out.len() / some.len());
                     // SAFETY: the tiles were handed out to this call alone, and one token's slice is gone before the next.
                     for ((_, logits), out) in unsafe { results.each(some, &tiles) }.zip(outs) {

@@ -73,10 +73,31 @@ impl Turn {
     /// The only one, which asks for weights of its own.
     pub const ALONE: Turn = Turn { index: 0, of: 1 };
 
-    /// Where it asks, for an item of `item` bytes of `all` that are multiplied: how far behind the item's beginning, and how many
-    /// bytes further with each `part` bytes; `None` where it is alone.
-    pub fn asks(self, all: usize, item: usize, part: usize) -> Option<(usize, usize)> {
-        (self.of > 1).then(|| (all + self.index * item / self.of, part.div_ceil(self.of)))
+    /// What is asked for beside an item of `item` bytes of `all` that are multiplied: what is its turn's share of those behind
+    /// them, or where it is alone what lies `ahead` bytes on, a step for each `part` bytes of the item.
+    #[inline(always)]
+    pub fn asks(self, ahead: usize, all: usize, item: usize, part: usize) -> Asks {
+        match self.of {
+            1 => Asks { ahead, behind: 0 },
+            of => Asks { ahead: all + self.index * item / of, behind: part - part.div_ceil(of) },
+        }
+    }
+}
+
+/// Which bytes are asked for while a part of an item is worked on.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Asks {
+    /// How far ahead of the item's first part.
+    ahead: usize,
+    /// How much less with each part.
+    behind: usize,
+}
+
+impl Asks {
+    /// How far ahead of the part of so many before it; modulo 2^64, for it may lie behind.
+    #[inline(always)]
+    pub fn ahead(self, part: usize) -> usize {
+        self.ahead.wrapping_sub(part * self.behind)
     }
 }
 
@@ -102,13 +123,14 @@ mod tests {
         for of in [2, 3, 4, 7] {
             let mut asked = Vec::new();
             for (index, begin) in (0..of).flat_map(|index| [(index, 0), (index, item)]) {
-                let (first, step) = Turn { index, of }.asks(all, item, part).expect("it is not alone");
-                asked.extend((0..item / part).map(|n| (begin + first + n * step) / 64));
+                let asks = Turn { index, of }.asks(2048, all, item, part);
+                asked.extend((0..item / part).map(|n| (begin + n * part).wrapping_add(asks.ahead(n)) / 64));
             }
             asked.sort_unstable();
             asked.dedup();
             assert!((all / 64..2 * all / 64).all(|line| asked.contains(&line)), "{of} turns: {asked:?}");
         }
-        assert_eq!(Turn::ALONE.asks(all, item, part), None);
+        let alone = Turn::ALONE.asks(2048, all, item, part);
+        assert_eq!([0, 1, 2].map(|n| alone.ahead(n)), [2048; 3]);
     }
 }
