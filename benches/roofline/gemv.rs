@@ -6,13 +6,13 @@ use std::time::Instant;
 
 use tritforge::engine::Engine;
 use tritforge::exact::Activations;
-use tritforge::kernels::abi::{ATOM_BYTES, ATOM_COLS, Kernel, TILE_ROWS};
-use tritforge::kernels::layouts::i2a16;
+use tritforge::kernels::abi::{Kernel, Problem, TILE_ROWS};
 use tritforge::probe::bandwidth::ReadProbe;
 use tritforge::probe::memory::WeightMemory;
 use tritforge::probe::peak::PeakProbe;
+use tritforge::probe::stack::Stack;
 use tritforge::probe::{Rate, Samples, marked};
-use tritforge::shares::{Blocks, Shares, by_matrix};
+use tritforge::shares::{Blocks, Shares};
 use tritforge::team::Team;
 use tritforge_benches::check;
 
@@ -52,28 +52,16 @@ pub fn measure(
 struct Bench<'a> {
     kernel: &'a Kernel,
     acts: Activations,
-    matrices: Vec<&'a [u8]>,
-    /// The matrix that is read next.
-    next: usize,
+    stack: Stack<'a>,
 }
 
 impl<'a> Bench<'a> {
     /// # Panics
     /// If the kernel's results are not exact.
-    fn new(kernel: &'a Kernel, (rows, cols): (usize, usize), memory: &'a WeightMemory) -> Self {
-        let acts = Activations::new(1, (rows, cols));
-        let matrices = memory.matrices(i2a16::packed_bytes(rows, cols));
-        check(kernel, &acts.problem(kernel, matrices[0], 0));
-        Bench { kernel, acts, matrices, next: 0 }
-    }
-
-    /// Bytes of a tile of 16 rows.
-    fn tile_bytes(&self) -> usize {
-        self.acts.cols.div_ceil(ATOM_COLS) * ATOM_BYTES
-    }
-
-    fn tiles(&self) -> usize {
-        self.acts.rows.div_ceil(TILE_ROWS)
+    fn new(kernel: &'a Kernel, shape: (usize, usize), memory: &'a WeightMemory) -> Self {
+        let (acts, stack) = (Activations::new(1, shape), Stack::new(memory, shape));
+        check(kernel, &acts.problem(kernel, stack.matrix(0), 0));
+        Bench { kernel, acts, stack }
     }
 
     fn row(&mut self, engine: &Engine, memory: &WeightMemory, effort: &Effort) -> String {
@@ -91,7 +79,7 @@ impl<'a> Bench<'a> {
         }
         let (Rate { median, best, .. }, l2) = (from_memory.rate(), from_l2.rate().median);
         let probe = read.samples().rate().median;
-        let macs_per_byte = (TILE_ROWS * self.acts.cols) as f64 / self.tile_bytes() as f64;
+        let macs_per_byte = (TILE_ROWS * self.acts.cols) as f64 / self.stack.tile_bytes() as f64;
         let of_peak = peak.samples(isa).map_or(f64::NAN, |peak| from_l2.of(peak) * macs_per_byte);
         let of_probe = from_memory.of(read.samples());
         let bound = probe.min(l2);
@@ -112,18 +100,15 @@ impl<'a> Bench<'a> {
     }
 
     /// Bytes a second over at least a window of matrices that have not been read for long, shared out as the products of the
-    /// same activations are: as if they stood one below the other.
+    /// same activations are.
     fn stream(&mut self, team: &Team<'_>, blocks: Blocks, window: usize) -> f64 {
-        let count = window.div_ceil(self.matrices[0].len());
-        let (first, all) = (self.next, self.matrices.len());
-        self.next = (first + count) % all;
+        let turn = self.stack.next(window);
         let streams = self.kernel.descriptor().streams;
-        let tiles = self.tiles();
-        let shares = Shares::streamed(blocks, count * tiles, self.tile_bytes(), (1, streams), team.size());
+        let shares = Shares::streamed(blocks, turn.len(), self.stack.tile_bytes(), (1, streams), team.size());
         self.run(team, |member, run| {
             while let Some(claimed) = shares.claim(member) {
-                for (index, own) in by_matrix(claimed, tiles) {
-                    run(self.matrices[(first + index) % all], own);
+                for part in self.stack.parts(self.kernel, &turn, claimed) {
+                    run(&part.problem(&self.acts, self.kernel, 0), part.tiles);
                 }
             }
         })
@@ -132,32 +117,35 @@ impl<'a> Bench<'a> {
     /// Bytes a second of each member's own few tiles, again and again.
     fn repeat(&self, team: &Team<'_>, window: usize) -> f64 {
         self.run(team, |member, run| {
-            let tiles = self.tiles();
+            let tile_bytes = self.stack.tile_bytes();
             // A kernel with several streams computes tiles that are left over twice.
             let streams = self.kernel.descriptor().streams;
-            let own = (L2 / self.tile_bytes() / streams * streams).max(streams).min(tiles);
-            let matrix = self.matrices[member % self.matrices.len()];
-            (0..window.div_ceil(own * self.tile_bytes())).for_each(|_| run(matrix, 0..own));
+            let own = (L2 / tile_bytes / streams * streams).max(streams).min(self.stack.tiles());
+            let problem = self.acts.problem(self.kernel, self.stack.matrix(member), 0);
+            (0..window.div_ceil(own * tile_bytes)).for_each(|_| run(&problem, 0..own));
         })
     }
 
     /// Bytes a second of what `body(member, run)` runs on all members.
-    fn run(&self, team: &Team<'_>, body: impl Fn(usize, &mut dyn FnMut(&[u8], Range<usize>)) + Sync) -> f64 {
+    fn run(
+        &self,
+        team: &Team<'_>,
+        body: impl Fn(usize, &mut dyn FnMut(&Problem<'_>, Range<usize>)) + Sync,
+    ) -> f64 {
         let run_tiles = std::sync::atomic::AtomicUsize::new(0);
         let start = Instant::now();
         team.run(|member| {
             // Few enough that they stay in the first-level cache, as in the products of a model.
             let mut out = Vec::new();
             let mut count = 0;
-            body(member, &mut |matrix, tiles| {
+            body(member, &mut |problem, tiles| {
                 count += tiles.len();
-                let problem = self.acts.problem(self.kernel, matrix, 0);
                 let rows = TILE_ROWS * tiles.len();
                 out.resize(rows.max(out.len()), 0);
-                self.kernel.run(&problem, tiles, black_box(&mut out), rows).expect("checked operands");
+                self.kernel.run(problem, tiles, black_box(&mut out), rows).expect("checked operands");
             });
             run_tiles.fetch_add(count, std::sync::atomic::Ordering::Relaxed);
         });
-        (run_tiles.into_inner() * self.tile_bytes()) as f64 / start.elapsed().as_secs_f64().max(1e-9)
+        (run_tiles.into_inner() * self.stack.tile_bytes()) as f64 / start.elapsed().as_secs_f64().max(1e-9)
     }
 }

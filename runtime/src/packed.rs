@@ -139,6 +139,21 @@ impl PackedTernaryWeights {
         &self.memory[self.range.clone()]
     }
 
+    /// Whether another matrix of as many columns begins in memory where this one ends.
+    pub(crate) fn is_before(&self, other: &Self) -> bool {
+        Arc::ptr_eq(&self.memory, &other.memory)
+            && self.cols == other.cols
+            && self.range.end == other.range.start
+    }
+
+    /// The packed bytes of this matrix and of those behind it, up to one that is the last of them.
+    ///
+    /// # Panics
+    /// If that lies before this one.
+    pub(crate) fn data_through(&self, last: &Self) -> &[u8] {
+        &self.memory[self.range.start..last.range.end]
+    }
+
     /// Reads row `row` back into `trits`.
     ///
     /// # Panics

@@ -1,5 +1,7 @@
 //! Matrix products under way: the kernels that they take, and the row tiles that the members of a team share.
 
+mod stack;
+
 use std::ops::Range;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, Mutex, OnceLock, PoisonError};
@@ -16,6 +18,7 @@ use crate::room::Room;
 use crate::shares::{self, Blocks, SharedRows, Shares};
 use crate::spare::Spare;
 use crate::team::Team;
+use stack::Stack;
 
 /// Cycles of a kernel, by its static cost, below which handing work to other threads costs more than it saves: some two
 /// microseconds.
@@ -101,23 +104,6 @@ impl<'a> Product<'a> {
         calls(&self.plan).filter_map(|(first, kernel)| Vectors::of(kernel, first))
     }
 
-    /// The rows of some tiles, which must have been claimed, for all tokens.
-    fn tile_rows(&self, tiles: &Range<usize>, scratch: &mut Scratch) -> Result<(), KernelError> {
-        let Scratch { own, .. } = scratch;
-        self.expand(&self.plan, tiles, own);
-        for (token, kernel, part) in self.steps(tiles) {
-            let tokens = token..token + kernel.descriptor().tokens;
-            self.y.will_write(&tokens, &part);
-            let sums = self.sums(kernel, token, &part, own)?;
-            // SAFETY: the tiles were handed out to this call alone, and one token's slice is gone before the next.
-            let results = unsafe { self.y.each(tokens, &part) };
-            for ((t, y), sums) in results.zip(sums.chunks_exact(covered(self.weights, &part))) {
-                self.scale(t, &part, sums, y);
-            }
-        }
-        Ok(())
-    }
-
     /// The calls that some tiles take: first token, kernel, and the part of the tiles.
     fn steps(&self, tiles: &Range<usize>) -> impl Iterator<Item = (usize, &Kernel, Range<usize>)> {
         let tiles = tiles.clone();
@@ -128,15 +114,22 @@ impl<'a> Product<'a> {
         })
     }
 
-    /// The integer products of the rows of some tiles with the tokens that a kernel takes from one on.
+    /// The matrix, for kernels.
+    fn matrix(&self) -> Matrix<'a> {
+        Matrix { rows: self.weights.rows(), weights: self.weights.data() }
+    }
+
+    /// The integer products of the rows of some tiles, of the product's matrix or of one that it is part of, with the tokens that
+    /// a kernel takes from one on.
     fn sums<'s>(
         &self,
+        matrix: Matrix<'_>,
         kernel: &Kernel,
         token: usize,
         tiles: &Range<usize>,
         ProductScratch { codes, first_tile, sums }: &'s mut ProductScratch,
     ) -> Result<&'s [i32], KernelError> {
-        let (covered, taken) = (covered(self.weights, tiles), kernel.descriptor().tokens);
+        let (covered, taken) = (matrix.covered(tiles), kernel.descriptor().tokens);
         if sums.len() < covered * taken {
             sums.resize(covered * taken, 0);
         }
@@ -146,22 +139,37 @@ impl<'a> Product<'a> {
         // Those of these tiles are there where the plan has a kernel that looks at them.
         let before = (tiles.start - *first_tile) * kernel.descriptor().tile_bytes(self.weights.cols());
         let expanded = codes.codes().get(before..);
-        let problem = Problem { interleaved, expanded, ..problem(self.weights, self.x, token, taken) };
+        let problem = Problem { interleaved, expanded, ..self.problem(matrix, token..token + taken) };
         kernel.run(&problem, tiles.clone(), sums, covered)?;
         Ok(sums)
     }
 
-    /// Brings the codes of some tiles apart, once for all calls, if a plan has a kernel that wants them so.
+    /// The operands of the products of a matrix with some tokens.
+    fn problem<'p>(&'p self, Matrix { rows, weights }: Matrix<'p>, tokens: Range<usize>) -> Problem<'p> {
+        let stride = self.x.stride();
+        Problem {
+            rows,
+            cols: self.weights.cols(),
+            weights,
+            acts: &self.x.data()[tokens.start * stride..tokens.end * stride],
+            act_stride: stride,
+            act_sums: &self.x.sums()[tokens],
+            interleaved: None,
+            expanded: None,
+        }
+    }
+
+    /// Brings the codes of some tiles apart, once for all calls, if the product's kernels want them so.
     fn expand(
         &self,
-        plan: &[Kernel],
+        matrix: Matrix<'_>,
         tiles: &Range<usize>,
         ProductScratch { codes, first_tile, .. }: &mut ProductScratch,
     ) {
         *first_tile = tiles.start;
-        let fields = plan.iter().find_map(|kernel| kernel.descriptor().expanded);
+        let fields = self.plan.iter().find_map(|kernel| kernel.descriptor().expanded);
         let tile_bytes = self.tile_bytes();
-        let packed = &self.weights.data()[tiles.start * tile_bytes..tiles.end * tile_bytes];
+        let packed = &matrix.weights[tiles.start * tile_bytes..tiles.end * tile_bytes];
         codes.make(&self.numerics, fields, packed);
     }
 
@@ -178,6 +186,21 @@ impl<'a> Product<'a> {
         if !finite {
             self.not_finite.store(true, Ordering::Relaxed);
         }
+    }
+}
+
+/// A packed matrix, as kernels take it.
+#[derive(Debug, Clone, Copy)]
+struct Matrix<'a> {
+    /// Rows M.
+    rows: usize,
+    weights: &'a [u8],
+}
+
+impl Matrix<'_> {
+    /// The rows of some tiles.
+    fn covered(&self, tiles: &Range<usize>) -> usize {
+        (tiles.end * TILE_ROWS).min(self.rows) - tiles.start * TILE_ROWS
     }
 }
 
@@ -224,21 +247,22 @@ struct ProductScratch {
 /// [`EngineError::Kernel`] where a kernel refuses its operands.
 pub(crate) fn run_all(team: &Team<'_>, products: &[Product<'_>]) -> Result<(), EngineError> {
     interleave_all(team, &products.iter().collect::<Vec<_>>());
-    let ends: Vec<usize> = products
+    let stacks: Vec<Stack<'_, '_>> = Stack::all(products).collect();
+    let ends: Vec<usize> = stacks
         .iter()
-        .scan(0, |end, product| {
-            *end += product.tiles();
+        .scan(0, |end, stack| {
+            *end += stack.tiles();
             Some(*end)
         })
         .collect();
     let work = products.iter().map(Product::cycles).sum();
     let tiles = ends.last().copied().unwrap_or(0);
     share_tiles(team, products, (tiles, 1), work, |tiles, scratch| {
-        for (product, end) in products.iter().zip(&ends) {
-            let start = end - product.tiles();
+        for (stack, end) in stacks.iter().zip(&ends) {
+            let start = end - stack.tiles();
             let own = tiles.start.max(start)..tiles.end.min(*end);
             if own.start < own.end {
-                product.tile_rows(&(own.start - start..own.end - start), scratch)?;
+                stack.tile_rows(&(own.start - start..own.end - start), &mut scratch.own)?;
             }
         }
         Ok(())
@@ -262,20 +286,21 @@ pub(crate) fn run_joined(
     let shape = |product: &Product<'_>| (product.weights.rows(), product.weights.cols());
     assert_eq!(shape(first), shape(second), "results that are joined one by one");
     assert!(std::ptr::eq(first.x, second.x), "both of the same tokens");
-    interleave_all(team, &[first, second]);
+    interleave_all(team, &[first]);
     let work = 2.0 * first.cycles();
     share_tiles(team, std::slice::from_ref(first), (first.tiles(), 2), work, |tiles, scratch| {
         let Scratch { own, other, results } = scratch;
         // By the same kernels: what serves one of them serves the other.
-        first.expand(&first.plan, &tiles, own);
-        second.expand(&first.plan, &tiles, other);
+        let (matrix, other_matrix) = (first.matrix(), second.matrix());
+        first.expand(matrix, &tiles, own);
+        first.expand(other_matrix, &tiles, other);
         for (token, kernel, part) in first.steps(&tiles) {
-            let covered = covered(first.weights, &part);
+            let covered = matrix.covered(&part);
             results.resize(covered, 0.0);
             let tokens = token..token + kernel.descriptor().tokens;
             first.y.will_write(&tokens, &part);
-            let sums = first.sums(kernel, token, &part, own)?.chunks_exact(covered);
-            let other_sums = second.sums(kernel, token, &part, other)?.chunks_exact(covered);
+            let sums = first.sums(matrix, kernel, token, &part, own)?.chunks_exact(covered);
+            let other_sums = first.sums(other_matrix, kernel, token, &part, other)?.chunks_exact(covered);
             // SAFETY: the tiles were handed out to this call alone, and one token's slice is gone before the next.
             let all = unsafe { first.y.each(tokens, &part) };
             for ((t, y), (sums, other_sums)) in all.zip(sums.zip(other_sums)) {
@@ -385,28 +410,4 @@ fn share_tiles(
     }
     let refusal = refusal.into_inner().unwrap_or_else(PoisonError::into_inner);
     refusal.map_or(Ok(()), |error| Err(error.into()))
-}
-
-/// The rows of some tiles.
-fn covered(weights: &PackedTernaryWeights, tiles: &Range<usize>) -> usize {
-    (tiles.end * TILE_ROWS).min(weights.rows()) - tiles.start * TILE_ROWS
-}
-
-fn problem<'a>(
-    weights: &'a PackedTernaryWeights,
-    x: &'a QuantizedActivations,
-    token: usize,
-    tokens: usize,
-) -> Problem<'a> {
-    let stride = x.stride();
-    Problem {
-        rows: weights.rows(),
-        cols: weights.cols(),
-        weights: weights.data(),
-        acts: &x.data()[token * stride..(token + tokens) * stride],
-        act_stride: stride,
-        act_sums: &x.sums()[token..token + tokens],
-        interleaved: None,
-        expanded: None,
-    }
 }

@@ -21,6 +21,7 @@ pub mod memory;
 pub mod peak;
 mod readers;
 mod samples;
+pub mod stack;
 mod units;
 
 pub use samples::{Rate, Samples};

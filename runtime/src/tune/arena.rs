@@ -6,11 +6,12 @@ use std::time::{Duration, Instant};
 
 use crate::engine::Engine;
 use crate::exact::{self, Activations, Inexact, STREAMED_TOKENS};
-use crate::kernels::abi::{ATOM_BYTES, ATOM_COLS, Kernel, SHORT_COLS, TILE_ROWS};
+use crate::kernels::abi::{Kernel, Problem, SHORT_COLS, TILE_ROWS};
 use crate::kernels::layouts::i2a16;
 use crate::os::AlignedBytes;
 use crate::probe::memory::WeightMemory;
-use crate::shares::{Blocks, Shares, by_matrix, parts};
+use crate::probe::stack::Stack;
+use crate::shares::{Blocks, Shares, parts};
 use crate::team::Team;
 
 /// Bytes of weights of a sample that comes from memory.
@@ -91,10 +92,8 @@ pub struct Arena<'a> {
     /// Tokens that the activations are of: a multiple of those of a call.
     all_tokens: usize,
     tokens: usize,
-    matrices: Vec<&'a [u8]>,
+    stack: Stack<'a>,
     blocks: Blocks,
-    /// The matrix that is read next.
-    next: usize,
 }
 
 impl<'a> Arena<'a> {
@@ -103,11 +102,10 @@ impl<'a> Arena<'a> {
     /// # Panics
     /// If the memory does not hold a matrix.
     pub fn new(ground: &Ground<'a>, place: Place, tokens: usize, blocks: Blocks) -> Self {
-        let Place { rows, cols, .. } = place;
+        let shape = (place.rows, place.cols);
         let all_tokens = if tokens <= STREAMED_TOKENS { tokens } else { PROMPT.next_multiple_of(tokens) };
-        let acts = Activations::new(all_tokens, (rows, cols));
-        let matrices = ground.memory.matrices(i2a16::packed_bytes(rows, cols));
-        Arena { place, acts, all_tokens, tokens, matrices, blocks, next: 0 }
+        let (acts, stack) = (Activations::new(all_tokens, shape), Stack::new(ground.memory, shape));
+        Arena { place, acts, all_tokens, tokens, stack, blocks }
     }
 
     /// Has at hand what a kernel wants, so that it is not timed how that is made.
@@ -120,41 +118,30 @@ impl<'a> Arena<'a> {
         self.place
     }
 
-    /// Bytes of weights of a tile of 16 rows.
-    fn tile_bytes(&self) -> usize {
-        self.place.cols.div_ceil(ATOM_COLS) * ATOM_BYTES
-    }
-
     /// Packed bytes of a weight, padding included.
     pub fn bytes_per_weight(&self) -> f64 {
         let Place { rows, cols, .. } = self.place;
         i2a16::packed_bytes(rows, cols) as f64 / (rows * cols) as f64
     }
 
-    fn tiles(&self) -> usize {
-        self.place.rows.div_ceil(TILE_ROWS)
-    }
-
     /// Weights a second with the matrices from memory, shared out over the team as an engine does it.
     pub fn stream(&mut self, kernel: &Kernel, team: &Team<'_>) -> f64 {
-        let (tiles, tile_bytes) = (self.tiles(), self.tile_bytes());
-        let (first, all) = (self.next, self.matrices.len());
-        let count = WINDOW.div_ceil(self.matrices[0].len()).min(all);
-        self.next = (first + count) % all;
-        let streams = kernel.descriptor().streams;
+        let turn = self.stack.next(WINDOW);
+        let (tile_bytes, streams) = (self.stack.tile_bytes(), kernel.descriptor().streams);
         let shares =
-            Shares::streamed(self.blocks, count * tiles, tile_bytes, (self.tokens, streams), team.size());
+            Shares::streamed(self.blocks, turn.len(), tile_bytes, (self.tokens, streams), team.size());
         let this = &*self;
         let start = Instant::now();
         team.run(|member| {
             let mut out = Vec::new();
             while let Some(claimed) = shares.claim(member) {
-                for (index, own) in by_matrix(claimed, tiles) {
-                    this.run(kernel, this.matrices[(first + index) % all], own, 0, &mut out);
+                for part in this.stack.parts(kernel, &turn, claimed) {
+                    this.run(kernel, &part.problem(&this.acts, kernel, 0), part.tiles, &mut out);
                 }
             }
         });
-        (count * self.place.rows * self.place.cols) as f64 / start.elapsed().as_secs_f64().max(1e-9)
+        let matrices = turn.len() / self.stack.tiles();
+        (matrices * self.place.rows * self.place.cols) as f64 / start.elapsed().as_secs_f64().max(1e-9)
     }
 
     /// Streams for a while: threads that were asleep wake up on one core, and it takes the system some milliseconds to give
@@ -171,7 +158,7 @@ impl<'a> Arena<'a> {
     pub fn repeat(&self, kernel: &Kernel) -> f64 {
         let streams = kernel.descriptor().streams;
         let own = if self.all_tokens == self.tokens {
-            (CACHED / self.tile_bytes() / streams * streams).max(streams)
+            (CACHED / self.stack.tile_bytes() / streams * streams).max(streams)
         } else {
             // As in the products of a model.
             self.blocks.chunk(
@@ -180,14 +167,15 @@ impl<'a> Arena<'a> {
                 self.tokens * self.place.cols,
             )
         };
-        let own = own.min(self.tiles());
+        let own = own.min(self.stack.tiles());
         let rows = (own * TILE_ROWS).min(self.place.rows);
         let calls = self.all_tokens / self.tokens;
         let times = (MACS / (rows * self.place.cols * self.all_tokens)).max(1);
         let mut out = Vec::new();
         let mut once = || {
             for call in 0..calls {
-                self.run(kernel, self.matrices[0], 0..own, call * self.tokens, &mut out);
+                let problem = self.acts.problem(kernel, self.stack.matrix(0), call * self.tokens);
+                self.run(kernel, &problem, 0..own, &mut out);
             }
         };
         // Once before, so that the weights are there.
@@ -197,13 +185,12 @@ impl<'a> Arena<'a> {
         (times * calls * rows * self.place.cols) as f64 / start.elapsed().as_secs_f64().max(1e-9)
     }
 
-    fn run(&self, kernel: &Kernel, matrix: &[u8], tiles: Range<usize>, token: usize, out: &mut Vec<i32>) {
-        let problem = self.acts.problem(kernel, matrix, token);
+    fn run(&self, kernel: &Kernel, problem: &Problem<'_>, tiles: Range<usize>, out: &mut Vec<i32>) {
         // Few sums at a time, as in the products of a model.
         for part in parts(tiles, self.tokens, kernel.descriptor().streams) {
             let rows = TILE_ROWS * part.len();
             out.resize((rows * self.tokens).max(out.len()), 0);
-            kernel.run(&problem, part, black_box(out), rows).expect("operands that were checked");
+            kernel.run(problem, part, black_box(out), rows).expect("operands that were checked");
         }
     }
 }

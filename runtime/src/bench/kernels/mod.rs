@@ -35,6 +35,7 @@ use crate::kernels::layouts::i2a16;
 use crate::probe::bandwidth::ReadProbe;
 use crate::probe::memory::WeightMemory;
 use crate::probe::peak::PeakProbe;
+use crate::probe::stack::Stack;
 use crate::probe::{Samples, WINDOW};
 use sample::Sampler;
 
@@ -83,7 +84,7 @@ impl<'m> KernelBench<'m> {
     pub fn measure(&mut self, case: &Case, engine: &Engine) -> Result<KernelTest, Inexact> {
         let Case { kernel, rows, cols, tokens } = *case;
         let (descriptor, bytes) = (kernel.descriptor(), i2a16::packed_bytes(rows, cols));
-        let matrices = self.memory.matrices(bytes);
+        let stack = Stack::new(self.memory, (rows, cols));
         let vectors = |tokens| (tokens, Activations::new(tokens, (rows, cols)));
         let (count, acts) = self.acts.entry((rows, cols)).or_insert_with(|| vectors(tokens));
         if *count < tokens {
@@ -91,14 +92,14 @@ impl<'m> KernelBench<'m> {
         }
         acts.prepare(&kernel);
         if !self.exact.contains(&(descriptor.name, rows, cols)) {
-            exact::check(&kernel, &acts.problem(&kernel, matrices[0], 0))?;
+            exact::check(&kernel, &acts.problem(&kernel, stack.matrix(0), 0))?;
             self.exact.insert((descriptor.name, rows, cols));
         }
 
         let effort = self.effort;
         let mut read = ReadProbe::new(self.memory.bytes(), effort.window);
         let mut peak = PeakProbe::new(&[descriptor.isa.id]);
-        let mut sampler = Sampler::new(case, acts, matrices, &effort, engine.blocks());
+        let mut sampler = Sampler::new(case, acts, stack, &effort, engine.blocks());
         let mut samples = Samples::default();
         for _ in 0..effort.rounds {
             engine.region(|team| {

@@ -6,20 +6,19 @@ use std::time::Instant;
 use super::{Case, Effort};
 use crate::exact::Activations;
 use crate::expanded::Expanded;
-use crate::kernels::abi::{ATOM_BYTES, ATOM_COLS, Problem, TILE_ROWS};
+use crate::kernels::abi::{Problem, TILE_ROWS};
 use crate::numerics::Numerics;
-use crate::shares::{Blocks, Shares, by_matrix, parts};
+use crate::probe::stack::Stack;
+use crate::shares::{Blocks, Shares, parts};
 use crate::team::Team;
 
 /// A kernel on its way through matrices in memory, so many that none is in a cache when its turn comes again.
 pub struct Sampler<'a> {
     case: &'a Case,
     acts: &'a Activations,
-    matrices: Vec<&'a [u8]>,
-    /// The matrix that is read next.
-    next: usize,
-    /// Matrices of a sample.
-    count: usize,
+    stack: Stack<'a>,
+    /// Bytes of weights of a sample.
+    bytes: usize,
     blocks: Blocks,
     /// Of the kernel's instruction set.
     numerics: Numerics,
@@ -30,61 +29,54 @@ impl<'a> Sampler<'a> {
     pub fn new(
         case: &'a Case,
         acts: &'a Activations,
-        matrices: Vec<&'a [u8]>,
+        stack: Stack<'a>,
         effort: &Effort,
         blocks: Blocks,
     ) -> Self {
-        let count = match case.is_streamed() {
-            true => effort.window.div_ceil(matrices[0].len()),
-            false => effort.sample_macs.div_ceil(case.macs()),
+        let bytes = match case.is_streamed() {
+            true => effort.window,
+            false => effort.sample_macs.div_ceil(case.macs()) * stack.matrix(0).len(),
         };
         let numerics = Numerics::new(case.kernel.descriptor().isa).unwrap_or_else(|_| Numerics::portable());
-        Sampler { case, acts, matrices, next: 0, count: count.max(1), blocks, numerics }
+        Sampler { case, acts, stack, bytes, blocks, numerics }
     }
 
-    /// Products a second, shared out as the products of the same activations are: as if their matrices stood one below the
-    /// other.
+    /// Products a second, shared out as the products of the same activations are.
     pub fn sample(&mut self, team: &Team<'_>) -> f64 {
-        let (first, all) = (self.next, self.matrices.len());
-        self.next = (first + self.count) % all;
-        let tiles = self.case.rows.div_ceil(TILE_ROWS);
-        let shares = self.shares(self.count * tiles, team.size());
-        let descriptor = self.case.kernel.descriptor();
+        let turn = self.stack.next(self.bytes);
+        let shares = self.shares(turn.len(), team.size());
+        let (kernel, tile_bytes) = (&self.case.kernel, self.stack.tile_bytes());
+        let descriptor = kernel.descriptor();
         let at_once = descriptor.tokens;
-        let tile_bytes = self.tile_bytes();
         let start = Instant::now();
         team.run(|member| {
             let (mut out, mut expanded) = (Vec::new(), Expanded::default());
             while let Some(claimed) = shares.claim(member) {
-                for (index, own) in by_matrix(claimed, tiles) {
-                    let matrix = self.matrices[(first + index) % all];
-                    let packed = &matrix[own.start * tile_bytes..own.end * tile_bytes];
+                for part in self.stack.parts(kernel, &turn, claimed) {
+                    let own = &part.tiles;
+                    let packed = &part.weights[own.start * tile_bytes..own.end * tile_bytes];
                     expanded.make(&self.numerics, descriptor.expanded, packed);
                     for token in (0..self.case.tokens).step_by(at_once) {
-                        let problem = self.acts.problem(&self.case.kernel, matrix, token);
-                        for part in parts(own.clone(), at_once, descriptor.streams) {
-                            let before = (part.start - own.start) * descriptor.tile_bytes(self.case.cols);
+                        let problem = part.problem(self.acts, kernel, token);
+                        for tiles in parts(own.clone(), at_once, descriptor.streams) {
+                            let before = (tiles.start - own.start) * descriptor.tile_bytes(self.case.cols);
                             let problem = Problem { expanded: expanded.codes().get(before..), ..problem };
-                            let rows = TILE_ROWS * part.len();
+                            let rows = TILE_ROWS * tiles.len();
                             out.resize((at_once * rows).max(out.len()), 0);
-                            let result = self.case.kernel.run(&problem, part, black_box(&mut out), rows);
+                            let result = kernel.run(&problem, tiles, black_box(&mut out), rows);
                             result.expect("operands that were checked");
                         }
                     }
                 }
             }
         });
-        self.count as f64 / start.elapsed().as_secs_f64().max(1e-9)
-    }
-
-    fn tile_bytes(&self) -> usize {
-        self.case.cols.div_ceil(ATOM_COLS) * ATOM_BYTES
+        (turn.len() / self.stack.tiles()) as f64 / start.elapsed().as_secs_f64().max(1e-9)
     }
 
     fn shares(&self, tiles: usize, parts: usize) -> Shares {
         let descriptor = self.case.kernel.descriptor();
-        let tile_bytes = self.tile_bytes();
         if self.case.is_streamed() {
+            let tile_bytes = self.stack.tile_bytes();
             Shares::streamed(self.blocks, tiles, tile_bytes, (descriptor.tokens, descriptor.streams), parts)
         } else {
             // As in the engine's products.
