@@ -117,12 +117,9 @@ impl<'a> Bench<'a> {
     /// Bytes a second of each member's own few tiles, again and again.
     fn repeat(&self, team: &Team<'_>, window: usize) -> f64 {
         self.run(team, |member, run| {
-            let tile_bytes = self.stack.tile_bytes();
-            // A kernel with several streams computes tiles that are left over twice.
-            let streams = self.kernel.descriptor().streams;
-            let own = (L2 / tile_bytes / streams * streams).max(streams).min(self.stack.tiles());
+            let own = self.stack.cached(self.kernel, L2);
             let problem = self.acts.problem(self.kernel, self.stack.matrix(member), 0);
-            (0..window.div_ceil(own * tile_bytes)).for_each(|_| run(&problem, 0..own));
+            (0..window.div_ceil(own * self.stack.tile_bytes())).for_each(|_| run(&problem, 0..own));
         })
     }
 

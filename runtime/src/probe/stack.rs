@@ -73,6 +73,13 @@ impl<'a> Stack<'a> {
         self.bytes / self.tiles()
     }
 
+    /// How many tiles of a matrix stay in a cache of so many bytes: whole groups of as many as a kernel has streams, for it computes
+    /// some that are left over twice.
+    pub fn cached(&self, kernel: &Kernel, bytes: usize) -> usize {
+        let streams = kernel.descriptor().streams;
+        (bytes / self.tile_bytes() / streams * streams).max(streams).min(self.tiles())
+    }
+
     /// The tiles of as many matrices as hold so many bytes (all at most) that have not been read for longest.
     pub fn next(&mut self, bytes: usize) -> Range<usize> {
         let count = bytes.div_ceil(self.bytes).clamp(1, self.matrices());
@@ -131,5 +138,18 @@ mod tests {
         assert_eq!(parts(None), [Part { rows: 384, weights: memory.bytes(), tiles: 6..17 }]);
         let one = |index, tiles| Part { rows: 128, weights: stack.matrix(index), tiles };
         assert_eq!(parts(Some((128, 256))), [one(0, 6..8), one(1, 0..8), one(2, 0..1)]);
+    }
+
+    #[test]
+    fn what_stays_in_a_cache_is_whole_groups() {
+        // Tiles of 1024 bytes, of which there are eight.
+        let memory = WeightMemory::new(8192);
+        let stack = Stack::new(&memory, (128, 256));
+        let streams = |of: usize| DESCRIPTORS.iter().filter(move |descriptor| descriptor.streams == of);
+        let one = streams(1).find_map(Kernel::new).expect("one of the portable ones");
+        assert_eq!([100, 5000, 9000].map(|bytes| stack.cached(&one, bytes)), [1, 4, 8]);
+        if let Some(two) = streams(2).find_map(Kernel::new) {
+            assert_eq!([100, 5000, 7100].map(|bytes| stack.cached(&two, bytes)), [2, 4, 6]);
+        }
     }
 }

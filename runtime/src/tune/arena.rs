@@ -156,18 +156,14 @@ impl<'a> Arena<'a> {
     /// Weights a second of a few tiles that stay in the cache, each time for as many tokens as the kernel takes, on the
     /// calling thread.
     pub fn repeat(&self, kernel: &Kernel) -> f64 {
-        let streams = kernel.descriptor().streams;
         let own = if self.all_tokens == self.tokens {
-            (CACHED / self.stack.tile_bytes() / streams * streams).max(streams)
+            self.stack.cached(kernel, CACHED)
         } else {
             // As in the products of a model.
-            self.blocks.chunk(
-                kernel.descriptor().tile_bytes(self.place.cols),
-                streams,
-                self.tokens * self.place.cols,
-            )
+            let streams = kernel.descriptor().streams;
+            let tile_bytes = kernel.descriptor().tile_bytes(self.place.cols);
+            self.blocks.chunk(tile_bytes, streams, self.tokens * self.place.cols).min(self.stack.tiles())
         };
-        let own = own.min(self.stack.tiles());
         let rows = (own * TILE_ROWS).min(self.place.rows);
         let calls = self.all_tokens / self.tokens;
         let times = (MACS / (rows * self.place.cols * self.all_tokens)).max(1);
