@@ -36,13 +36,14 @@ impl LayerPass<'_> {
     ) -> Result<(), ForwardError> {
         let (kv_heads, head_dim) = (self.config.kv_heads, self.config.head_dim);
         let (stride, kv_type) = (kv_heads * head_dim, caches[0].kv_type());
-        let (mut pieces, mut first) = (Vec::new(), 0);
+        // As many as there are where each sequence has one token.
+        let (mut pieces, mut first) = (Vec::with_capacity(2 * kv_heads * caches.len()), 0);
         for (sequence, cache) in caches.iter_mut().enumerate() {
             let rows = &self.rows[first..];
             let tokens = rows.iter().take_while(|row| row.sequence == sequence).count();
             let Some(start) = rows[..tokens].first().map(|row| row.position) else { continue };
             for (places, block) in cache.blocks_mut(self.layer, start..start + tokens) {
-                for (head, rows) in block.heads_mut().into_iter().enumerate() {
+                for (head, rows) in block.heads_mut().enumerate() {
                     let source = if head < kv_heads { keys } else { values };
                     let channels = &source[first * stride + head % kv_heads * head_dim..];
                     let (position, tokens) = (places.start, places.len());

@@ -91,7 +91,7 @@ impl Numerics {
         let KvShape { kv_heads, head_dim, .. } = block.shape();
         assert!(keys.len() == kv_heads * head_dim && values.len() == keys.len(), "all heads");
         let channels = keys.chunks_exact(head_dim).chain(values.chunks_exact(head_dim));
-        let mut heads = block.heads_mut().into_iter().zip(channels);
+        let mut heads = block.heads_mut().zip(channels);
         heads.try_for_each(|(mut head, channels)| self.store_head(&mut head, position, channels))
     }
 }

@@ -302,28 +302,24 @@ impl KvBlock {
     }
 
     /// The keys of every head, then the values of every head: apart, so that threads can share them out.
-    pub fn heads_mut(&mut self) -> Vec<HeadRows<'_>> {
+    pub fn heads_mut(&mut self) -> impl Iterator<Item = HeadRows<'_>> {
         let KvShape { kv_type, kv_heads, head_dim } = self.shape;
-        let len = self.shape.head_rows();
-        let rows: Vec<RowsMut<'_>> = match kv_type {
-            KvType::F32 => {
-                let rows: &mut [Sixteen] = bytemuck::cast_slice_mut(&mut self.memory);
-                rows.chunks_exact_mut(len).map(RowsMut::F32).collect()
-            }
-            KvType::F16 => {
-                let rows: &mut [[u16; LANES]] = bytemuck::cast_slice_mut(&mut self.memory);
-                rows.chunks_exact_mut(len).map(RowsMut::F16).collect()
-            }
-            KvType::Int8 => {
-                let (rows, scales) = self.memory.split_at_mut(self.shape.rows() * LANES);
-                let rows: &mut [[i8; LANES]] = bytemuck::cast_slice_mut(rows);
-                let scales: &mut [f32] = bytemuck::cast_slice_mut(scales);
-                let heads = rows.chunks_exact_mut(len).zip(scales.chunks_exact_mut(CHUNK));
-                heads.map(|(rows, scales)| RowsMut::Int8(rows, scales)).collect()
-            }
-        };
-        let heads = rows.into_iter().enumerate();
-        heads.map(|(head, rows)| HeadRows { is_key: head < kv_heads, head_dim, rows }).collect()
+        // Scales stand behind all rows.
+        let scale_bytes = if kv_type == KvType::Int8 { CHUNK * size_of::<f32>() } else { 0 };
+        let row_bytes = CHUNK * kv_type.bytes(head_dim) - scale_bytes;
+        let (rows, scales) = self.memory.split_at_mut(2 * kv_heads * row_bytes);
+        let mut scales = bytemuck::cast_slice_mut::<u8, f32>(scales).chunks_exact_mut(CHUNK);
+        rows.chunks_exact_mut(row_bytes).enumerate().map(move |(head, rows)| {
+            let rows = match kv_type {
+                KvType::F32 => RowsMut::F32(bytemuck::cast_slice_mut(rows)),
+                KvType::F16 => RowsMut::F16(bytemuck::cast_slice_mut(rows)),
+                KvType::Int8 => {
+                    let scales = scales.next().expect("scales of every head");
+                    RowsMut::Int8(bytemuck::cast_slice_mut(rows), scales)
+                }
+            };
+            HeadRows { is_key: head < kv_heads, head_dim, rows }
+        })
     }
 
     /// The keys of a head, `[groups][channels][16 positions]`, and its values, `[strips][CHUNK positions][16 channels]`.
