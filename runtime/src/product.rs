@@ -246,26 +246,14 @@ struct ProductScratch {
 /// # Errors
 /// [`EngineError::Kernel`] where a kernel refuses its operands.
 pub(crate) fn run_all(team: &Team<'_>, products: &[Product<'_>]) -> Result<(), EngineError> {
-    interleave_all(team, &products.iter().collect::<Vec<_>>());
+    interleave_all(team, products);
     let stacks: Vec<Stack<'_, '_>> = Stack::all(products).collect();
-    let ends: Vec<usize> = stacks
-        .iter()
-        .scan(0, |end, stack| {
-            *end += stack.tiles();
-            Some(*end)
-        })
-        .collect();
+    let parts = || stacks.iter().map(|stack| (stack, stack.tiles()));
     let work = products.iter().map(Product::cycles).sum();
-    let tiles = ends.last().copied().unwrap_or(0);
+    let tiles = parts().map(|(_, tiles)| tiles).sum();
     share_tiles(team, products, (tiles, 1), work, |tiles, scratch| {
-        for (stack, end) in stacks.iter().zip(&ends) {
-            let start = end - stack.tiles();
-            let own = tiles.start.max(start)..tiles.end.min(*end);
-            if own.start < own.end {
-                stack.tile_rows(&(own.start - start..own.end - start), &mut scratch.own)?;
-            }
-        }
-        Ok(())
+        let mut own = shares::by_part(tiles, parts());
+        own.try_for_each(|(stack, _, tiles)| stack.tile_rows(&tiles, &mut scratch.own))
     })
 }
 
@@ -286,7 +274,7 @@ pub(crate) fn run_joined(
     let shape = |product: &Product<'_>| (product.weights.rows(), product.weights.cols());
     assert_eq!(shape(first), shape(second), "results that are joined one by one");
     assert!(std::ptr::eq(first.x, second.x), "both of the same tokens");
-    interleave_all(team, &[first]);
+    interleave_all(team, std::slice::from_ref(first));
     let work = 2.0 * first.cycles();
     share_tiles(team, std::slice::from_ref(first), (first.tiles(), 2), work, |tiles, scratch| {
         let Scratch { own, other, results } = scratch;
@@ -314,13 +302,13 @@ pub(crate) fn run_joined(
 }
 
 /// Interleaves the activations of products for those kernels that want them so, once where several have the same.
-fn interleave_all(team: &Team<'_>, products: &[&Product<'_>]) {
+fn interleave_all(team: &Team<'_>, products: &[Product<'_>]) {
     for (index, product) in products.iter().enumerate() {
         let mut calls = product.interleaved_calls().peekable();
         if calls.peek().is_none() {
             continue;
         }
-        let is_same = |other: &&&Product<'_>| {
+        let is_same = |other: &&Product<'_>| {
             std::ptr::eq(other.x, product.x) && other.interleaved_calls().eq(product.interleaved_calls())
         };
         let known = products[..index].iter().find(is_same).and_then(|other| other.interleaved.get());

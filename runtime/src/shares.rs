@@ -167,14 +167,32 @@ pub fn parts(tiles: Range<usize>, tokens: usize, streams: usize) -> impl Iterato
     tiles.clone().step_by(each).map(move |first| first..tiles.end.min(first + each))
 }
 
+/// Tiles of parts of so many each that stand one below the other: of each part that has any, how many are those of others before
+/// it, and which of its own.
+pub(crate) fn by_part<T>(
+    tiles: Range<usize>,
+    parts: impl Iterator<Item = (T, usize)>,
+) -> impl Iterator<Item = (T, usize, Range<usize>)> {
+    let places = parts.scan(0, |end, (part, len)| {
+        let start = *end;
+        *end += len;
+        Some((part, start..*end))
+    });
+    let places = places.take_while(move |(_, place)| place.start < tiles.end);
+    places.filter_map(move |(part, place)| {
+        let own = tiles.start.max(place.start)..tiles.end.min(place.end);
+        (!own.is_empty())
+            .then(|| (part, own.start - tiles.start, own.start - place.start..own.end - place.start))
+    })
+}
+
 /// Tiles of matrices of so many each that stand one below the other: which matrix, counted from 0, and which of its tiles.
 pub fn by_matrix(tiles: Range<usize>, each: usize) -> impl Iterator<Item = (usize, Range<usize>)> {
-    let matrices = tiles.start / each.max(1)..tiles.end.div_ceil(each.max(1));
-    let parts = matrices.map(move |index| {
-        let first = index * each;
-        (index, tiles.start.max(first) - first..tiles.end.min(first + each) - first)
-    });
-    parts.filter(|(_, own)| !own.is_empty())
+    let each = each.max(1);
+    // None before is gone through.
+    let first = tiles.start / each;
+    let tiles = tiles.start - first * each..tiles.end - first * each;
+    by_part(tiles, (first..).map(move |index| (index, each))).map(|(index, _, own)| (index, own))
 }
 
 fn pack(start: u32, end: u32) -> u64 {
@@ -308,6 +326,15 @@ mod tests {
         assert_eq!(of(5..10, 5), [(1, 0..5)]);
         assert_eq!(of(6..8, 5), [(1, 1..3)]);
         assert_eq!(of(4..4, 5), []);
+    }
+
+    #[test]
+    fn tiles_are_told_by_parts_of_any_size() {
+        let of = |tiles| by_part(tiles, "abcd".chars().zip([2, 0, 3, 4])).collect::<Vec<_>>();
+        assert_eq!(of(1..7), [('a', 0, 1..2), ('c', 1, 0..3), ('d', 4, 0..2)]);
+        assert_eq!(of(2..5), [('c', 0, 0..3)]);
+        assert_eq!(of(6..20), [('d', 0, 1..4)]);
+        assert_eq!(of(3..3), []);
     }
 
     #[test]

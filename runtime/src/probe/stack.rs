@@ -48,9 +48,8 @@ impl<'a> Stack<'a> {
     /// If there is none for one.
     pub fn new(memory: &'a WeightMemory, (rows, cols): (usize, usize)) -> Self {
         let bytes = i2a16::packed_bytes(rows, cols);
-        let whole = memory.bytes().len() / bytes * bytes;
-        assert!(whole > 0, "{bytes} bytes of weights need more memory");
-        Stack { weights: &memory.bytes()[..whole], bytes, rows, next: 0 }
+        let matrices = memory.matrices(bytes).len();
+        Stack { weights: &memory.bytes()[..matrices * bytes], bytes, rows, next: 0 }
     }
 
     /// How many matrices there are.

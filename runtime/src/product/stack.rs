@@ -4,6 +4,7 @@ use std::ops::Range;
 
 use super::{Matrix, Product, ProductScratch};
 use crate::kernels::abi::{Kernel, KernelError, TILE_ROWS};
+use crate::shares::by_part;
 
 /// Products of the same activations by the same kernels, of matrices that a kernel of any shape takes for one: what it reads at
 /// a time, and in each of its streams, does not end where a matrix does.
@@ -57,17 +58,7 @@ impl<'p, 'a> Stack<'p, 'a> {
         &self,
         tiles: &Range<usize>,
     ) -> impl Iterator<Item = (&'p Product<'a>, usize, Range<usize>)> {
-        let tiles = tiles.clone();
-        let products = self.products.iter().scan(0, |end, product| {
-            let start = *end;
-            *end += product.tiles();
-            Some((product, start..*end))
-        });
-        products.filter_map(move |(product, all)| {
-            let own = tiles.start.max(all.start)..tiles.end.min(all.end);
-            let is_some = own.start < own.end;
-            is_some.then(|| (product, own.start - tiles.start, own.start - all.start..own.end - all.start))
-        })
+        by_part(tiles.clone(), self.products.iter().map(|product| (product, product.tiles())))
     }
 }
 
